@@ -1,0 +1,50 @@
+# Caisson. `make run` and `make test` do everything on a fresh Debian 12; the rest are the parts.
+#   all check test test-long test-vm bench lint format docs docs-check asan install clean
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+BUILD ?= build
+LUA ?= luajit
+PREFIX ?= /usr/local
+CFLAGS ?= -O2 -g
+
+# which Lua's headers; the module itself links to none
+LUA_INCDIR ?= $(shell pkg-config --variable=includedir $(LUA) 2>/dev/null)
+CSN_WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 $(WERROR)
+CSN_CFLAGS = -std=gnu11 $(CSN_WARN) -MMD -Icore
+RUNNER_CFLAGS = -Os -DCSN_RUNNER -ffreestanding -fno-stack-protector -fno-pic -fno-asynchronous-unwind-tables \
+  -fcf-protection=none -fomit-frame-pointer -fno-tree-loop-distribute-patterns -ffunction-sections -fdata-sections
+RUNNER_LDFLAGS = -nostdlib -static -no-pie -Wl,--gc-sections,--build-id=none,-z,noseparate-code,-z,norelro,-z,noexecstack
+
+# A file that knows Lua is the library's alone; all others are in the library and in the runner. Both
+# link in one order, so that a primitive has the same number in both.
+LIB_ONLY := $(sort $(shell grep -lE '"(csn|spawn)\.h"' core/*.c))
+BOTH := $(sort $(filter-out $(LIB_ONLY) core/runner.c, $(wildcard core/*.c)))
+LIB_OBJ := $(BOTH:core/%.c=$(BUILD)/lib/%.o) $(LIB_ONLY:core/%.c=$(BUILD)/lib/%.o) $(BUILD)/lib/clone.o $(BUILD)/lib/embed.o
+RUNNER_OBJ := $(BOTH:core/%.c=$(BUILD)/runner/%.o) $(BUILD)/runner/runner.o $(BUILD)/runner/clone.o
+
+all: $(BUILD)/caisson/core.so
+
+$(BUILD)/lib/%.o: core/%.c Makefile | $(BUILD)/lib
+	$(CC) $(CSN_CFLAGS) -fPIC $(CFLAGS) -I$(LUA_INCDIR) -c $< -o $@
+$(BUILD)/lib/clone.o: core/clone.S | $(BUILD)/lib
+	$(CC) -c $< -o $@
+$(BUILD)/lib/embed.o: core/embed.S $(BUILD)/caisson-runner | $(BUILD)/lib
+	$(CC) -DRUNNER='"$(BUILD)/caisson-runner"' -c $< -o $@
+$(BUILD)/runner/%.o: core/%.c Makefile | $(BUILD)/runner
+	$(CC) $(CSN_CFLAGS) $(RUNNER_CFLAGS) -c $< -o $@
+$(BUILD)/runner/clone.o: core/clone.S | $(BUILD)/runner
+	$(CC) -c $< -o $@
+$(BUILD)/caisson-runner: $(RUNNER_OBJ)
+	$(CC) $(RUNNER_LDFLAGS) $^ -o $@ && strip $@
+$(BUILD)/caisson/core.so: $(LIB_OBJ) | $(BUILD)/caisson
+	$(CC) -shared -Wl,-z,start-stop-visibility=hidden $(CFLAGS) $(LDFLAGS) $^ -o $@ -lseccomp -lcap -lpthread
+$(BUILD)/lib $(BUILD)/runner $(BUILD)/caisson:
+	mkdir -p $@
+
+clean:
+	rm -rf build build-*
+
+-include $(wildcard $(BUILD)/lib/*.d $(BUILD)/runner/*.d)
+.PHONY: all clean
+.DELETE_ON_ERROR:

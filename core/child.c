@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Making the child of a plan: the same C in the runner, where creator and child share memory until
+ * exec, and in a fork of the host, where Lua steps run.
+ *
+ * The child is one straight line: death signal, greeting, its steps in the plan's order, exec. On a
+ * failure it fills the shared record and leaves; its creator, which clone3(CLONE_VFORK) suspends until
+ * then, sends the record. So a filter that the child has loaded can't silence its report.
+ */
+#include "plan.h"
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <linux/time.h>
+#include <linux/close_range.h>
+#include "exec.h"
+
+/* <sys/socket.h> is libc's. */
+#ifndef MSG_NOSIGNAL
+#define MSG_PEEK 0x2
+#define MSG_DONTWAIT 0x40
+#define MSG_NOSIGNAL 0x4000
+#endif
+
+static int
+send_msg(int sock, const struct csn_msg *m)
+{
+  long n = CSN_RETRY(csn_sys(__NR_sendto, sock, m, sizeof(*m), MSG_NOSIGNAL, 0, 0));
+
+  return n < 0 ? (int)n : n == sizeof(*m) ? 0 : -EPIPE;
+}
+
+_Noreturn static void
+leave(int status)
+{
+  for (;;) {
+    csn_sys(__NR_exit_group, status);
+    __builtin_trap(); /* a filter may deny even this */
+  }
+}
+
+/* The host has died when the socket has ended: nobody else holds its end. */
+_Noreturn static void
+fail(struct csn_run *run, u32 step, int err)
+{
+  struct csn_msg *m = &run->record->msg;
+  u32 n = run->ctx.detail_len;
+
+  m->kind = CSN_MSG_FAILED;
+  m->step = step;
+  m->err = -err;
+  m->detail_len = n;
+  for (u32 i = 0; i < n; i++)
+    m->detail[i] = run->ctx.detail[i];
+  leave(125);
+}
+
+int
+csn_apply_step(struct csn_run *run, u32 i)
+{
+  const struct csn_step *s = csn_plan_step(run->plan, i);
+  const struct csn_primitive *p = csn_step_prim(s);
+  const void *args = (const u8 *)run->plan + s->args;
+  int rc;
+
+  run->ctx.detail_len = 0;
+  if (run->fail_errno && run->fail_step == i)
+    rc = -run->fail_errno;
+  else if (p->action == CSN_ACT_LUA)
+    rc = run->lua_step ? run->lua_step(run, csn_s(&run->ctx, ((const struct engine_lua_args *)args)->name))
+                       : -EOPNOTSUPP;
+  else
+    rc = p->apply(args, &run->ctx);
+  if (rc < 0 && (s->flags & CSN_STEP_OPTIONAL)) {
+    run->record->skipped[i] = (u8)-rc;
+    run->record->msg.nskipped++;
+    return 0;
+  }
+  return rc;
+}
+
+/* Hand over to the host for its steps, and wait until it hands back. */
+static int
+sync_with_host(struct csn_run *run, u32 step)
+{
+  struct csn_msg m = { .kind = CSN_MSG_SYNC, .step = step, .pid = run->record->tid };
+  char go;
+  long n;
+  int rc = send_msg(run->sock, &m);
+
+  if (rc < 0)
+    return rc;
+  n = CSN_RETRY(csn_sys(__NR_recvfrom, run->sock, &go, 1, 0, 0, 0));
+  return n == 1 ? 0 : n < 0 ? (int)n : -EPIPE;
+}
+
+static int
+greet(struct csn_run *run)
+{
+  struct csn_msg m = { .kind = CSN_MSG_HELLO, .pid = run->record->tid };
+
+  return send_msg(run->sock, &m);
+}
+
+static u64
+now_ns(void)
+{
+  struct {
+    s64 sec, nsec;
+  } ts = { 0, 0 };
+
+  csn_sys(__NR_clock_gettime, CLOCK_MONOTONIC, &ts);
+  return (u64)ts.sec * 1000000000u + (u64)ts.nsec;
+}
+
+/* Descriptors, signals, the program's path, the death signal: all but the last steps and execve. */
+static void
+prepare(struct csn_run *run, const struct engine_exec_args *exec)
+{
+  const u32 step = run->plan->exec;
+  char c;
+  int rc;
+
+  if (run->fail_errno && run->fail_step == step)
+    fail(run, step, -run->fail_errno);
+  /* Again, since changed credentials have cleared it; and the host may have died in between. */
+  if ((rc = (int)csn_sys(__NR_prctl, PR_SET_PDEATHSIG, exec->death_signal, 0, 0, 0)) < 0)
+    fail(run, step, rc);
+  if (csn_sys(__NR_recvfrom, run->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) != -EAGAIN)
+    leave(125);
+  if ((rc = csn_exec_prepare(exec, &run->ctx)) < 0)
+    fail(run, step, rc);
+  run->record->msg.exec_ns = now_ns();
+}
+
+static int
+child_main(void *arg)
+{
+  struct csn_run *run = arg;
+  const struct csn_plan *p = run->plan;
+  const struct engine_exec_args *exec;
+  u32 i = p->clone < p->nsteps ? p->clone + 1 : 0;
+  int rc;
+
+  /* First of all: should the host die, nothing of the child may stay behind. If it died before this,
+   * the greeting finds the socket at its end (in a pid namespace getppid() could not tell). */
+  csn_sys(__NR_prctl, PR_SET_PDEATHSIG, 9, 0, 0, 0);
+  if (greet(run) < 0)
+    leave(125);
+
+  if (p->exec >= p->nsteps)
+    fail(run, p->nsteps, -ENOEXEC);
+  exec = (const struct engine_exec_args *)((const u8 *)p + csn_plan_step(p, p->exec)->args);
+  for (; i < p->exec; i++) {
+    if (i == p->last)
+      prepare(run, exec);
+    if (csn_plan_step(p, i)->side == CSN_PARENT) {
+      if (sync_with_host(run, i) < 0)
+        leave(125);
+      while (i + 1 < p->exec && csn_plan_step(p, i + 1)->side == CSN_PARENT)
+        i++;
+    } else if ((rc = csn_apply_step(run, i)) < 0) {
+      fail(run, i, rc);
+    }
+  }
+  if (p->last >= p->exec)
+    prepare(run, exec);
+  run->record->executing = 1;
+  rc = csn_exec(exec, &run->ctx);
+  run->record->executing = 0;
+  fail(run, p->exec, rc);
+}
+
+#define CHILD_STACK 65536
+static u8 child_stack[CHILD_STACK] __attribute__((aligned(16), unused));
+
+void
+csn_make_child(struct csn_run *run, bool share_vm)
+{
+  const struct csn_plan *p = run->plan;
+  struct csn_record *r = run->record;
+  struct csn_clone_args ca = { 0 };
+  long pid;
+  u32 i;
+  int rc = 0;
+
+  r->msg.kind = CSN_MSG_DONE;
+  r->msg.step = p->nsteps;
+
+  /* Steps before clone: the creator's own, such as joining namespaces. */
+  for (i = 0; i < p->clone && p->clone < p->nsteps; i++) {
+    if (csn_plan_step(p, i)->side == CSN_CHILD && (rc = csn_apply_step(run, i)) < 0)
+      break;
+  }
+  if (rc == 0) {
+    ca.flags = CSN_CLONE_VFORK | CSN_CLONE_PARENT | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PARENT_SETTID;
+    ca.parent_tid = (u64)(uintptr_t)&r->tid;
+    if (p->clone < p->nsteps) {
+      const struct engine_clone_args *a =
+          (const struct engine_clone_args *)((const u8 *)p + csn_plan_step(p, p->clone)->args);
+
+      ca.flags |= a->namespaces;
+      if (a->cgroup >= 0 && run->ctx.slots[a->cgroup] >= 0) {
+        ca.flags |= CSN_CLONE_INTO_CGROUP;
+        ca.cgroup = (u64)run->ctx.slots[a->cgroup];
+      }
+      i = p->clone;
+    }
+    if (share_vm) {
+      ca.flags |= CSN_CLONE_VM;
+      ca.stack = (u64)(uintptr_t)child_stack;
+      ca.stack_size = CHILD_STACK;
+    } else {
+      /* glibc's cached thread id must be that of the new process: what its fork() would do. */
+      u64 tid_address = 0;
+
+      if (csn_sys(__NR_prctl, PR_GET_TID_ADDRESS, &tid_address, 0, 0, 0) == 0 && tid_address) {
+        ca.flags |= CSN_CLONE_CHILD_SETTID | CSN_CLONE_CHILD_CLEARTID;
+        ca.child_tid = tid_address;
+      }
+    }
+    if (run->fail_errno && run->fail_step == p->clone && p->clone < p->nsteps)
+      pid = -run->fail_errno;
+    else
+      pid = csn_clone3(&ca, sizeof(ca), child_main, run);
+    rc = pid < 0 ? (int)pid : 0;
+    r->msg.pid = pid < 0 ? 0 : (s32)pid;
+  }
+  if (rc < 0) {
+    u32 n = run->ctx.detail_len;
+
+    r->msg.kind = CSN_MSG_FAILED;
+    r->msg.step = i;
+    r->msg.err = -rc;
+    r->msg.detail_len = n;
+    for (u32 k = 0; k < n; k++)
+      r->msg.detail[k] = run->ctx.detail[k];
+  } else if (r->msg.kind == CSN_MSG_DONE && !r->executing) {
+    /* Gone without a word: killed, or it found the host dead. wait() tells the signal. */
+    r->msg.kind = CSN_MSG_FAILED;
+    r->msg.err = 0;
+  }
+  send_msg(run->sock, &r->msg);
+  if (r->msg.nskipped)
+    for (i = 0; i < p->nsteps; i += 256) /* the host knows nsteps: the same number of messages */
+      CSN_RETRY(csn_sys(__NR_sendto, run->sock, r->skipped + i,
+                        p->nsteps - i < 256 ? p->nsteps - i : 256, MSG_NOSIGNAL, 0, 0));
+}

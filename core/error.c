@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ * Errors as Lua sees them: nil, message, errno; and core.errno, names and numbers. */
+#define _GNU_SOURCE
+#include "csn.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *
+csn_errname(int err)
+{
+  return strerrorname_np(err);
+}
+
+int
+csn_pusherr(lua_State *L, int err, const char *fmt, ...)
+{
+  const char *name = csn_errname(err);
+  va_list ap;
+
+  lua_pushnil(L);
+  va_start(ap, fmt);
+  lua_pushvfstring(L, fmt, ap);
+  va_end(ap);
+  lua_pushfstring(L, ": %s (%s)", strerrordesc_np(err) ? strerrordesc_np(err) : "Unknown error",
+                  name ? name : "?");
+  lua_concat(L, 2);
+  lua_pushinteger(L, err);
+  return 3;
+}
+
+int
+csn_pushok(lua_State *L)
+{
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* errno.name(2) -> "ENOENT"; errno.message(2) -> "No such file or directory" */
+static int
+l_name(lua_State *L)
+{
+  lua_pushstring(L, csn_errname((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+static int
+l_message(lua_State *L)
+{
+  lua_pushstring(L, strerrordesc_np((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+static int
+l_missing(lua_State *L)
+{
+  return luaL_error(L, "no errno is called '%s'", lua_isstring(L, 2) ? lua_tostring(L, 2) : luaL_typename(L, 2));
+}
+
+static void
+open_error(lua_State *L)
+{
+  lua_newtable(L);
+  for (int e = 1; e < 134; e++)
+    if (csn_errname(e)) {
+      lua_pushinteger(L, e);
+      lua_setfield(L, -2, csn_errname(e));
+    }
+  lua_pushcfunction(L, l_name);
+  lua_setfield(L, -2, "name");
+  lua_pushcfunction(L, l_message);
+  lua_setfield(L, -2, "message");
+  lua_newtable(L);
+  lua_pushcfunction(L, l_missing);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
+  lua_setfield(L, -2, "errno");
+}
+
+CSN_OPEN(open_error)

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ * The last of the child's line: descriptors into place, signals to default, the program found. */
+#ifndef CSN_EXEC_H
+#define CSN_EXEC_H
+
+#include "plan.h"
+
+#pragma GCC visibility push(hidden)
+
+/* All that is done before the last steps (seccomp): 0 or -errno. */
+int csn_exec_prepare(const struct engine_exec_args *a, struct csn_ctx *c);
+
+/* Exec; returns -errno only. */
+int csn_exec(const struct engine_exec_args *a, struct csn_ctx *c);
+
+#pragma GCC visibility pop
+
+#endif

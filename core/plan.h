@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A plan as bytes: header, steps, arguments, strings, in one block with offsets and no pointers. It is
+ * read-only: two threads may run one plan at once. What belongs to one run is in struct csn_run.
+ */
+#ifndef CSN_PLAN_H
+#define CSN_PLAN_H
+
+#include "prim.h"
+
+#pragma GCC visibility push(hidden)
+
+#define CSN_PLAN_MAGIC 0x314e5343u /* "CSN1" */
+#define CSN_MAX_STEPS 16384
+#define CSN_MAX_PLAN (64u << 20)
+
+#define CSN_STEP_OPTIONAL 1
+
+struct csn_step {
+  u16 prim; /* index in csn_prims, which is the same in library and runner: one build, one link order */
+  u8 side, flags;
+  u32 args; /* offset of its struct NAME_args */
+};
+
+struct csn_plan {
+  u32 magic, size;
+  u32 nsteps, steps;
+  u32 clone, exec; /* step numbers, 0-based; nsteps where the plan has none */
+  u32 last;        /* the first of the CSN_LAST steps that stand right before exec */
+  u32 nslots, slots; /* names of the slots from CSN_SLOT_FIRST_FREE on: struct csn_str each */
+  u32 nprims;        /* of the build that made it */
+};
+
+
+static inline const struct csn_step *
+csn_plan_step(const struct csn_plan *p, u32 i)
+{
+  return (const struct csn_step *)((const u8 *)p + p->steps) + i;
+}
+
+static inline const struct csn_primitive *
+csn_step_prim(const struct csn_step *s)
+{
+  return __start_csn_prims[s->prim];
+}
+
+/* ---- the engine's actions: their arguments ---- */
+
+/* clone: the child, with its new namespaces. Steps of the child's side before it are applied by the
+ * child's creator (the runner, or the fork), which is how existing namespaces are joined. */
+#define CLONE(F)                                                                                   \
+  F(flags, namespaces, 0, csn_namespace_words, 0)                                                  \
+  F(slot, cgroup, 0, NULL, (u64)-1)
+CSN_ARGS(engine_clone, CLONE)
+
+/* lua: a function of the run, by its name there. */
+#define LUA(F) F(str, name, CSN_REQUIRED, NULL, 0)
+CSN_ARGS(engine_lua, LUA)
+
+/* exec: the program. files[i] is the slot that becomes descriptor i ("-": closed). */
+#define EXEC(F)                                                                                    \
+  F(strs, argv, CSN_REQUIRED, NULL, 0)                                                             \
+  F(strs, env, 0, NULL, 0)                                                                         \
+  F(path, path, 0, NULL, 0)                                                                        \
+  F(slot, fd, 0, NULL, (u64)-1)                                                                    \
+  F(slots, files, 0, NULL, 0)                                                                      \
+  F(word, death_signal, CSN_NUM, csn_signal_words, 9)                                              \
+  F(flags, blocked, 0, csn_sigset_words, 0)                                                        \
+  F(bool, init, 0, NULL, 0)
+CSN_ARGS(engine_exec, EXEC)
+
+extern const struct csn_word csn_namespace_words[], csn_signal_words[], csn_sigset_words[];
+
+/* ---- one run ---- */
+
+enum { CSN_MSG_HELLO = 1, CSN_MSG_SYNC, CSN_MSG_DONE, CSN_MSG_FAILED };
+
+/* The one message between child, runner and host; fixed size, one send, one receive. */
+struct csn_msg {
+  u32 kind;
+  u32 step; /* 0-based; nsteps: before or outside any step */
+  s32 err;  /* positive errno */
+  s32 pid;  /* of the child, as its creator sees it */
+  u64 exec_ns; /* CLOCK_MONOTONIC right before exec */
+  u32 nskipped;
+  u32 detail_len;
+  char detail[CSN_DETAIL];
+};
+
+/* What the host sends first: the run record, followed by the plan in chunks of CSN_CHUNK bytes. */
+#define CSN_CHUNK 65536
+struct csn_run_header {
+  u32 plan_size;
+  u32 fail_step; /* fault injection: this step (0-based) fails with fail_errno; none where 0 */
+  s32 fail_errno;
+  s32 slots[CSN_SLOTS];
+};
+
+/* Shared between a child and its creator, so that what the child reports needs no system call that
+ * its own seccomp filter might deny. */
+struct csn_record {
+  struct csn_msg msg;
+  s32 tid;        /* filled by the kernel (CLONE_PARENT_SETTID) */
+  u32 executing;  /* the child is about to exec */
+  u8 skipped[CSN_MAX_STEPS]; /* errno of an optional step that was left out */
+};
+
+struct csn_run {
+  const struct csn_plan *plan;
+  struct csn_ctx ctx;
+  struct csn_record *record;
+  int sock; /* to the host */
+  u32 fail_step;
+  s32 fail_errno;
+  /* The library's fork runs Lua steps; the runner has none. */
+  int (*lua_step)(struct csn_run *run, const char *name);
+  void *lua;
+};
+
+/* Apply one step of this process's side: 0 or -errno; an optional step that fails is noted. */
+int csn_apply_step(struct csn_run *run, u32 i);
+
+/* Make the child of a plan and see it as far as exec; the caller then leaves. Runs in the runner
+ * (share_vm) or in a fork of the host. */
+void csn_make_child(struct csn_run *run, bool share_vm);
+
+#pragma GCC visibility pop
+
+#endif

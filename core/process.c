@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The process object: a pidfd beside the pid. Waiting, signals and namespace joins go through the
+ * pidfd, so that a recycled pid is never hit and the host's own children are never reaped.
+ */
+#define _GNU_SOURCE
+#include "spawn.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PROCESS_TYPE "caisson.process"
+
+struct csn_spawn *
+csn_newprocess(lua_State *L, const struct csn_plan *p)
+{
+  /* The plan lives as long as the process: its parent steps are undone at the end. */
+  struct csn_spawn *s = lua_newuserdata(L, sizeof(*s) + 2 * (size_t)p->nsteps);
+
+  memset(s, 0, sizeof(*s) + 2 * (size_t)p->nsteps);
+  s->done = (u8 *)(s + 1);
+  s->skipped = s->done + p->nsteps;
+  s->plan = p;
+  s->ctx.base = (const u8 *)p;
+  s->sock = s->pidfd = -1;
+  s->owner = getpid();
+  for (int i = 0; i < CSN_SLOTS; i++)
+    s->ctx.slots[i] = -1;
+  luaL_getmetatable(L, PROCESS_TYPE);
+  lua_setmetatable(L, -2);
+  lua_newtable(L);
+  lua_pushvalue(L, 2);
+  lua_setfield(L, -2, "plan");
+  csn_setuservalue(L, -2);
+  return s;
+}
+
+void
+csn_release_process(struct csn_spawn *s)
+{
+  for (int i = 0; i < CSN_SLOTS; i++) {
+    csn_close(s->ctx.slots[i]);
+    s->ctx.slots[i] = -1;
+  }
+  csn_close(s->sock);
+  csn_close(s->pidfd);
+  s->sock = s->pidfd = -1;
+}
+
+static struct csn_spawn *
+check_process(lua_State *L)
+{
+  return luaL_checkudata(L, 1, PROCESS_TYPE);
+}
+
+/* Reap without blocking; true once it has ended. */
+static int
+reap(struct csn_spawn *s)
+{
+  siginfo_t si;
+  struct rusage ru;
+  int rc;
+
+  if (s->reaped)
+    return 1;
+  memset(&si, 0, sizeof(si));
+  memset(&ru, 0, sizeof(ru));
+  /* waitid(2) as the system call gives the rusage too */
+  do
+    rc = (int)syscall(SYS_waitid, P_PIDFD, s->pidfd, &si, WEXITED | WNOHANG | __WALL, &ru);
+  while (rc < 0 && errno == EINTR);
+  if (rc < 0)
+    return -errno;
+  if (si.si_pid == 0)
+    return 0;
+  s->reaped = true;
+  if (si.si_code == CLD_EXITED)
+    s->code = si.si_status;
+  else
+    s->signal = si.si_status;
+  s->core_dumped = si.si_code == CLD_DUMPED;
+  s->usage.user_us = (u64)ru.ru_utime.tv_sec * 1000000u + (u64)ru.ru_utime.tv_usec;
+  s->usage.system_us = (u64)ru.ru_stime.tv_sec * 1000000u + (u64)ru.ru_stime.tv_usec;
+  s->usage.maxrss_kb = (u64)ru.ru_maxrss;
+  return 1;
+}
+
+static void
+push_status(lua_State *L, const struct csn_spawn *s)
+{
+  lua_newtable(L);
+  if (s->signal) {
+    lua_pushinteger(L, s->signal);
+    lua_setfield(L, -2, "signal");
+    lua_pushboolean(L, s->core_dumped);
+    lua_setfield(L, -2, "core_dumped");
+  } else {
+    lua_pushinteger(L, s->code);
+    lua_setfield(L, -2, "code");
+  }
+  lua_pushnumber(L, (lua_Number)s->usage.user_us);
+  lua_setfield(L, -2, "user_us");
+  lua_pushnumber(L, (lua_Number)s->usage.system_us);
+  lua_setfield(L, -2, "system_us");
+  lua_pushnumber(L, (lua_Number)s->usage.maxrss_kb);
+  lua_setfield(L, -2, "maxrss_kb");
+}
+
+/* process:wait([timeout]) -> status | nil, "timeout" | nil, message, errno
+ * timeout in seconds; none: for ever, 0: only look */
+static int
+l_wait(lua_State *L)
+{
+  struct csn_spawn *s = check_process(L);
+  lua_Number timeout = luaL_optnumber(L, 2, -1);
+  struct pollfd pfd = { .fd = s->pidfd, .events = POLLIN };
+  int rc = reap(s);
+
+  if (rc == 0 && timeout != 0) {
+    do
+      rc = poll(&pfd, 1, timeout < 0 ? -1 : timeout > 2000000 ? 2000000000 : (int)(timeout * 1000 + 0.999));
+    while (rc < 0 && errno == EINTR && timeout < 0);
+    rc = rc < 0 && errno != EINTR ? -errno : reap(s);
+  }
+  if (rc < 0)
+    return csn_pusherr(L, -rc, "wait for pid %d", (int)s->pid);
+  if (rc == 0) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "timeout");
+    return 2;
+  }
+  push_status(L, s);
+  return 1;
+}
+
+/* process:kill([signal]) -> true | nil, message, errno */
+static int
+l_kill(lua_State *L)
+{
+  struct csn_spawn *s = check_process(L);
+  int sig = lua_isnoneornil(L, 2) ? SIGKILL
+                                  : (int)csn_to_words(L, 2, csn_signal_words, "signal", false, true);
+
+  if (s->reaped)
+    return csn_pusherr(L, ESRCH, "kill pid %d", (int)s->pid);
+  if (syscall(SYS_pidfd_send_signal, s->pidfd, sig, NULL, 0) < 0)
+    return csn_pusherr(L, errno, "kill pid %d", (int)s->pid);
+  return csn_pushok(L);
+}
+
+static int
+l_pid(lua_State *L)
+{
+  lua_pushinteger(L, check_process(L)->pid);
+  return 1;
+}
+
+static int
+l_pidfd(lua_State *L)
+{
+  lua_pushinteger(L, check_process(L)->pidfd);
+  return 1;
+}
+
+/* process:slot(name) -> fd object, a duplicate | nil: it is empty */
+static int
+l_slot(lua_State *L)
+{
+  struct csn_spawn *s = check_process(L);
+  const char *name = luaL_checkstring(L, 2);
+  s64 k = csn_plan_slot(s->plan, name);
+  int *fd;
+
+  if (k < 0)
+    return luaL_error(L, "the plan has no slot called '%s'", name);
+  if (s->ctx.slots[k] < 0)
+    return 0;
+  fd = csn_newfd(L);
+  *fd = fcntl(s->ctx.slots[k], F_DUPFD_CLOEXEC, 3);
+  return *fd < 0 ? csn_pusherr(L, errno, "slot %s", name) : 1;
+}
+
+/* process:times() -> start, exec: CLOCK_MONOTONIC in nanoseconds */
+static int
+l_times(lua_State *L)
+{
+  struct csn_spawn *s = check_process(L);
+
+  lua_pushnumber(L, (lua_Number)s->start_ns);
+  lua_pushnumber(L, (lua_Number)s->exec_ns);
+  return 2;
+}
+
+/* process:skipped() -> { [step number] = errno } of the optional steps that were left out */
+static int
+l_skipped(lua_State *L)
+{
+  struct csn_spawn *s = check_process(L);
+
+  lua_newtable(L);
+  for (u32 i = 0; i < s->plan->nsteps; i++)
+    if (s->skipped[i]) {
+      lua_pushinteger(L, s->skipped[i]);
+      lua_rawseti(L, -2, (int)i + 1);
+    }
+  return 1;
+}
+
+/* process:close(): kill it if it still runs, reap it, take back what the parent's steps made */
+static int
+l_close(lua_State *L)
+{
+  struct csn_spawn *s = check_process(L);
+
+  if (s->pidfd < 0 || s->owner != getpid())
+    return 0;
+  if (!s->reaped) {
+    struct pollfd pfd = { .fd = s->pidfd, .events = POLLIN };
+
+    syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+    while (poll(&pfd, 1, -1) < 0 && errno == EINTR)
+      ;
+    reap(s);
+  }
+  csn_undo(s);
+  csn_release_process(s);
+  return csn_pushok(L);
+}
+
+static int
+l_gc(lua_State *L)
+{
+  struct csn_spawn *s = check_process(L);
+
+  if (s->owner == getpid())
+    return l_close(L);
+  csn_release_process(s);
+  return 0;
+}
+
+static int
+l_tostring(lua_State *L)
+{
+  struct csn_spawn *s = check_process(L);
+
+  lua_pushfstring(L, "process %d%s", (int)s->pid, s->reaped ? " (ended)" : "");
+  return 1;
+}
+
+/* core.poll({ { fd =, events = "r"|"w"|"rw" }, ... }, [timeout]) -> { [i] = "r"/"w"/"rw"/"hup" } | nil, message, errno
+ * An empty table: the time is over, or a signal came. timeout in seconds. */
+static int
+l_poll(lua_State *L)
+{
+  static const char *const keys[] = { "fd", "events", NULL };
+  lua_Number timeout = luaL_optnumber(L, 2, -1);
+  struct pollfd *fds;
+  int n, rc;
+
+  luaL_checktype(L, 1, LUA_TTABLE);
+  n = (int)lua_rawlen(L, 1);
+  fds = lua_newuserdata(L, sizeof(*fds) * (size_t)(n ? n : 1));
+  for (int i = 0; i < n; i++) {
+    const char *ev;
+
+    lua_rawgeti(L, 1, i + 1);
+    csn_checkkeys(L, -1, keys);
+    fds[i].fd = csn_opt_fd(L, -1, "fd");
+    ev = csn_opt_str(L, -1, "events", "r");
+    fds[i].events = (short)((strchr(ev, 'r') ? POLLIN : 0) | (strchr(ev, 'w') ? POLLOUT : 0));
+    fds[i].revents = 0;
+    lua_pop(L, 1);
+  }
+  rc = poll(fds, (nfds_t)n, timeout < 0 ? -1 : timeout > 2000000 ? 2000000000 : (int)(timeout * 1000 + 0.999));
+  if (rc < 0 && errno != EINTR)
+    return csn_pusherr(L, errno, "poll");
+  lua_newtable(L);
+  for (int i = 0; rc > 0 && i < n; i++)
+    if (fds[i].revents) {
+      lua_pushfstring(L, "%s%s", fds[i].revents & (POLLIN | POLLHUP | POLLERR) ? "r" : "",
+                      fds[i].revents & POLLOUT ? "w" : "");
+      lua_rawseti(L, -2, i + 1);
+    }
+  return 1;
+}
+
+static void
+open_process(lua_State *L)
+{
+  static const luaL_Reg methods[] = {
+    { "wait", l_wait },   { "kill", l_kill },       { "pid", l_pid },   { "pidfd", l_pidfd },
+    { "slot", l_slot },   { "times", l_times },     { "close", l_close }, { "skipped", l_skipped },
+    { "__gc", l_gc },     { "__tostring", l_tostring }, { NULL, NULL }
+  };
+
+  if (luaL_newmetatable(L, PROCESS_TYPE)) {
+    csn_setfuncs(L, methods);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_pop(L, 1);
+  lua_pushcfunction(L, l_poll);
+  lua_setfield(L, -2, "poll");
+}
+
+CSN_OPEN(open_process)

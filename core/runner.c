@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The runner: a static program without libc that the host starts with a socket, and that makes the
+ * child of the plan it reads there. A container never finds anything else in /proc/PID/exe, and it
+ * shares no memory with the host.
+ *
+ *     runner SOCKET        (SOCKET: number of the inherited descriptor)
+ */
+#include "plan.h"
+#include <linux/prctl.h>
+#include <linux/mman.h>
+
+void *memcpy(void *restrict dst, const void *restrict src, size_t n);
+void *memset(void *dst, int c, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+void runner_main(long *sp);
+
+/* The compiler calls these for struct copies. */
+void *
+memcpy(void *restrict dst, const void *restrict src, size_t n)
+{
+  u8 *d = dst;
+  const u8 *s = src;
+
+  while (n--)
+    *d++ = *s++;
+  return dst;
+}
+
+void *
+memset(void *dst, int c, size_t n)
+{
+  u8 *d = dst;
+
+  while (n--)
+    *d++ = (u8)c;
+  return dst;
+}
+
+int
+memcmp(const void *a, const void *b, size_t n)
+{
+  const u8 *x = a, *y = b;
+
+  for (; n--; x++, y++)
+    if (*x != *y)
+      return *x - *y;
+  return 0;
+}
+
+static u8 small_plan[CSN_CHUNK] __attribute__((aligned(16)));
+static struct csn_record record;
+static struct csn_run run;
+
+static bool
+receive(int sock, void *buf, size_t n)
+{
+  return CSN_RETRY(csn_sys(__NR_recvfrom, sock, buf, n, 0, 0, 0)) == (long)n;
+}
+
+static u8 *
+receive_plan(int sock, u32 size)
+{
+  u8 *p = small_plan;
+
+  if (size > CSN_MAX_PLAN)
+    return NULL;
+  if (size > sizeof(small_plan)) {
+    long m = csn_sys(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (m < 0)
+      return NULL;
+    p = (u8 *)m;
+  }
+  for (u32 off = 0; off < size; off += CSN_CHUNK)
+    if (!receive(sock, p + off, size - off < CSN_CHUNK ? size - off : CSN_CHUNK))
+      return NULL;
+  return p;
+}
+
+__attribute__((used)) void
+runner_main(long *sp)
+{
+  const char *arg = sp[0] == 2 ? (const char *)sp[2] : "";
+  struct csn_run_header h;
+  int sock = 0;
+
+  for (; *arg >= '0' && *arg <= '9'; arg++)
+    sock = sock * 10 + (*arg - '0');
+  /* It must not outlive the host, which waits for it. */
+  csn_sys(__NR_prctl, PR_SET_PDEATHSIG, 9, 0, 0, 0);
+  if (sock && receive(sock, &h, sizeof(h))) {
+    run.sock = sock;
+    run.plan = (const struct csn_plan *)receive_plan(sock, h.plan_size);
+    run.record = &record;
+    run.fail_step = h.fail_step;
+    run.fail_errno = h.fail_errno;
+    if (run.plan && run.plan->magic == CSN_PLAN_MAGIC && run.plan->size == h.plan_size &&
+        run.plan->nprims == csn_nprims()) {
+      run.ctx.base = (const u8 *)run.plan;
+      for (int i = 0; i < CSN_SLOTS; i++)
+        run.ctx.slots[i] = h.slots[i];
+      csn_make_child(&run, true);
+    }
+  }
+  csn_sys(__NR_exit_group, 0);
+  __builtin_unreachable();
+}
+
+#if defined(__x86_64__)
+__asm__(".text\n.globl _start\n_start: xor %ebp, %ebp\n mov %rsp, %rdi\n and $-16, %rsp\n call runner_main\n hlt\n");
+#elif defined(__aarch64__)
+__asm__(".text\n.globl _start\n_start: mov x29, #0\n mov x0, sp\n bl runner_main\n brk #1\n");
+#endif

@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Running a plan: start the runner (or fork), answer its syncs with the parent's steps, take its report.
+ *
+ * The host process is somebody's application. It is never forked, but for Lua steps of the child's side;
+ * the runner is started by clone3(CLONE_VM | CLONE_VFORK) and exec, which costs the same from a heap of
+ * any size and, on a stack of the calling thread's own, is safe with other threads running.
+ */
+#define _GNU_SOURCE
+#include "csn.h"
+#include "spawn.h"
+#include <linux/close_range.h>
+#include <linux/memfd.h>
+#include <linux/prctl.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- the runner's program ---- */
+
+extern const u8 csn_runner_start[], csn_runner_end[];
+
+static pthread_mutex_t runner_lock = PTHREAD_MUTEX_INITIALIZER;
+static int runner_fd = -1;
+
+/* A sealed memfd: what a container finds as its exe can't be written, whatever it opens. Made once for
+ * the process. Where policy forbids executing memfds (vm.memfd_noexec=2), the installed file serves. */
+static int
+make_runner(void)
+{
+  size_t size = (size_t)(csn_runner_end - csn_runner_start), done = 0;
+  CSN_CLEANUP_FD int fd = -1;
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u
+#endif
+  fd = memfd_create("caisson", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+  if (fd < 0 && errno == EINVAL) /* before 6.3 all memfds are executable, and the flag unknown */
+    fd = memfd_create("caisson", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0)
+    return -errno;
+  while (done < size) {
+    ssize_t n = write(fd, csn_runner_start + done, size - done);
+
+    if (n < 0)
+      return -errno;
+    done += (size_t)n;
+  }
+  if (fchmod(fd, 0555) < 0 ||
+      fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+    return -errno;
+  return csn_steal_fd(&fd);
+}
+
+static int
+get_runner(void)
+{
+  int fd;
+
+  pthread_mutex_lock(&runner_lock);
+  if (runner_fd < 0)
+    runner_fd = make_runner();
+  fd = runner_fd;
+  pthread_mutex_unlock(&runner_lock);
+  return fd;
+}
+
+/* ---- starting it ---- */
+
+struct start {
+  int runner, sock;
+  const s32 *slots;
+  int err;
+};
+
+/* In the vforked child, on the parent's memory: raw system calls, nothing else. The runner gets the
+ * socket and the slots under the numbers that they have here, and no other descriptor. */
+static int
+start_runner(void *arg)
+{
+  struct start *st = arg;
+  char number[16] = "";
+  const char *argv[] = { "caisson", number, NULL }, *env[] = { NULL };
+  long rc = csn_sys(__NR_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
+
+  for (int i = 0; rc >= 0 && i < CSN_SLOTS; i++)
+    if (st->slots[i] >= 0)
+      rc = csn_sys(__NR_fcntl, st->slots[i], F_SETFD, 0);
+  if (rc >= 0)
+    rc = csn_sys(__NR_fcntl, st->sock, F_SETFD, 0);
+  csn_append_u64(number, sizeof(number), 0, (u64)st->sock);
+  if (rc >= 0)
+    rc = csn_sys(__NR_execveat, st->runner, "", argv, env, AT_EMPTY_PATH);
+  st->err = (int)-rc;
+  return 127;
+}
+
+static pid_t
+spawn_runner(int sock, const s32 *slots)
+{
+  u8 stack[16384] __attribute__((aligned(16)));
+  struct start st = { .sock = sock, .slots = slots };
+  struct csn_clone_args ca = {
+    .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND,
+    .exit_signal = SIGCHLD,
+    .stack = (u64)(uintptr_t)stack,
+    .stack_size = sizeof(stack),
+  };
+  u64 all = ~0ull, old;
+  long pid;
+
+  st.runner = get_runner();
+  if (st.runner < 0)
+    return st.runner;
+  /* No handler of the host's may run in the child. The runner's child sets its own mask before exec. */
+  csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+  pid = csn_clone3(&ca, sizeof(ca), start_runner, &st);
+  csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
+  if (pid > 0 && st.err) {
+    CSN_RETRY(csn_sys(__NR_wait4, pid, NULL, 0, 0));
+    return -st.err;
+  }
+  return (pid_t)pid;
+}
+
+static int
+send_all(int sock, const struct csn_run_header *h, const struct csn_plan *p)
+{
+  if (send(sock, h, sizeof(*h), MSG_NOSIGNAL) < 0)
+    return -errno;
+  for (u32 off = 0; off < p->size; off += CSN_CHUNK) {
+    size_t n = p->size - off < CSN_CHUNK ? p->size - off : CSN_CHUNK;
+
+    if (CSN_RETRY(send(sock, (const u8 *)p + off, n, MSG_NOSIGNAL) < 0 ? -errno : 0) < 0)
+      return -errno;
+  }
+  return 0;
+}
+
+/* ---- the fork, for Lua steps ---- */
+
+/* Push the run's function called name; 0 or -ENOENT. */
+static int
+push_function(struct csn_spawn *s, const char *name)
+{
+  lua_State *L = s->L;
+
+  if (!s->functions)
+    return -ENOENT;
+  lua_getfield(L, s->functions, name);
+  if (lua_isfunction(L, -1))
+    return 0;
+  lua_pop(L, 1);
+  return -ENOENT;
+}
+
+static int
+traceback(lua_State *L)
+{
+  if (!lua_isstring(L, 1))
+    return 1;
+  lua_getglobal(L, "debug");
+  if (lua_istable(L, -1)) {
+    lua_getfield(L, -1, "traceback");
+    lua_pushvalue(L, 1);
+    lua_pushinteger(L, 2);
+    if (lua_isfunction(L, -3) && lua_pcall(L, 2, 1, 0) == 0)
+      return 1;
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* Call the function called name with the run's state; nil, err and a raise are failures. The message
+ * goes into the detail, its errno (third value) becomes the step's. */
+static int
+call_lua(struct csn_spawn *s, struct csn_ctx *c, const char *name)
+{
+  lua_State *L = s->L;
+  int top = lua_gettop(L), rc = push_function(s, name);
+
+  if (rc < 0)
+    return csn_detail(c, rc, "the run has no function called ", name);
+  lua_pushcfunction(L, traceback);
+  lua_insert(L, -2);
+  lua_pushinteger(L, c->pid);
+  if (lua_pcall(L, 1, 3, top + 1) != 0) {
+    rc = -ECANCELED;
+    csn_detail(c, rc, lua_isstring(L, -1) ? lua_tostring(L, -1) : "(an error that is no string)", NULL);
+  } else if (lua_isnil(L, -3) && lua_isstring(L, -2)) {
+    rc = lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 1 && lua_tonumber(L, -1) < 4096
+             ? -(int)lua_tonumber(L, -1)
+             : -ECANCELED;
+    csn_detail(c, rc, lua_tostring(L, -2), NULL);
+  } else {
+    rc = 0;
+  }
+  lua_settop(L, top);
+  return rc;
+}
+
+static int
+lua_step(struct csn_run *run, const char *name)
+{
+  int rc = call_lua(run->lua, &run->ctx, name);
+
+  fflush(NULL); /* exec would drop what the function printed */
+  return rc;
+}
+
+/* In the fork: glibc's fork has run the atfork handlers, so Lua and malloc work here whatever the host's
+ * other threads held; csn_make_child then clones once more, with the namespaces, from a process of one
+ * thread. */
+_Noreturn static void
+forked(struct csn_spawn *s, int sock)
+{
+  struct csn_run run = { .plan = s->plan, .sock = sock, .fail_step = s->header.fail_step,
+                         .fail_errno = s->header.fail_errno, .lua_step = lua_step, .lua = s };
+
+  csn_sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  run.record = mmap(NULL, sizeof(*run.record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (run.record != MAP_FAILED) {
+    run.ctx = s->ctx;
+    run.ctx.pid = 0;
+    run.ctx.base = (const u8 *)s->plan;
+    csn_make_child(&run, false);
+  }
+  _exit(0);
+}
+
+static pid_t
+spawn_fork(struct csn_spawn *s, int host_sock, int child_sock)
+{
+  pid_t pid;
+
+  fflush(NULL); /* or the child prints it a second time */
+  pid = fork();
+  if (pid == 0) {
+    close(host_sock);
+    forked(s, child_sock);
+  }
+  return pid < 0 ? -errno : pid;
+}
+
+/* ---- the host's part ---- */
+
+static u64
+monotonic_ns(void)
+{
+  struct timespec ts;
+
+  clock_gettime(CLOCK_MONOTONIC, &ts);
+  return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
+}
+
+/* One step of the parent's side; it is noted, to be undone in reverse. */
+static int
+parent_step(struct csn_spawn *s, u32 i)
+{
+  const struct csn_step *st = csn_plan_step(s->plan, i);
+  const struct csn_primitive *p = csn_step_prim(st);
+  const void *args = (const u8 *)s->plan + st->args;
+  int rc;
+
+  s->ctx.detail_len = 0;
+  s->ctx.detail[0] = 0;
+  if (s->header.fail_errno && s->header.fail_step == i)
+    rc = -s->header.fail_errno;
+  else if (p->action == CSN_ACT_LUA)
+    rc = call_lua(s, &s->ctx, csn_s(&s->ctx, ((const struct engine_lua_args *)args)->name));
+  else
+    rc = p->apply(args, &s->ctx);
+  if (rc == 0) {
+    s->done[i] = 1;
+  } else if (st->flags & CSN_STEP_OPTIONAL) {
+    s->skipped[i] = (u8)-rc;
+    rc = 0;
+  }
+  return rc;
+}
+
+void
+csn_undo(struct csn_spawn *s)
+{
+  for (u32 i = s->plan->nsteps; i-- > 0;) {
+    const struct csn_step *st = csn_plan_step(s->plan, i);
+    const struct csn_primitive *p = csn_step_prim(st);
+
+    if (s->done[i] && p->undo)
+      p->undo((const u8 *)s->plan + st->args, &s->ctx);
+    s->done[i] = 0;
+  }
+}
+
+static int
+receive(struct csn_spawn *s, void *buf, size_t size)
+{
+  ssize_t n;
+
+  do
+    n = recv(s->sock, buf, size, 0);
+  while (n < 0 && errno == EINTR);
+  return n < 0 ? -errno : (int)n;
+}
+
+static int
+remember_child(struct csn_spawn *s, s32 pid)
+{
+  if (s->pidfd >= 0 || pid <= 0)
+    return 0;
+  s->ctx.pid = s->pid = pid;
+  s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+  return s->pidfd < 0 ? -errno : 0;
+}
+
+static void
+set_failure(struct csn_spawn *s, u32 step, int err)
+{
+  s->failed = true;
+  s->fail_step = step;
+  s->fail_errno = err;
+}
+
+/* Answer the child until it has become the program, or has failed. */
+static void
+attend(struct csn_spawn *s)
+{
+  struct csn_msg m;
+  int rc;
+
+  for (;;) {
+    rc = receive(s, &m, sizeof(m));
+    if (rc != sizeof(m)) {
+      /* The end without a report: killed together with its creator, by the OOM killer for one. */
+      set_failure(s, s->plan->nsteps, rc < 0 ? -rc : 0);
+      return;
+    }
+    if ((rc = remember_child(s, m.pid)) < 0) {
+      set_failure(s, s->plan->nsteps, -rc);
+      return;
+    }
+    switch (m.kind) {
+    case CSN_MSG_HELLO:
+      break;
+    case CSN_MSG_SYNC:
+      for (u32 i = m.step; i < s->plan->nsteps && csn_plan_step(s->plan, i)->side == CSN_PARENT; i++)
+        if ((rc = parent_step(s, i)) < 0) {
+          set_failure(s, i, -rc);
+          return;
+        }
+      if (send(s->sock, "", 1, MSG_NOSIGNAL) < 0) {
+        set_failure(s, s->plan->nsteps, 0);
+        return;
+      }
+      break;
+    case CSN_MSG_DONE:
+    case CSN_MSG_FAILED:
+      s->exec_ns = m.exec_ns;
+      if (m.nskipped)
+        for (u32 i = 0; i < s->plan->nsteps; i += 256) {
+          u8 chunk[256];
+
+          if (receive(s, chunk, sizeof(chunk)) <= 0)
+            break;
+          for (u32 k = 0; k < 256 && i + k < s->plan->nsteps; k++)
+            if (chunk[k])
+              s->skipped[i + k] = chunk[k];
+        }
+      if (m.kind == CSN_MSG_FAILED) {
+        u32 n = m.detail_len < CSN_DETAIL - 1 ? m.detail_len : CSN_DETAIL - 1;
+
+        set_failure(s, m.step, m.err);
+        memcpy(s->ctx.detail, m.detail, n);
+        s->ctx.detail[n] = 0;
+        s->ctx.detail_len = n;
+      }
+      return;
+    default:
+      set_failure(s, s->plan->nsteps, EBADMSG);
+      return;
+    }
+  }
+}
+
+/* Kill what was started, reap it, take back the parent's steps. */
+static void
+abandon(struct csn_spawn *s)
+{
+  siginfo_t si;
+
+  if (s->pidfd >= 0)
+    syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+  if (s->sock >= 0) {
+    close(s->sock);
+    s->sock = -1;
+  }
+  if (s->runner > 0) {
+    if (s->pidfd < 0) /* it may be blocked before it made a child */
+      kill(s->runner, SIGKILL);
+    while (waitpid(s->runner, NULL, __WALL) < 0 && errno == EINTR)
+      ;
+    s->runner = 0;
+  }
+  if (s->pidfd >= 0) {
+    memset(&si, 0, sizeof(si));
+    while (waitid(P_PIDFD, (id_t)s->pidfd, &si, WEXITED | __WALL) < 0 && errno == EINTR)
+      ;
+    s->died_by = si.si_code == CLD_EXITED ? 0 : si.si_status;
+    close(s->pidfd);
+    s->pidfd = -1;
+  }
+  csn_undo(s);
+}
+
+static void
+run_plan(struct csn_spawn *s)
+{
+  int pair[2];
+  u32 i;
+  int rc;
+
+  s->start_ns = monotonic_ns();
+  for (i = 0; i < s->plan->clone && s->plan->clone < s->plan->nsteps; i++)
+    if (csn_plan_step(s->plan, i)->side == CSN_PARENT && (rc = parent_step(s, i)) < 0) {
+      set_failure(s, i, -rc);
+      abandon(s);
+      return;
+    }
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+    set_failure(s, s->plan->nsteps, errno);
+    abandon(s);
+    return;
+  }
+  s->sock = pair[0];
+  for (i = 0; i < CSN_SLOTS; i++)
+    s->header.slots[i] = s->ctx.slots[i];
+  s->header.plan_size = s->plan->size;
+  rc = s->fork ? spawn_fork(s, pair[0], pair[1]) : spawn_runner(pair[1], s->header.slots);
+  close(pair[1]);
+  if (rc < 0) {
+    csn_detail(&s->ctx, rc, s->fork ? "fork" : "starting the runner", NULL);
+    set_failure(s, s->plan->nsteps, -rc);
+    abandon(s);
+    return;
+  }
+  s->runner = rc;
+  if (!s->fork)
+    send_all(s->sock, &s->header, s->plan); /* if it can't be sent, the report's absence says so */
+  attend(s);
+  if (s->failed) {
+    abandon(s);
+    return;
+  }
+  close(s->sock);
+  s->sock = -1;
+  csn_reap_runner(s);
+}
+
+void
+csn_reap_runner(struct csn_spawn *s)
+{
+  if (s->runner > 0)
+    while (waitpid(s->runner, NULL, __WALL) < 0 && errno == EINTR)
+      ;
+  s->runner = 0;
+}
+
+/* nil, message, errno, failure */
+static int
+push_failure(lua_State *L, struct csn_spawn *s)
+{
+  const struct csn_plan *p = s->plan;
+  bool in_step = s->fail_step < p->nsteps;
+  const char *name = "run";
+  luaL_Buffer b;
+  int failure;
+
+  lua_newtable(L);
+  failure = lua_gettop(L);
+  luaL_buffinit(L, &b);
+  if (in_step) {
+    const struct csn_step *st = csn_plan_step(p, s->fail_step);
+
+    name = csn_step_prim(st)->name;
+    csn_push_object(L, p, st);
+    lua_setfield(L, failure, "object");
+    lua_pushinteger(L, (lua_Integer)s->fail_step + 1);
+    lua_setfield(L, failure, "number");
+    lua_pushinteger(L, (lua_Integer)csn_plan_nth(p, s->fail_step));
+    lua_setfield(L, failure, "index");
+    lua_pushstring(L, st->side == CSN_PARENT ? "parent" : "child");
+    lua_setfield(L, failure, "side");
+  }
+  lua_pushstring(L, name);
+  lua_setfield(L, failure, "step");
+  lua_pushinteger(L, s->fail_errno);
+  lua_setfield(L, failure, "errno");
+  if (s->fail_errno) {
+    lua_pushstring(L, csn_errname(s->fail_errno));
+    lua_setfield(L, failure, "code");
+  }
+  if (s->died_by && !s->fail_errno) {
+    lua_pushinteger(L, s->died_by);
+    lua_setfield(L, failure, "signal");
+  }
+  if (s->ctx.detail_len) {
+    lua_pushlstring(L, s->ctx.detail, s->ctx.detail_len);
+    lua_setfield(L, failure, "detail");
+  }
+  lua_pushnil(L);
+  if (in_step) {
+    lua_pushfstring(L, "step %d, %s[%d] ", (int)s->fail_step + 1, name, (int)csn_plan_nth(p, s->fail_step));
+    lua_getfield(L, failure, "object");
+  } else {
+    lua_pushliteral(L, "");
+    lua_pushliteral(L, "the container");
+  }
+  if (s->ctx.detail_len)
+    lua_pushfstring(L, ": %s", s->ctx.detail);
+  else
+    lua_pushliteral(L, "");
+  if (s->fail_errno)
+    lua_pushfstring(L, ": %s (%s)", strerrordesc_np(s->fail_errno) ? strerrordesc_np(s->fail_errno) : "Unknown error",
+                    csn_errname(s->fail_errno) ? csn_errname(s->fail_errno) : "?");
+  else if (s->died_by)
+    lua_pushfstring(L, ": killed by signal %d (%s) before its program was executed", s->died_by,
+                    sigabbrev_np(s->died_by) ? sigabbrev_np(s->died_by) : "?");
+  else
+    lua_pushliteral(L, ": ended before its program was executed");
+  lua_concat(L, 4);
+  lua_pushinteger(L, s->fail_errno);
+  lua_pushvalue(L, failure);
+  return 4;
+}
+
+/* core.spawn { plan =, slots =, functions =, fork =, fail = { step =, errno = } }
+ *   -> process | nil, message, errno, failure */
+static int
+l_spawn(lua_State *L)
+{
+  static const char *const keys[] = { "plan", "slots", "functions", "fork", "fail", NULL };
+  const struct csn_plan *p;
+  struct csn_spawn *s;
+  bool given[CSN_SLOTS] = { false };
+
+  lua_settop(L, 1);
+  csn_checkkeys(L, 1, keys);
+  lua_getfield(L, 1, "plan"); /* 2 */
+  p = csn_check_plan(L, 2);
+  if (p->exec >= p->nsteps)
+    return luaL_error(L, "the plan has no exec step");
+  lua_getfield(L, 1, "functions"); /* 3 */
+  if (!lua_isnil(L, 3))
+    luaL_checktype(L, 3, LUA_TTABLE);
+  s = csn_newprocess(L, p); /* 4 */
+  s->L = L;
+  s->functions = lua_isnil(L, 3) ? 0 : 3;
+  s->fork = csn_opt_bool(L, 1, "fork", false);
+  if (csn_field(L, 1, "slots")) {
+    luaL_checktype(L, -1, LUA_TTABLE);
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+      s64 k;
+
+      if (lua_type(L, -2) != LUA_TSTRING)
+        return luaL_error(L, "slots are named by strings");
+      k = csn_plan_slot(p, lua_tostring(L, -2));
+      if (k < 0)
+        return luaL_error(L, "the plan has no slot called '%s'", lua_tostring(L, -2));
+      /* The run has its own descriptor: the caller's may be closed by a hook meanwhile. */
+      s->ctx.slots[k] = fcntl(csn_tofd(L, -1), F_DUPFD_CLOEXEC, 3);
+      if (s->ctx.slots[k] < 0)
+        return csn_pusherr(L, errno, "slot %s: descriptor %d", lua_tostring(L, -2), csn_tofd(L, -1));
+      given[k] = true;
+    }
+    lua_pop(L, 1);
+  }
+  if (csn_field(L, 1, "fail")) {
+    static const char *const fail_keys[] = { "step", "errno", NULL };
+
+    csn_checkkeys(L, -1, fail_keys);
+    s->header.fail_step = (u32)csn_opt_num(L, -1, "step", 1) - 1;
+    s->header.fail_errno = (s32)csn_opt_num(L, -1, "errno", 0);
+    lua_pop(L, 1);
+  }
+  for (u32 i = 0; i < p->nsteps && !s->fork; i++) {
+    const struct csn_step *st = csn_plan_step(p, i);
+
+    if (csn_step_prim(st)->action == CSN_ACT_LUA && st->side == CSN_CHILD)
+      s->fork = true;
+  }
+  run_plan(s);
+  s->L = NULL;
+  s->functions = 0;
+  /* Only what steps have filled is kept: a pipe's reader waits for its last writer. */
+  for (int k = 0; k < CSN_SLOTS; k++)
+    if (given[k]) {
+      csn_close(s->ctx.slots[k]);
+      s->ctx.slots[k] = -1;
+    }
+  if (s->failed) {
+    int n = push_failure(L, s);
+
+    csn_release_process(s);
+    return n;
+  }
+  lua_settop(L, 4);
+  return 1;
+}
+
+static void
+open_spawn(lua_State *L)
+{
+  lua_pushcfunction(L, l_spawn);
+  lua_setfield(L, -2, "spawn");
+}
+
+CSN_OPEN(open_spawn)

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ * One run of a plan, as the host holds it: between spawn.c, which makes it, and process.c, its object. */
+#ifndef CSN_SPAWN_H
+#define CSN_SPAWN_H
+
+#include "csn.h"
+#include <sys/types.h>
+
+#pragma GCC visibility push(hidden)
+
+struct csn_spawn {
+  const struct csn_plan *plan;
+  struct csn_ctx ctx; /* of the parent's side */
+  struct csn_run_header header;
+  lua_State *L; /* while it is being constructed */
+  int functions;
+  bool fork;
+  int sock, pidfd;
+  pid_t runner, pid, owner; /* owner: the process that made the object; a forked copy does nothing */
+  u64 start_ns, exec_ns;
+  bool failed;
+  u32 fail_step;
+  int fail_errno, died_by;
+  u8 *done, *skipped; /* one a step */
+  bool reaped;
+  int code, signal;   /* how it ended, once reaped */
+  bool core_dumped;
+  struct csn_usage {
+    u64 user_us, system_us, maxrss_kb;
+  } usage;
+};
+
+struct csn_spawn *csn_newprocess(lua_State *L, const struct csn_plan *p);
+void csn_release_process(struct csn_spawn *s); /* descriptors and memory; not the child */
+void csn_reap_runner(struct csn_spawn *s);
+void csn_undo(struct csn_spawn *s); /* take back the parent's steps, last first */
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,139 @@
+-- What specs share: running steps in a child and reading back what the kernel says.
+local core = require "caisson.core"
+
+local M = { core = core }
+
+-- Read a whole descriptor.
+function M.slurp(fd)
+  local parts = {}
+  while true do
+    local s = assert(fd:read())
+    if s == "" then return table.concat(parts) end
+    parts[#parts + 1] = s
+  end
+end
+
+function M.read_file(path)
+  local f = io.open(path, "rb")
+  if not f then return nil end
+  local s = f:read("*a")
+  f:close()
+  return s
+end
+
+-- Output of a shell command on the host.
+function M.sh(command)
+  local p = assert(io.popen(command, "r"))
+  local s = p:read("*a")
+  p:close()
+  return s
+end
+
+-- Run steps, then argv (default: sh -c script), and give back { output, status, ... }; or nil and the
+-- error's four values. opts: script | argv, env, slots, functions, stdin (bytes), fail, files, exec.
+function M.run(steps, opts)
+  opts = opts or {}
+  local list = {}
+  for i, s in ipairs(steps) do list[i] = s end
+  local exec = { argv = opts.argv or { "/bin/sh", "-c", opts.script or "true" }, env = opts.env,
+    files = opts.files or { "stdin", "stdout", "stdout" } }
+  for k, v in pairs(opts.exec or {}) do exec[k] = v end
+  list[#list + 1] = { step = "exec", options = exec }
+  local plan = core.plan(list)
+  local r, w = assert(core.pipe())
+  local input = assert(opts.stdin and core.memfd("stdin", opts.stdin) or core.open("/dev/null"))
+  local slots = { stdin = input, stdout = w }
+  for k, v in pairs(opts.slots or {}) do slots[k] = v end
+  local process, message, errno, failure =
+    core.spawn { plan = plan, slots = slots, functions = opts.functions, fail = opts.fail, fork = opts.fork }
+  w:close()
+  input:close()
+  if not process then
+    r:close()
+    return nil, message, errno, failure
+  end
+  local output = M.slurp(r)
+  r:close()
+  local status = assert(process:wait())
+  local result = { output = output, status = status, code = status.code, signal = status.signal,
+    skipped = process:skipped(), pid = process:pid() }
+  if opts.inspect then opts.inspect(process, result) end
+  process:close()
+  return result
+end
+
+-- Steps in short: M.step("hostname", "box"), M.step("idmap", {...}, { side = "child" }).
+function M.step(name, options, extra)
+  local s = { step = name, options = options }
+  for k, v in pairs(extra or {}) do s[k] = v end
+  return s
+end
+
+-- Descriptors that this process has open.
+function M.count_fds()
+  return tonumber(M.sh("ls /proc/$PPID/fd | wc -l"))
+end
+
+-- Children of this process (running or not reaped), other than the shell that counts them.
+function M.count_children()
+  local n = 0
+  for _ in (M.read_file("/proc/self/task/" .. M.getpid() .. "/children") or ""):gmatch("%d+") do n = n + 1 end
+  return n
+end
+
+function M.getpid()
+  return tonumber((M.read_file("/proc/self/stat") or ""):match("^%d+"))
+end
+
+M.is_root = M.sh("id -u"):match("^0\n") ~= nil
+
+-- Abilities of this machine and user, each tried, not guessed: a function that answers true, or false
+-- and why. Add yours here.
+local probes = {}
+M.probes = probes
+
+function probes.root()
+  return M.is_root, "this user is not root"
+end
+
+function probes.userns()
+  local ok, message = M.run({ M.step("clone", { "user" }) }, { script = "true" })
+  return ok ~= nil, message
+end
+
+function probes.cgroup_v1()
+  return M.read_file("/proc/self/mounts"):match(" cgroup [%w,]*memory") ~= nil
+      or M.read_file("/proc/self/mounts"):match("cgroup/memory cgroup ") ~= nil, "no v1 memory controller"
+end
+
+function probes.cgroup_v2()
+  local c = M.read_file("/sys/fs/cgroup/cgroup.controllers")
+  return c ~= nil and c:match("memory") ~= nil, "no pure cgroup v2 here; make test-vm proves it"
+end
+
+local known = {}
+
+-- In a describe or it: pending with the reason where an ability is missing, or, where
+-- CAISSON_REQUIRE lists it, a failure.
+function M.needs(...)
+  for _, name in ipairs { ... } do
+    if known[name] == nil then
+      local probe = assert(probes[name], "no probe is called " .. name)
+      local ok, why = probe()
+      known[name] = { ok = ok, why = why }
+    end
+    if not known[name].ok then
+      local text = "needs " .. name .. ": " .. tostring(known[name].why)
+      for required in (os.getenv("CAISSON_REQUIRE") or ""):gmatch("[^,]+") do
+        if required == name then error(text .. " (CAISSON_REQUIRE lists it)", 2) end
+      end
+      -- busted puts pending into the spec's environment, not into this file's
+      local pending = require("busted").pending or getfenv(2).pending
+      pending(text)
+      return false
+    end
+  end
+  return true
+end
+
+return M
