@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+ * Queries about this process and the host's files, for recipes that look before they build. */
+#include "csn.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+/* core.identity() -> { pid, ppid, uid, euid, gid, egid, groups = {...} } */
+static int
+l_identity(lua_State *L)
+{
+  const struct {
+    const char *name;
+    long value;
+  } ids[] = { { "pid", getpid() },   { "ppid", getppid() }, { "uid", getuid() },
+              { "euid", geteuid() }, { "gid", getgid() },   { "egid", getegid() } };
+  gid_t *groups;
+  int n = getgroups(0, NULL);
+
+  lua_newtable(L);
+  for (size_t i = 0; i < sizeof(ids) / sizeof(*ids); i++) {
+    lua_pushinteger(L, (lua_Integer)ids[i].value);
+    lua_setfield(L, -2, ids[i].name);
+  }
+  groups = lua_newuserdata(L, sizeof(*groups) * (size_t)(n > 0 ? n : 1));
+  n = getgroups(n > 0 ? n : 0, groups);
+  lua_createtable(L, n > 0 ? n : 0, 0);
+  for (int i = 0; i < n; i++) {
+    lua_pushinteger(L, (lua_Integer)groups[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -3, "groups");
+  lua_pop(L, 1);
+  return 1;
+}
+
+/* core.now() -> nanoseconds of CLOCK_MONOTONIC */
+static int
+l_now(lua_State *L)
+{
+  struct timespec ts;
+
+  clock_gettime(CLOCK_MONOTONIC, &ts);
+  lua_pushnumber(L, (lua_Number)ts.tv_sec * 1e9 + (lua_Number)ts.tv_nsec);
+  return 1;
+}
+
+static const char *
+type_name(mode_t mode)
+{
+  switch (mode & S_IFMT) {
+  case S_IFREG:
+    return "file";
+  case S_IFDIR:
+    return "directory";
+  case S_IFLNK:
+    return "link";
+  case S_IFCHR:
+    return "char";
+  case S_IFBLK:
+    return "block";
+  case S_IFIFO:
+    return "fifo";
+  default:
+    return "socket";
+  }
+}
+
+/* core.lstat(path) -> { type, mode, uid, gid, size, dev, ino, rdev_major, rdev_minor, [target] }
+ *   | nil, message, errno */
+static int
+l_lstat(lua_State *L)
+{
+  size_t len;
+  const char *path = luaL_checklstring(L, 1, &len);
+  struct stat st;
+  char target[4096];
+  ssize_t n;
+
+  luaL_argcheck(L, strlen(path) == len, 1, "a path without NUL expected");
+  if (lstat(path, &st) < 0)
+    return csn_pusherr(L, errno, "stat %s", path);
+  lua_newtable(L);
+  lua_pushstring(L, type_name(st.st_mode));
+  lua_setfield(L, -2, "type");
+  {
+    const struct {
+      const char *name;
+      u64 value;
+    } fields[] = { { "mode", st.st_mode & 07777 },      { "uid", st.st_uid },
+                   { "gid", st.st_gid },                { "size", (u64)st.st_size },
+                   { "dev", st.st_dev },                { "ino", st.st_ino },
+                   { "rdev_major", major(st.st_rdev) }, { "rdev_minor", minor(st.st_rdev) } };
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+      csn_push_u64(L, fields[i].value);
+      lua_setfield(L, -2, fields[i].name);
+    }
+  }
+  if (S_ISLNK(st.st_mode) && (n = readlink(path, target, sizeof(target))) >= 0) {
+    lua_pushlstring(L, target, (size_t)n);
+    lua_setfield(L, -2, "target");
+  }
+  return 1;
+}
+
+/* core.realpath(path) -> the absolute path without links | nil, message, errno */
+static int
+l_realpath(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1);
+  char buf[4096]; /* PATH_MAX; no allocation that a raise could lose */
+
+  if (!realpath(path, buf))
+    return csn_pusherr(L, errno, "%s", path);
+  lua_pushstring(L, buf);
+  return 1;
+}
+
+static void
+open_host(lua_State *L)
+{
+  static const luaL_Reg functions[] = { { "identity", l_identity },
+                                        { "now", l_now },
+                                        { "lstat", l_lstat },
+                                        { "realpath", l_realpath },
+                                        { NULL, NULL } };
+
+  csn_register(L, "", functions);
+}
+
+CSN_OPEN(open_host)

@@ -1,0 +1,91 @@
+-- JSON as plans need it: keys in a fixed order, bytes kept. Reading is lua-cjson's.
+local M = {}
+
+local concat = table.concat
+
+local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
+local tail = "[\128-\191]"
+
+local function is_utf8(s)
+  if not s:find("[\128-\255]") then return true end
+  local i = 1
+  while i <= #s do
+    local c = s:byte(i)
+    local n = c < 0x80 and 0 or c >= 0xC2 and c < 0xE0 and 1 or c >= 0xE0 and c < 0xF0 and 2
+      or c >= 0xF0 and c < 0xF5 and 3
+    if not n or not s:sub(i + 1, i + n):find("^" .. tail:rep(n) .. "$") then return false end
+    i = i + n + 1
+  end
+  return true
+end
+
+local digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+local function base64(s)
+  local out = {}
+  for i = 1, #s, 3 do
+    local a, b, c = s:byte(i, i + 2)
+    local n = a * 65536 + (b or 0) * 256 + (c or 0)
+    for k = 3, 0, -1 do
+      local d = math.floor(n / 64 ^ k) % 64
+      local filler = k == 1 and not b or k == 0 and not c
+      out[#out + 1] = filler and "=" or digits:sub(d + 1, d + 1)
+    end
+  end
+  return concat(out)
+end
+
+local function unbase64(s)
+  local out, n, bits = {}, 0, 0
+  for c in s:gmatch("[%w+/]") do
+    n = n * 64 + digits:find(c, 1, true) - 1
+    bits = bits + 6
+    if bits >= 8 then
+      bits = bits - 8
+      local byte = math.floor(n / 2 ^ bits)
+      out[#out + 1] = string.char(byte)
+      n = n - byte * 2 ^ bits
+    end
+  end
+  return concat(out)
+end
+
+-- Bytes, whatever they are: {"base64":"..."}.
+function M.bytes(s)
+  return '{"base64":"' .. base64(s) .. '"}'
+end
+
+-- A string; one that is no UTF-8 as bytes.
+function M.string(s)
+  if not is_utf8(s) then return M.bytes(s) end
+  return '"' .. s:gsub('[%c"\\\127]', function(c)
+    return escapes[c] or ("\\u%04x"):format(c:byte())
+  end) .. '"'
+end
+
+-- A string, whole number, boolean, or list of such.
+function M.value(v)
+  if type(v) == "string" then return M.string(v) end
+  if type(v) == "number" then return ("%.0f"):format(v) end
+  if type(v) == "boolean" then return tostring(v) end
+  local items = {}
+  for i, item in ipairs(v) do items[i] = M.value(item) end
+  return "[" .. concat(items, ",") .. "]"
+end
+
+local function plain(v)
+  if type(v) ~= "table" then return v end
+  if type(v.base64) == "string" then return unbase64(v.base64) end
+  local t = {}
+  for k, item in pairs(v) do t[k] = plain(item) end
+  return t
+end
+
+-- Text into Lua values, bytes restored; nil, message where it is not JSON.
+function M.decode(text)
+  local doc, message = require("cjson.safe").decode(text)
+  if doc == nil then return nil, message end
+  return plain(doc)
+end
+
+return M

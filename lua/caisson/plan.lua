@@ -1,0 +1,340 @@
+-- Plans as recipes and scripts see them: a list of steps that can be shown, edited, saved and compiled.
+local core = require "caisson.core"
+local json = require "caisson.json"
+
+local concat, insert, remove = table.concat, table.insert, table.remove
+local getinfo = debug.getinfo
+
+local M = {}
+
+---@class caisson.Step
+---@field step string                 the primitive's name, such as "mount.bind"
+---@field options table               its options, checked
+---@field side? "child"|"parent"      who runs it; the primitive's own side by default
+---@field optional? boolean           may fail: the result then says so
+---@field phase? string               the part of the construction it belongs to
+---@field at? string                  file:line that asked for it
+---@field fn? function                of a "lua" step
+
+local Step = {}
+Step.__index = Step
+
+local function is_step(v)
+  return getmetatable(v) == Step
+end
+M.is_step = is_step
+
+-- file:line of the first caller outside this library.
+local function caller()
+  for level = 3, 12 do
+    local info = getinfo(level, "Sl")
+    if not info then break end
+    if info.currentline > 0 and not info.source:find("caisson/%w+%.lua$") then
+      return info.short_src .. ":" .. info.currentline
+    end
+  end
+end
+
+local function copy(t)
+  if type(t) ~= "table" or getmetatable(t) then return t end
+  local c = {}
+  for k, v in pairs(t) do c[k] = copy(v) end
+  return c
+end
+
+-- One step of a primitive. extra: side, optional, phase, at, origin. Raises where core would refuse it.
+function M.step(name, options, extra)
+  local step = setmetatable({ step = name, options = options == nil and {} or copy(options) }, Step)
+  for k, v in pairs(extra or {}) do step[k] = v end
+  core.check(name, step.options)
+  if not step.at and not step.origin then step.at = caller() end
+  return step
+end
+
+-- A step that calls fn(pid of the child, on the parent's side); on the child's side it runs in the
+-- namespaces that the child has at that point. nil, message fails the step, and so does a raise.
+function M.call(fn, extra)
+  if type(fn) ~= "function" then error("a function expected, got " .. type(fn), 2) end
+  extra = extra or {}
+  local info = getinfo(fn, "S")
+  local name = extra.name or (info.short_src:match("[^/]*$") .. ":" .. info.linedefined)
+  local step = M.step("lua", { name = name }, { side = extra.side, phase = extra.phase, at = extra.at,
+    origin = extra.origin, optional = extra.optional })
+  step.fn = fn
+  return step
+end
+
+-- plan.mount.bind {...}: names with dots become nested tables of constructors.
+local constructors = {}
+
+local function nest(t, key)
+  local own = t[key]
+  if type(own) ~= "table" then
+    t[key] = setmetatable({}, own and { __call = function(_, ...) return own(...) end })
+  end
+  return t[key]
+end
+
+for name in pairs(core.primitives) do
+  local t, last = constructors, name
+  for part, rest in name:gmatch("([^.]+)%.(.*)") do t, last = nest(t, part), rest end
+  local function construct(options, extra) return M.step(name, options, extra) end
+  if type(t[last]) == "table" then
+    setmetatable(t[last], { __call = function(_, ...) return construct(...) end })
+  else
+    t[last] = construct
+  end
+end
+constructors.call = M.call
+
+---@class caisson.Plan
+---@field steps caisson.Step[]
+local Plan = {}
+
+function Plan.__index(_, key)
+  local value = rawget(Plan, key)
+  if value == nil then value = constructors[key] end
+  if value == nil then
+    error("neither a method of plans nor a step: '" .. tostring(key) .. "'", 2)
+  end
+  return value
+end
+
+function M.new()
+  return setmetatable({ steps = {} }, Plan)
+end
+
+-- Where a step is: "pivot_root", "mount.bind[2]", a number, or the step itself.
+-- Returns its position, or nil.
+function Plan:find(where)
+  if type(where) == "number" then return self.steps[where] and where end
+  if is_step(where) then
+    for i, s in ipairs(self.steps) do if s == where then return i end end
+    return nil
+  end
+  if type(where) ~= "string" then error("the place of a step is a name, a number or a step", 2) end
+  local name, nth = where:match("^(.-)%[(%d+)%]$")
+  name, nth = name or where, tonumber(nth or 1)
+  for i, s in ipairs(self.steps) do
+    if s.step == name then
+      nth = nth - 1
+      if nth == 0 then return i end
+    end
+  end
+end
+
+local function place(self, where)
+  local i = self:find(where)
+  if not i then
+    error("the plan has no step " .. (is_step(where) and where.step or tostring(where)), 3)
+  end
+  return i
+end
+
+local function to_step(v)
+  if is_step(v) then return v end
+  if type(v) == "function" then return M.call(v) end
+  error("a step or a function expected, got " .. type(v), 4)
+end
+
+local function insert_at(self, i, ...)
+  for k, v in ipairs { ... } do
+    local step = to_step(v)
+    step.phase = step.phase or (self.steps[i] or self.steps[i - 1] or {}).phase
+    insert(self.steps, i + k - 1, step)
+  end
+  return self
+end
+
+-- Insert steps (or functions) before the step at `where`; returns the plan.
+function Plan:before(where, ...)
+  return insert_at(self, place(self, where), ...)
+end
+
+-- Insert steps (or functions) after the step at `where`; returns the plan.
+function Plan:after(where, ...)
+  return insert_at(self, place(self, where) + 1, ...)
+end
+
+-- Add steps (or functions) at the end; returns the plan.
+function Plan:add(...)
+  return insert_at(self, #self.steps + 1, ...)
+end
+
+-- Take the step at `where` out; returns it.
+function Plan:remove(where)
+  return remove(self.steps, place(self, where))
+end
+
+-- Put a step in the place of the one at `where`; returns the old one.
+function Plan:replace(where, step)
+  local i = place(self, where)
+  local old = self.steps[i]
+  step = to_step(step)
+  step.phase = step.phase or old.phase
+  self.steps[i] = step
+  return old
+end
+
+-- Move the step at `where` before the one at `target`; returns the plan.
+function Plan:move(where, target)
+  local step = self.steps[place(self, where)]
+  local to = self.steps[place(self, target)]
+  remove(self.steps, self:find(step))
+  insert(self.steps, self:find(to), step)
+  return self
+end
+
+-- Each step with its position.
+function Plan:each()
+  return ipairs(self.steps)
+end
+
+-- What must stand before what, and why. Patterns are Lua's; steps of the parent's side are not ordered
+-- by them.
+local mounting = { "^mount%.", "^root%.", "^mask$", "^readonly$", "^device$", "^mknod$" }
+local order = {
+  { { "^groups$" }, "^gid$", "after setgid the right to set groups may be gone" },
+  { { "^groups$", "^gid$" }, "^uid$", "after setuid the right to set groups and gid is gone" },
+  { { "^no_new_privs$" }, "^landlock%.restrict$", "a ruleset needs no_new_privs" },
+  { mounting, "^capabilities$", "it needs capabilities that are dropped there" },
+  { mounting, "^uid$", "it needs capabilities that setuid drops" },
+  { { "^pivot_root$", "^root%.move$" }, "^uid$", "it needs capabilities that setuid drops" },
+  { { "^pivot_root$", "^root%.move$" }, "^chdir$", "the working directory is one of the new root" },
+}
+
+local function any(name, patterns)
+  for _, p in ipairs(patterns) do if name:find(p) then return true end end
+  return false
+end
+
+-- Check the rules of order. Returns true, or nil and a message that names both steps and why.
+function Plan:check()
+  local steps = self.steps
+  for _, rule in ipairs(order) do
+    local later
+    for i, s in ipairs(steps) do
+      local side = s.side or core.primitives[s.step].side
+      if side == "child" then
+        if s.step:find(rule[2]) then
+          later = later or i
+        elseif later and any(s.step, rule[1]) then
+          return nil, ("step %d, %s, must stand before step %d, %s: %s"):format(i, s.step, later,
+            steps[later].step, rule[3])
+        end
+      end
+    end
+  end
+  if steps[#steps] == nil or steps[#steps].step ~= "exec" then
+    return nil, "the last step of a plan is exec"
+  end
+  return true
+end
+
+-- The block that core runs, and the functions of its lua steps by name (nil where there are none).
+function Plan:compile()
+  local list, functions = {}, nil
+  for i, s in ipairs(self.steps) do
+    local options = s.options
+    if s.fn then
+      local name = options.name
+      functions = functions or {}
+      if functions[name] and functions[name] ~= s.fn then
+        name = name .. "#" .. i
+        options = { name = name }
+      end
+      functions[name] = s.fn
+    end
+    list[i] = { step = s.step, options = options, side = s.side, optional = s.optional }
+  end
+  return core.plan(list), functions
+end
+
+-- ---- showing ----
+
+-- file:line that asked for a step; looked up in the recipe's source only when somebody asks.
+function M.at(step)
+  if step.at then return step.at end
+  local origin = step.origin
+  return origin and origin.recipe:locate(origin.path) or nil
+end
+
+-- Rows for people: number, phase, side, step, object, at (file:line that asked for it).
+function Plan:rows()
+  local rows = {}
+  for i, s in ipairs(self:compile():steps()) do
+    local own = self.steps[i]
+    rows[i] = { number = i, phase = own.phase or "", side = s.side, step = s.step,
+      object = s.object .. (s.optional and " (optional)" or ""), at = M.at(own) or "" }
+  end
+  return rows
+end
+
+local columns = { "number", "phase", "side", "step", "object", "at" }
+
+-- The plan as an aligned table.
+function Plan:text()
+  local rows = self:rows()
+  insert(rows, 1, { number = "#", phase = "phase", side = "side", step = "step", object = "object",
+    at = "asked for at" })
+  local width, lines = {}, {}
+  for _, row in ipairs(rows) do
+    row.object = row.object:gsub("%c", "?")
+    if #row.object > 72 then row.object = row.object:sub(1, 69) .. "..." end
+    for _, k in ipairs(columns) do width[k] = math.max(width[k] or 0, #tostring(row[k])) end
+  end
+  for i, row in ipairs(rows) do
+    local cells = {}
+    for c, k in ipairs(columns) do
+      local s = tostring(row[k])
+      local pad = (" "):rep(width[k] - #s)
+      cells[c] = k == "number" and pad .. s or s .. pad
+    end
+    lines[i] = concat(cells, "  "):gsub("%s+$", "")
+  end
+  return concat(lines, "\n") .. "\n"
+end
+
+-- The plan as JSON, keys in a fixed order: from_json(text):json() is text, byte for byte.
+function Plan:json()
+  local out = {}
+  for i, s in ipairs(self:compile():steps()) do
+    local own = self.steps[i]
+    local options = {}
+    for _, field in ipairs(core.primitives[s.step].fields) do
+      local v = s.options[field.name]
+      if v ~= nil then
+        options[#options + 1] = json.string(field.name) .. ":" ..
+          (field.kind == "bytes" and json.bytes(v) or json.value(v))
+      end
+    end
+    local at = M.at(own)
+    out[i] = '  {"step":' .. json.string(s.step) .. ',"side":' .. json.string(s.side) ..
+      (s.optional and ',"optional":true' or "") ..
+      (own.phase and ',"phase":' .. json.string(own.phase) or "") ..
+      (at and ',"at":' .. json.string(at) or "") .. ',"options":{' .. concat(options, ",") .. "}}"
+  end
+  return '{"caisson":1,"steps":[\n' .. concat(out, ",\n") .. "\n]}\n"
+end
+
+-- A plan from JSON. functions: those of its lua steps by name, since JSON holds only their names.
+-- Returns the plan | nil, message.
+function M.from_json(text, functions)
+  local doc, message = json.decode(text)
+  if type(doc) ~= "table" then return nil, "not JSON: " .. tostring(message) end
+  if doc.caisson ~= 1 or type(doc.steps) ~= "table" then return nil, "not a plan of caisson 1" end
+  local plan = M.new()
+  for i, s in ipairs(doc.steps) do
+    if type(s) ~= "table" or type(s.step) ~= "string" or type(s.options) ~= "table" then
+      return nil, ("step %d: step and options expected"):format(i)
+    end
+    local ok, err = pcall(core.check, s.step, s.options)
+    if not ok then return nil, ("step %d: %s"):format(i, (tostring(err))) end
+    plan.steps[i] = setmetatable({ step = s.step, options = s.options, side = s.side,
+      optional = s.optional or nil, phase = s.phase, at = s.at,
+      fn = functions and s.step == "lua" and functions[s.options.name] or nil }, Step)
+  end
+  return plan
+end
+
+return M
