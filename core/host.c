@@ -2,6 +2,7 @@
  * Queries about this process and the host's files, for recipes that look before they build. */
 #include "csn.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -121,11 +122,25 @@ l_realpath(lua_State *L)
   return 1;
 }
 
+/* core.kill_group(pgid, signal) -> true | nil, message, errno */
+static int
+l_kill_group(lua_State *L)
+{
+  lua_Integer pgid = luaL_checkinteger(L, 1);
+  int sig = (int)csn_to_words(L, 2, csn_signal_words, "signal", false, true);
+
+  luaL_argcheck(L, pgid > 1, 1, "a process group above 1 expected");
+  if (kill((pid_t)-pgid, sig) < 0)
+    return csn_pusherr(L, errno, "kill process group %d", (int)pgid);
+  return csn_pushok(L);
+}
+
 static void
 open_host(lua_State *L)
 {
   static const luaL_Reg functions[] = { { "identity", l_identity },
                                         { "now", l_now },
+                                        { "kill_group", l_kill_group },
                                         { "lstat", l_lstat },
                                         { "realpath", l_realpath },
                                         { NULL, NULL } };

@@ -1,0 +1,480 @@
+-- From what a container is (a recipe's options) to how it is built (a plan in named phases).
+local core = require "caisson.core"
+local plan_module = require "caisson.plan"
+local words = require "caisson.words"
+
+local M = {}
+
+local unpack = table.unpack or unpack -- luacheck: ignore (5.1 has it as a global)
+
+-- The options of a recipe, and how they mix when one recipe extends another: a list is appended to, a
+-- map merged, any other value replaced.
+M.options = {
+  root = "value", readonly_root = "value", namespaces = "map", idmap = "value", mounts = "list",
+  masked = "list", readonly = "list", devices = "list", hostname = "value", domainname = "value",
+  sysctl = "map", cgroup = "map", rlimits = "map", seccomp = "value", landlock = "value",
+  capabilities = "value", securebits = "value", no_new_privs = "value", user = "value", cwd = "value",
+  env = "map", args = "value", umask = "value", personality = "value", oom_score_adj = "value",
+  nice = "value", scheduler = "value", ioprio = "value", affinity = "value", session = "value",
+  tty = "value", init = "value", die_with_parent = "value", limits = "map", hooks = "hooks",
+  stdin = "value", stdout = "value", stderr = "value", keyring = "value", loopback = "value",
+  time_offsets = "value", propagation = "value", limit_userns = "value",
+}
+
+-- A builder: the plan so far, and what the options mean for the steps to come.
+local B = {}
+B.__index = B
+
+local function key_of(...)
+  return table.concat({ ... }, "/")
+end
+
+-- Add a step that the option at key asked for.
+function B:step(key, name, options, extra)
+  local e = { phase = self.phase, origin = self.origins[key] or self.origins[key:match("^[^/]*")] }
+  for k, v in pairs(extra or {}) do e[k] = v end
+  local ok, result = pcall(plan_module.step, name, options, e)
+  if not ok then
+    local at = e.origin and e.origin.recipe:locate(e.origin.path)
+    error((at and at .. ": " or "") .. key:gsub("/(%d+)", "[%1]"):gsub("/", ".") .. ": " .. tostring(result), 0)
+  end
+  self.plan.steps[#self.plan.steps + 1] = result
+  return result
+end
+
+function B:fail(key, message)
+  local origin = self.origins[key] or self.origins[key:match("^[^/]*")]
+  local at = origin and origin.recipe:locate(origin.path)
+  error((at and at .. ": " or "") .. key:gsub("/(%d+)", "[%1]"):gsub("/", ".") .. ": " .. message, 0)
+end
+
+function B:check_type(key, value, ...)
+  local kinds = { ... }
+  for _, k in ipairs(kinds) do if type(value) == k then return value end end
+  self:fail(key, table.concat(kinds, " or ") .. " expected, got " .. type(value))
+end
+
+function B:check_keys(key, t, known)
+  self:check_type(key, t, "table")
+  for k in pairs(t) do
+    local found = false
+    for _, name in ipairs(known) do found = found or name == k end
+    if not found then self:fail(key, words.unknown("unknown option", tostring(k), known)) end
+  end
+end
+
+-- ---- phases ----
+
+local namespace_names = { "user", "mount", "pid", "net", "ipc", "uts", "cgroup", "time" }
+
+-- namespaces = { pid = true, net = "/run/netns/x", user = false, … }; "new" and true are one.
+local function namespaces(b)
+  local o = b.options
+  local new, join = {}, {}
+  for k, v in pairs(o.namespaces or {}) do
+    local known = false
+    for _, n in ipairs(namespace_names) do known = known or n == k end
+    if not known then b:fail("namespaces", words.unknown("unknown namespace", tostring(k), namespace_names)) end
+    if v == true or v == "new" then
+      new[k] = true
+    elseif type(v) == "string" then
+      join[k] = v
+    elseif v ~= false then
+      b:fail(key_of("namespaces", k), "true, false or the path of a namespace expected, got " .. type(v))
+    end
+  end
+  -- Without root, a user namespace is what gives the right to make the others.
+  if o.namespaces and o.namespaces.user == nil and b.identity.euid ~= 0 and not join.user then
+    new.user = true
+  end
+  b.new, b.join = new, join
+end
+
+local function join_namespaces(b)
+  b.phase = "join"
+  for _, n in ipairs(namespace_names) do -- user first: it gives the rights for the others
+    if b.join[n] then
+      b:step(key_of("namespaces", n), "namespace.join", { path = b.join[n], namespaces = { n } }, { side = "child" })
+    end
+  end
+end
+
+local function clone(b)
+  b.phase = "clone"
+  local list = {}
+  for _, n in ipairs(namespace_names) do
+    -- v1: the cgroup namespace is made after the process is in its cgroup
+    if b.new[n] and not (n == "cgroup" and b.late_cgroup_namespace) then list[#list + 1] = n end
+  end
+  b:step("namespaces", "clone", { namespaces = list, cgroup = b.cgroup_slot })
+end
+
+local function idmap(b)
+  local o = b.options
+  if not b.new.user then
+    if o.idmap then b:fail("idmap", "id maps need a new user namespace (namespaces.user = true)") end
+    return
+  end
+  b.phase = "idmap"
+  local map = o.idmap or {}
+  b:check_keys("idmap", map, { "uid", "gid", "setgroups", "newuidmap", "newgidmap" })
+  local uid = map.uid or { { b.identity.euid, b.identity.euid, 1 } }
+  local gid = map.gid or { { b.identity.egid, b.identity.egid, 1 } }
+  -- An ordinary user may map just itself, and then not set groups. The child does that on its own,
+  -- without a turn of the parent's.
+  local single = #uid == 1 and #gid == 1 and (uid[1][3] or uid[1].count) == 1 and (gid[1][3] or gid[1].count) == 1
+    and (uid[1][2] or uid[1].outside) == b.identity.euid and (gid[1][2] or gid[1].outside) == b.identity.egid
+  local alone = single and b.identity.euid ~= 0
+  b.can_set_groups = not alone and map.setgroups ~= "deny"
+  b:step("idmap", "idmap", { uid = uid, gid = gid,
+    setgroups = map.setgroups or (alone and "deny" or nil),
+    newuidmap = map.newuidmap, newgidmap = map.newgidmap }, alone and { side = "child" } or nil)
+  if o.limit_userns then b:step("limit_userns", "namespace.limit", {}) end
+end
+
+local function time_offsets(b)
+  local o = b.options
+  if o.time_offsets then
+    if not b.new.time then b:fail("time_offsets", "offsets need a new time namespace (namespaces.time = true)") end
+    b.phase = "clone"
+    b:step("time_offsets", "time_offsets", o.time_offsets)
+  end
+end
+
+local mount_keys = { "bind", "rbind", "fd", "tmpfs", "proc", "sysfs", "devpts", "mqueue", "overlay", "cgroup", "file",
+  "symlink", "dir", "device", "fs", "at", "writable", "exec", "suid", "dev", "flags", "mode", "size", "nr_inodes",
+  "copyup", "optional", "idmap", "propagation", "nofollow", "options", "lower", "upper", "work", "data", "uid", "gid",
+  "hidepid", "subset", "type", "source", "major", "minor" }
+
+local function flag_words(m, default)
+  local list = {}
+  for _, f in ipairs(m.flags or default) do list[#list + 1] = f end
+  return list
+end
+
+-- What of the table a primitive takes.
+local function pick(m, ...)
+  local t = {}
+  for _, k in ipairs { ... } do t[k] = m[k] end
+  return t
+end
+
+local mount_kinds = {}
+
+local function bind(b, key, m, source, recursive)
+  local flags = flag_words(m, { "nosuid", "nodev" })
+  if not m.writable and not m.flags then flags[#flags + 1] = "ro" end
+  -- what is mounted below is no less protected than what is on top
+  if recursive then for i, f in ipairs(flags) do flags[i] = "r" .. f end end
+  local map = m.idmap
+  if map == "user" then
+    -- the directory's owner appears as the program's user
+    local st = core.lstat(core.realpath(source) or source)
+    local uid, gid = b:payload_ids()
+    if st and b.identity.euid == 0 and not b.new.user and (st.uid ~= uid or st.gid ~= gid) then
+      map = { { st.uid, uid, 1 } }
+      if st.uid ~= st.gid or uid ~= gid then
+        b:fail(key, "idmap = \"user\" needs the same number as uid and gid, of the owner and of the program's user")
+      end
+    else
+      map = nil
+    end
+  end
+  b:step(key, "mount.bind", { source = source, target = m.at or source, flags = flags, recursive = recursive or nil,
+    idmap = map, propagation = m.propagation, nofollow = m.nofollow, fd = m.fd }, { optional = m.optional })
+end
+
+function mount_kinds.bind(b, key, m) bind(b, key, m, b:check_type(key, m.bind, "string"), true) end
+
+function mount_kinds.fd(b, key, m) bind(b, key, m, nil, true) end
+
+function mount_kinds.tmpfs(b, key, m)
+  local o = pick(m, "size", "mode", "nr_inodes", "uid", "gid", "copyup")
+  o.target, o.flags = m.tmpfs, flag_words(m, { "nosuid", "nodev" })
+  b:step(key, "mount.tmpfs", o, { optional = m.optional })
+end
+
+local function filesystem(kind, default_flags, ...)
+  local fields = { ... }
+  mount_kinds[kind] = function(b, key, m)
+    local o = pick(m, unpack(fields))
+    o.target = b:check_type(key, m[kind], "string")
+    o.flags = flag_words(m, default_flags)
+    b:step(key, "mount." .. kind, o, { optional = m.optional })
+  end
+end
+
+filesystem("proc", { "nosuid", "nodev", "noexec" }, "hidepid", "subset")
+filesystem("sysfs", { "nosuid", "nodev", "noexec", "ro" })
+filesystem("devpts", { "nosuid", "noexec" }, "mode", "gid")
+filesystem("mqueue", { "nosuid", "nodev", "noexec" })
+filesystem("cgroup", { "nosuid", "nodev", "noexec", "ro" })
+filesystem("overlay", { "nosuid", "nodev" }, "lower", "upper", "work", "options")
+
+function mount_kinds.fs(b, key, m)
+  local o = pick(m, "type", "source", "options")
+  o.target, o.flags = m.fs, flag_words(m, { "nosuid", "nodev" })
+  b:step(key, "mount.fs", o, { optional = m.optional })
+end
+
+function mount_kinds.file(b, key, m)
+  b:step(key, "file", { path = m.file, data = m.data or "", mode = m.mode }, { optional = m.optional })
+end
+
+function mount_kinds.symlink(b, key, m)
+  b:step(key, "symlink", { target = m.symlink, at = m.at }, { optional = m.optional })
+end
+
+function mount_kinds.dir(b, key, m)
+  b:step(key, "mkdir", { path = m.dir, mode = m.mode }, { optional = m.optional })
+end
+
+function mount_kinds.device(b, key, m)
+  local o = pick(m, "type", "major", "minor", "mode")
+  o.path = m.device
+  b:step(key, "device", o, { optional = m.optional })
+end
+
+local kind_list = {}
+for k in pairs(mount_kinds) do kind_list[#kind_list + 1] = k end
+table.sort(kind_list)
+
+-- The points between the mounts and pivot_root, as the OCI runtime specification has them.
+local function runtime_hooks(b)
+  b:hook("prestart")
+  b:hook("createRuntime")
+  b:hook("createContainer")
+end
+
+local default_devices = { "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty" }
+
+local function mounts(b)
+  local o = b.options
+  if not b.new.mount then
+    runtime_hooks(b)
+    if o.mounts or o.root then b:fail(o.root and "root" or "mounts", "mounts need a new mount namespace (namespaces.mount = true)") end
+    return
+  end
+  b.phase = "rootfs"
+  b:step("namespaces", "mount.propagation", { path = "/", propagation = o.propagation or "private", recursive = true })
+  local root = o.root or {}
+  if type(root) == "string" then root = { bind = root } end
+  b:check_keys("root", root, { "bind", "size", "mode", "nr_inodes", "writable", "idmap", "overlay", "flags" })
+  if root.bind then
+    b:step("root", "root.bind", { source = root.bind, recursive = true, idmap = root.idmap,
+      flags = root.flags or { "nosuid", "nodev" } })
+  else
+    b:step("root", "root.tmpfs", { size = root.size or 1048576, mode = root.mode or "0755",
+      nr_inodes = root.nr_inodes, flags = root.flags or { "nosuid", "nodev" } })
+  end
+  for i, m in ipairs(o.mounts or {}) do
+    local key = key_of("mounts", i)
+    b:check_keys(key, m, mount_keys)
+    local kind
+    for _, k in ipairs(kind_list) do
+      if m[k] ~= nil and not (k == "fd" and m.bind) then
+        if kind then b:fail(key, ("one of %s expected, got both %s and %s"):format(table.concat(kind_list, ", "), kind, k)) end
+        kind = k
+      end
+    end
+    if not kind then b:fail(key, "what kind of mount? one of " .. table.concat(kind_list, ", ")) end
+    mount_kinds[kind](b, key, m)
+  end
+  if o.devices then
+    b.phase = "devices"
+    for i, d in ipairs(o.devices) do
+      local key = key_of("devices", i)
+      if d == "default" then
+        for _, path in ipairs(default_devices) do b:step(key, "device", { path = path }) end
+        for _, link in ipairs { { "/proc/self/fd", "/dev/fd" }, { "/proc/self/fd/0", "/dev/stdin" },
+          { "/proc/self/fd/1", "/dev/stdout" }, { "/proc/self/fd/2", "/dev/stderr" }, { "pts/ptmx", "/dev/ptmx" } } do
+          b:step(key, "symlink", { target = link[1], at = link[2] })
+        end
+      else
+        b:step(key, "device", type(d) == "string" and { path = d } or d)
+      end
+    end
+  end
+  b.phase = "rootfs"
+  for i, path in ipairs(o.masked or {}) do b:step(key_of("masked", i), "mask", { path = path }) end
+  for i, path in ipairs(o.readonly or {}) do b:step(key_of("readonly", i), "readonly", { path = path }) end
+  runtime_hooks(b)
+  b.phase = "pivot"
+  b:step("root", "pivot_root", {})
+  if o.readonly_root ~= false then b:step("readonly_root", "root.readonly", {}) end
+end
+
+local function system(b)
+  local o = b.options
+  b.phase = "system"
+  if o.hostname then b:step("hostname", "hostname", { name = o.hostname }) end
+  if o.domainname then b:step("domainname", "domainname", { name = o.domainname }) end
+  if b.new.net and o.loopback ~= false then b:step("loopback", "net.loopback", {}) end
+  local names = {}
+  for name in pairs(o.sysctl or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    b:step(key_of("sysctl", name), "sysctl", { name = name, value = tostring(o.sysctl[name]) })
+  end
+end
+
+local function attributes(b)
+  local o = b.options
+  b.phase = "process"
+  if o.session ~= false then b:step("session", "session", {}) end
+  if o.tty then b:step("tty", "tty", { fd = "tty" }) end
+  if o.keyring then b:step("keyring", "keyring", { name = o.keyring == true and "_ses" or o.keyring }) end
+  local names = {}
+  for name in pairs(o.rlimits or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local v = o.rlimits[name]
+    local soft, hard = v, v
+    if type(v) == "table" then soft, hard = v.soft or v[1], v.hard or v[2] or v[1] end
+    b:step(key_of("rlimits", name), "rlimit", { resource = name, soft = soft, hard = hard })
+  end
+  if o.umask then b:step("umask", "umask", { mode = o.umask }) end
+  if o.personality then b:step("personality", "personality", o.personality) end
+  if o.oom_score_adj then b:step("oom_score_adj", "oom_score_adj", { value = o.oom_score_adj }) end
+  if o.nice then b:step("nice", "nice", { value = o.nice }) end
+  if o.scheduler then b:step("scheduler", "scheduler", o.scheduler) end
+  if o.ioprio then b:step("ioprio", "ioprio", o.ioprio) end
+  if o.affinity then b:step("affinity", "affinity", { cpus = o.affinity }) end
+  b:hook("startContainer")
+end
+
+-- The program's uid and gid inside.
+function B:payload_ids()
+  local user = self.options.user
+  if user == nil then return self.identity.euid, self.identity.egid end
+  if type(user) == "number" then return user, user end
+  return user.uid or self.identity.euid, user.gid or user.uid or self.identity.egid
+end
+
+local function credentials(b)
+  local o = b.options
+  b.phase = "credentials"
+  if o.securebits then b:step("securebits", "securebits", { flags = o.securebits }) end
+  local caps = o.capabilities
+  if caps ~= nil then
+    b:check_type("capabilities", caps, "table")
+    if #caps > 0 or next(caps) == nil then
+      caps = { bounding = caps, permitted = caps, effective = caps, inheritable = {}, ambient = {} }
+    end
+    -- the bounding set can't be lowered any more once the right to it is gone
+    b:step("capabilities", "capabilities", { bounding = caps.bounding or {} })
+  end
+  local user = o.user
+  if user ~= nil then
+    if type(user) == "string" then b:fail("user", "ids are numbers; look names up with caisson.passwd") end
+    if type(user) == "number" then user = { uid = user, gid = user } end
+    b:check_keys("user", user, { "uid", "gid", "groups" })
+    if not b.new.user or b.can_set_groups then b:step("user", "groups", { groups = user.groups or {} }) end
+    if user.gid or user.uid then b:step("user", "gid", { gid = user.gid or user.uid }) end
+    if user.uid then b:step("user", "uid", { uid = user.uid }) end
+  end
+  if caps ~= nil then
+    b:step("capabilities", "capabilities", { permitted = caps.permitted or {}, effective = caps.effective or {},
+      inheritable = caps.inheritable or {}, ambient = caps.ambient or {} })
+  end
+  if o.cwd then b:step("cwd", "chdir", { path = o.cwd }) end
+  b.phase = "policy"
+  if o.no_new_privs ~= false then b:step("no_new_privs", "no_new_privs", {}) end
+  if o.landlock then
+    for _, s in ipairs(require("caisson.landlock").steps(o.landlock)) do b:step("landlock", s.step, s.options, { optional = s.optional }) end
+  end
+  if o.seccomp then
+    local list = o.seccomp
+    if type(list) == "string" or getmetatable(list) or #list == 0 then list = { list } end
+    for _, policy in ipairs(list) do
+      local program = policy
+      if type(policy) ~= "string" then
+        local message
+        program, message = require("caisson.policy").program(policy)
+        if not program then b:fail("seccomp", message) end
+      end
+      b:step("seccomp", "seccomp", { program = program })
+    end
+  end
+end
+
+-- HOME and PATH are what programs can't do without; the rest of the environment is the recipe's.
+local function environment(b)
+  local env, list = { PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" }, {}
+  for k, v in pairs(b.options.env or {}) do
+    if type(k) ~= "string" or k == "" or k:find("=", 1, true) then b:fail("env", "a name without '=' expected") end
+    if v == false then v = nil else b:check_type(key_of("env", k), v, "string", "number") end
+    env[k] = v
+  end
+  for k, v in pairs(env) do list[#list + 1] = k .. "=" .. v end
+  table.sort(list)
+  return list
+end
+
+local function exec(b)
+  local o = b.options
+  b.phase = "exec"
+  local args = o.args
+  if args == nil then b:fail("args", "no program given") end
+  if type(args) == "string" then args = { args } end
+  b:check_type("args", args, "table")
+  if #args == 0 then b:fail("args", "no program given") end
+  b:step("args", "exec", { argv = args, env = environment(b), files = b.files or { "stdin", "stdout", "stderr" },
+    init = o.init or nil, death_signal = o.die_with_parent == false and "none" or "KILL" })
+end
+
+-- ---- hooks ----
+
+local hook_points = { "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop" }
+local child_points = { createContainer = true, startContainer = true }
+
+-- The hooks of a point as steps, here in the plan.
+function B:hook(point)
+  for i, h in ipairs(self.options.hooks[point] or {}) do
+    local name = ("hooks.%s[%d]"):format(point, i)
+    self.plan.steps[#self.plan.steps + 1] = plan_module.call(
+      require("caisson.hooks").step(h.hook, point, self), { name = name, phase = "hooks",
+        side = child_points[point] and "child" or "parent", origin = h.origin, at = not h.origin and "?" or nil })
+  end
+end
+
+local function check_hooks(b)
+  local hooks = require "caisson.hooks"
+  for point, list in pairs(b.options.hooks or {}) do
+    local known = false
+    for _, p in ipairs(hook_points) do known = known or p == point end
+    if not known then error(words.unknown("hooks: unknown point", tostring(point), hook_points), 0) end
+    for i, h in ipairs(list) do
+      local ok, message = hooks.check(h.hook)
+      if not ok then
+        local at = h.origin.recipe:locate(h.origin.path)
+        error(("%shooks.%s[%d]: %s"):format(at and at .. ": " or "", point, i, message), 0)
+      end
+    end
+  end
+end
+
+-- ---- all of it ----
+
+-- The plan of merged options. origins: who said what; recipe: the outermost; opts: files (slots for
+-- descriptors 0, 1, 2, …).
+function M.plan(options, origins, recipe, opts)
+  local b = setmetatable({ options = options, origins = origins, recipe = recipe, plan = plan_module.new(),
+    identity = core.identity(), files = opts.files, phase = "", id = opts.id }, B)
+  check_hooks(b)
+  namespaces(b)
+  if options.cgroup then require("caisson.cgroup").before_clone(b) end
+  join_namespaces(b)
+  clone(b)
+  if options.cgroup then require("caisson.cgroup").after_clone(b) end
+  idmap(b)
+  time_offsets(b)
+  mounts(b)
+  system(b)
+  attributes(b)
+  credentials(b)
+  exec(b)
+  return b
+end
+
+return M

@@ -1,0 +1,43 @@
+-- Caisson: containers built by recipes. This is the public API.
+local recipe = require "caisson.recipe"
+local run = require "caisson.run"
+
+local M = {
+  _VERSION = "0.1.0",
+  core = require "caisson.core",
+  recipe = recipe.new,
+  load = recipe.load,
+  plan = require "caisson.plan",
+}
+
+local function to_recipe(r)
+  if type(r) == "string" then return recipe.load(r) end
+  if not recipe.is(r) then error("a recipe or its name expected, got " .. type(r), 3) end
+  return r
+end
+
+-- Run a recipe (or the one of that name or file) and wait. See caisson.run.start for opts.
+-- Returns the result | nil, message, errno, failure.
+function M.run(r, opts)
+  local found, message = to_recipe(r)
+  if not found then return nil, message, 2, { step = "recipe", errno = 2, code = "ENOENT", status = "failed" } end
+  return run.run(found, opts)
+end
+
+-- Start a recipe and give back the running container.
+function M.start(r, opts)
+  local found, message = to_recipe(r)
+  if not found then return nil, message, 2, { step = "recipe", errno = 2, code = "ENOENT", status = "failed" } end
+  return run.start(found, opts)
+end
+
+-- Modules that not every program needs are loaded when first asked for.
+setmetatable(M, { __index = function(t, key)
+  if key == "policy" or key == "cgroup" or key == "landlock" then
+    local module = require("caisson." .. key)
+    rawset(t, key, module)
+    return module
+  end
+end })
+
+return M

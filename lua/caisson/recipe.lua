@@ -1,0 +1,242 @@
+-- Recipes: what a container is (a table), how it is built (a script), or both.
+local build = require "caisson.build"
+local params = require "caisson.params"
+local words = require "caisson.words"
+
+local M = {}
+
+---@class caisson.Recipe
+---@field summary string
+---@field params table<string, table>
+
+local Recipe = {}
+Recipe.__index = Recipe
+
+local own_keys = { "summary", "params", "build", "extends", "script", "name" }
+
+local all_keys = {}
+for _, k in ipairs(own_keys) do all_keys[#all_keys + 1] = k end
+for k in pairs(build.options) do all_keys[#all_keys + 1] = k end
+table.sort(all_keys)
+
+local function check_keys(t, level, what)
+  for k in pairs(t) do
+    if type(k) ~= "string" then
+      error(("%s: an option's name is a string, got %s"):format(what, tostring(k)), level + 1)
+    end
+    if not build.options[k] then
+      local own = false
+      for _, o in ipairs(own_keys) do own = own or o == k end
+      if not own then error(words.unknown(what .. ": unknown option", k, all_keys), level + 1) end
+    end
+  end
+end
+
+-- A recipe from its definition: summary, params, extends, build(p) or the options themselves, script.
+-- Raises on what it does not know, naming the nearest right word.
+function M.new(def)
+  if type(def) ~= "table" then error("recipe: a table expected, got " .. type(def), 2) end
+  check_keys(def, 2, "recipe")
+  if def.params then params.check(def.params, 2) end
+  if def.build ~= nil and type(def.build) ~= "function" then
+    error("recipe: option 'build': function expected, got " .. type(def.build), 2)
+  end
+  if def.script ~= nil and type(def.script) ~= "function" then
+    error("recipe: option 'script': function expected, got " .. type(def.script), 2)
+  end
+  local info = debug.getinfo(2, "Sl")
+  return setmetatable({ def = def, summary = def.summary or "", params = def.params or {},
+    source = info and info.source:match("^@(.*)"), line = info and info.currentline }, Recipe)
+end
+
+function M.is(v)
+  return getmetatable(v) == Recipe
+end
+
+-- Where recipes without a path are looked for.
+M.path = {}
+local here = debug.getinfo(1, "S").source:match("^@(.*)lua/caisson/recipe%.lua$")
+if here then M.path[1] = here .. "recipes" end
+
+local function readable(path)
+  local f = io.open(path, "r")
+  if f then f:close() end
+  return f ~= nil
+end
+
+-- The file of a recipe: a path (it has a "/" or ends in .lua), or the name of one on M.path.
+-- Returns it | nil, message.
+function M.locate(name)
+  if name:find("/", 1, true) or name:find("%.lua$") then
+    if readable(name) then return name end
+    return nil, ("%s: no such recipe file"):format(name)
+  end
+  for _, dir in ipairs(M.path) do
+    local path = dir .. "/" .. name .. ".lua"
+    if readable(path) then return path end
+  end
+  return nil, ("no recipe is called '%s' (looked in %s)"):format(name, table.concat(M.path, ", "))
+end
+
+-- The recipe that a file returns. Returns it | nil, message.
+function M.load(name)
+  local path, message = M.locate(name)
+  if not path then return nil, message end
+  local chunk
+  chunk, message = loadfile(path)
+  if not chunk then return nil, message end
+  local ok, recipe = xpcall(chunk, function(e)
+    return type(e) == "string" and e or tostring(e)
+  end)
+  if not ok then return nil, recipe end
+  if not M.is(recipe) then return nil, path .. ": the file returns no recipe" end
+  recipe.name = recipe.name or path:match("([^/]*)%.lua$")
+  recipe.file = path
+  return recipe
+end
+
+local function base_of(recipe, def)
+  local base = def.extends
+  if base == nil then return nil end
+  if type(base) == "string" then
+    local found, message = M.load(base)
+    if not found then error("extends: " .. message, 0) end
+    base = found
+  end
+  if not M.is(base) then error("extends: a recipe or its name expected, got " .. type(base), 0) end
+  if base == recipe then error("extends: a recipe can't extend itself", 0) end
+  return base
+end
+
+-- The options of one recipe file, without those it extends.
+local function own_options(recipe, values)
+  local def = recipe.def
+  if not def.build then return def end
+  local t = def.build(values)
+  if type(t) ~= "table" then error("build: a table of options expected, got " .. type(t), 0) end
+  check_keys(t, 0, "recipe")
+  if t.extends == nil then
+    t.extends = def.extends
+  end
+  return t
+end
+
+local function is_list(t)
+  return #t > 0 or next(t) == nil
+end
+
+-- Lists are appended, maps merged, all else replaced; `origins` remembers who said what.
+local function merge(base, origins, over, recipe)
+  for k, v in pairs(over) do
+    local kind = build.options[k]
+    if kind then
+      if kind == "list" and type(v) == "table" and is_list(v) then
+        base[k] = base[k] or {}
+        for i, item in ipairs(v) do
+          base[k][#base[k] + 1] = item
+          origins[k .. "/" .. #base[k]] = { recipe = recipe, path = { k, i } }
+        end
+      elseif kind == "map" and type(v) == "table" and type(base[k]) == "table" then
+        for name, value in pairs(v) do
+          base[k][name] = value
+          origins[k .. "/" .. tostring(name)] = { recipe = recipe, path = { k, name } }
+        end
+      elseif kind == "map" and type(v) == "table" and not getmetatable(v) then
+        local copy = {}
+        for name, value in pairs(v) do
+          copy[name] = value
+          origins[k .. "/" .. tostring(name)] = { recipe = recipe, path = { k, name } }
+        end
+        base[k] = copy
+      else
+        base[k] = v
+      end
+      origins[k] = { recipe = recipe, path = { k } }
+    end
+  end
+end
+
+-- Parameters of the recipe and of those it extends.
+function Recipe:all_params()
+  local all = {}
+  local def = self.def
+  if def.extends then
+    for k, d in pairs(base_of(self, def):all_params()) do all[k] = d end
+  end
+  for k, d in pairs(self.params) do all[k] = d end
+  return all
+end
+
+local function gather(recipe, given, options, origins, scripts, hooks, depth)
+  if depth > 16 then error("extends: more than 16 recipes deep", 0) end
+  local mine, rest = {}, {}
+  for k, v in pairs(given) do
+    if recipe.params[k] then mine[k] = v end
+    rest[k] = v
+  end
+  local values, message = params.fill(recipe.params, mine)
+  if not values then error(message, 0) end
+  local own = own_options(recipe, values)
+  local base = base_of(recipe, own)
+  if base then
+    -- a parameter goes to every recipe of the chain that knows it
+    local passed = {}
+    for k, v in pairs(rest) do if base:all_params()[k] then passed[k] = v end end
+    for k in pairs(rest) do
+      if not recipe.params[k] and passed[k] == nil then
+        local _, why = params.fill(recipe:all_params(), { [k] = rest[k] })
+        error(why or ("unknown parameter '" .. tostring(k) .. "'"), 0)
+      end
+    end
+    gather(base, passed, options, origins, scripts, hooks, depth + 1)
+  else
+    local _, why = params.fill(recipe.params, rest)
+    if why then error(why, 0) end
+  end
+  merge(options, origins, own, recipe)
+  for point, list in pairs(own.hooks or {}) do
+    if type(list) ~= "table" or list.path then list = { list } end
+    hooks[point] = hooks[point] or {}
+    for _, hook in ipairs(list) do
+      hooks[point][#hooks[point] + 1] = { hook = hook, origin = { recipe = recipe, path = { "hooks", point } } }
+    end
+  end
+  if own.script then scripts[#scripts + 1] = { fn = own.script, values = values } end
+  if own ~= recipe.def and recipe.def.script then
+    scripts[#scripts + 1] = { fn = recipe.def.script, values = values }
+  end
+end
+
+---@class caisson.Built
+---@field plan caisson.Plan
+---@field options table      the merged options
+---@field recipe caisson.Recipe
+
+-- The plan of the recipe. opts: params, args (the program and its arguments), env.
+-- Returns { plan, options, hooks, ... } | nil, message.
+function Recipe:build(opts)
+  opts = opts or {}
+  local options, origins, scripts, hooks = {}, {}, {}, {}
+  local ok, built = xpcall(function()
+    gather(self, opts.params or {}, options, origins, scripts, hooks, 0)
+    options.hooks = hooks
+    if opts.args then options.args = opts.args end
+    local b = build.plan(options, origins, self, opts)
+    for _, s in ipairs(scripts) do s.fn(b.plan, s.values) end
+    return b
+  end, function(e)
+    return type(e) == "string" and e or tostring(e)
+  end)
+  if not ok then return nil, built end
+  local right, message = built.plan:check()
+  if not right then return nil, message end
+  return built
+end
+
+-- file:line of an option in the recipe's source.
+function Recipe:locate(path)
+  if not self.source then return nil end
+  return require("caisson.source").locate(self.source, path, self.line)
+end
+
+return M

@@ -1,0 +1,308 @@
+-- Running a recipe: streams, limits, and the result.
+local core = require "caisson.core"
+local hooks = require "caisson.hooks"
+
+local M = {}
+
+---@class caisson.Result
+---@field status "exited"|"signalled"|"time_limit"|"memory_limit"|"output_limit"|"denied_syscall"
+---@field code? integer        exit code
+---@field signal? integer      the signal that ended it
+---@field user_ns number       CPU time in user mode, nanoseconds
+---@field system_ns number     CPU time in the kernel
+---@field cpu_ns number        both
+---@field cpu_from "cgroup"|"rusage"  where they were read
+---@field memory_peak? number  bytes: of the cgroup, or the largest resident set
+---@field memory_from "cgroup"|"rusage"
+---@field memory? "unlimited"  the recipe allows the limit to be missing, and it is
+---@field pids_peak? integer
+---@field oom boolean          the OOM killer struck
+---@field wall_ns number       from exec to the end
+---@field setup_ns number      from the call to exec
+---@field stdout? string       what was captured
+---@field stderr? string
+---@field skipped table        optional steps that were left out: { step =, object =, errno =, at = }
+
+local Running = {}
+Running.__index = Running
+
+local names = { "stdin", "stdout", "stderr" }
+
+-- One stream: the descriptor for the child, and what the caller's side does with the other end.
+local function open_stream(self, name, spec, keep)
+  local input = name == "stdin"
+  if spec == nil or spec == "inherit" then return input and 0 or name == "stdout" and 1 or 2 end
+  if spec == "null" then
+    local fd, message, errno = core.open("/dev/null", input and "read" or "write")
+    if fd then keep[#keep + 1] = fd end
+    return fd, message, errno
+  end
+  if spec == "stdout" and name == "stderr" then return "stdout" end
+  if type(spec) == "table" and spec.file then
+    local fd, message, errno
+    if input then
+      fd, message, errno = core.open(spec.file, "read")
+    else
+      fd, message, errno = core.open(spec.file, { "write", "create", spec.append and "append" or "truncate" }, 420)
+    end
+    if fd then keep[#keep + 1] = fd end
+    return fd, message, errno
+  end
+  if type(spec) == "table" and spec.data then
+    local fd, message, errno = core.memfd(name, spec.data)
+    if fd then keep[#keep + 1] = fd end
+    return fd, message, errno
+  end
+  if spec == "pipe" or spec == "capture" or type(spec) == "function" then
+    local r, w, errno = core.pipe()
+    if not r then return nil, w, errno end
+    local theirs, ours = r, w
+    if not input then theirs, ours = w, r end
+    keep[#keep + 1] = theirs
+    if spec == "pipe" then
+      self[name] = ours
+    elseif input then
+      error("stdin: 'inherit', 'null', 'pipe', { file = }, { data = } or a descriptor expected", 0)
+    else
+      local stream = { name = name, fd = ours, size = 0 }
+      if spec == "capture" then
+        local parts = {}
+        stream.parts = parts
+        stream.take = function(s) parts[#parts + 1] = s end
+      else
+        stream.take = spec
+      end
+      ours:nonblock(true)
+      self.streams[#self.streams + 1] = stream
+    end
+    return theirs
+  end
+  if type(spec) == "number" or type(spec) == "userdata" then return spec end
+  error(name .. ": 'inherit', 'null', 'pipe', 'capture', a function, { file = }, { data = } or a descriptor expected", 0)
+end
+
+-- Start a recipe. opts: params, args, env (added to the recipe's), stdin, stdout, stderr, files (slots
+-- for more descriptors), limits, id. Returns the running container | nil, message, errno, failure.
+function M.start(recipe, opts)
+  opts = opts or {}
+  local self = setmetatable({ streams = {}, output = 0 }, Running)
+  local started = core.now()
+  local built, message = recipe:build(opts)
+  if not built then return nil, message, 22, { step = "recipe", errno = 22, code = "EINVAL", status = "failed" } end
+  local o = built.options
+  local keep, slots, errno = {}, {}, nil
+  local ok, err = pcall(function()
+    for _, name in ipairs(names) do
+      local spec = opts[name]
+      if spec == nil then spec = o[name] end
+      slots[name], message, errno = open_stream(self, name, spec, keep)
+      if slots[name] == nil then error({ message, errno }, 0) end
+    end
+  end)
+  if slots.stderr == "stdout" then slots.stderr = slots.stdout end
+  for name, fd in pairs(opts.slots or {}) do slots[name] = fd end
+  local process, failure
+  if ok then
+    local compiled, functions = built.plan:compile()
+    process, message, errno, failure = core.spawn { plan = compiled, slots = slots, functions = functions }
+  elseif type(err) == "table" then
+    message, errno = err[1], err[2]
+  end
+  for _, fd in ipairs(keep) do fd:close() end
+  if not process then
+    for _, s in ipairs(self.streams) do s.fd:close() end
+    if not ok and type(err) ~= "table" then error(err, 2) end
+    failure = failure or { step = "run", errno = errno }
+    failure.status = "failed"
+    local step = failure.number and built.plan.steps[failure.number]
+    if step then
+      failure.at = require("caisson.plan").at(step)
+      failure.phase = step.phase
+    end
+    failure.hint = require("caisson.hints").find(failure, built)
+    return nil, message, errno, failure
+  end
+  self.process, self.built, self.compiled_steps = process, built, nil
+  self.started = started
+  local _, exec_ns = process:times()
+  self.exec_ns = exec_ns
+  self.limits = {}
+  for k, v in pairs(o.limits or {}) do self.limits[k] = v end
+  for k, v in pairs(opts.limits or {}) do self.limits[k] = v end
+  if self.limits.time then self.deadline = exec_ns + self.limits.time * 1e9 end
+  if built.cgroup then self.cgroup = require("caisson.cgroup").open(built, process) end
+  for i, h in ipairs((o.hooks or {}).poststart or {}) do
+    local fn = hooks.step(h.hook, "poststart", built)
+    local done, a, b = pcall(fn, process:pid())
+    if not done or a == nil and type(b) == "string" then
+      self:close()
+      local why = ("hooks.poststart[%d]: %s"):format(i, tostring(done and b or a))
+      return nil, why, 125, { step = "hooks.poststart", index = i, errno = 125, code = "ECANCELED", detail = why,
+        at = h.origin.recipe:locate(h.origin.path), status = "failed" }
+    end
+  end
+  return self
+end
+
+-- The child's pid, as this process sees it.
+function Running:pid() return self.process:pid() end
+
+-- Send a signal (a word such as "TERM", or its number) to the program.
+function Running:kill(signal) return self.process:kill(signal) end
+
+-- What to poll for reading; when one is ready, or timeout() seconds are over, call step().
+function Running:fds()
+  local fds = { { fd = self.process:pidfd(), events = "r" } }
+  for _, s in ipairs(self.streams) do
+    if s.fd then fds[#fds + 1] = { fd = s.fd, events = "r" } end
+  end
+  return fds
+end
+
+-- Seconds until step() has something to do without any descriptor being ready; nil: none.
+function Running:timeout()
+  local t
+  if self.deadline and not self.stopped then t = (self.deadline - core.now()) / 1e9 end
+  if self.limits.cpu and not self.stopped then
+    -- the CPU can't be used up faster than the clock and the processors allow; look again often enough
+    t = math.min(t or 0.05, 0.05)
+  end
+  return t and math.max(t, 0)
+end
+
+function Running:stop(why)
+  if not self.stopped then
+    self.stopped = why
+    if self.cgroup then self.cgroup:kill() end
+    self.process:kill("KILL")
+  end
+end
+
+local function drain(self, s)
+  while s.fd do
+    local data = s.fd:read()
+    if not data then return end
+    if data == "" then
+      s.fd:close()
+      s.fd = nil
+      return
+    end
+    local limit = self.limits.output
+    if limit and self.output + #data > limit then
+      data = data:sub(1, limit - self.output)
+      self:stop("output_limit")
+      self.output = limit
+      s.take(data)
+      s.fd:close()
+      s.fd = nil
+      return
+    end
+    self.output = self.output + #data
+    s.take(data)
+  end
+end
+
+-- Do what is due, without blocking. Returns the result once the program has ended, else nil.
+function Running:step()
+  if self.result then return self.result end
+  for _, s in ipairs(self.streams) do drain(self, s) end
+  local now = core.now()
+  if self.deadline and now >= self.deadline then self:stop("time_limit") end
+  if self.limits.cpu and self.cgroup and not self.stopped then
+    local usage = self.cgroup:cpu_ns()
+    if usage and usage > self.limits.cpu * 1e9 then self:stop("time_limit") end
+  end
+  local status, message = self.process:wait(0)
+  if not status then
+    if message ~= "timeout" then error(message, 0) end
+    return nil
+  end
+  local ended = core.now()
+  for _, s in ipairs(self.streams) do
+    drain(self, s)
+    if s.fd then -- a process outside the container's reach may still hold it
+      s.fd:close()
+      s.fd = nil
+    end
+  end
+  return self:finish(status, ended)
+end
+
+function Running:finish(status, ended)
+  local r = { code = status.code, signal = status.signal, user_ns = status.user_us * 1e3,
+    system_ns = status.system_us * 1e3, cpu_from = "rusage", memory_peak = status.maxrss_kb * 1024,
+    memory_from = "rusage", oom = false, wall_ns = ended - self.exec_ns, setup_ns = self.exec_ns - self.started,
+    skipped = {} }
+  if self.cgroup then self.cgroup:account(r) end
+  r.cpu_ns = r.user_ns + r.system_ns
+  if self.built.optional_limits then
+    for name in pairs(self.built.optional_limits) do r[name] = "unlimited" end
+  end
+  for i, errno in pairs(self.process:skipped()) do
+    local step = self.built.plan.steps[i]
+    r.skipped[#r.skipped + 1] = { number = i, step = step.step, errno = errno,
+      code = core.errno.name(errno), at = require("caisson.plan").at(step) }
+  end
+  if self.stopped then
+    r.status = self.stopped
+  elseif self.limits.cpu and r.cpu_ns > self.limits.cpu * 1e9 or r.signal == 24 then
+    r.status = "time_limit"
+  elseif r.oom and r.signal == 9 then
+    r.status = "memory_limit"
+  elseif r.signal == 31 then
+    r.status = "denied_syscall"
+  elseif r.signal == 25 then
+    r.status = "output_limit"
+  elseif r.signal then
+    r.status = "signalled"
+  else
+    r.status = "exited"
+  end
+  for _, s in ipairs(self.streams) do
+    if s.parts then r[s.name] = table.concat(s.parts) end
+  end
+  self.result = r
+  self:close()
+  for i, h in ipairs((self.built.options.hooks or {}).poststop or {}) do
+    local done, a, b = pcall(hooks.step(h.hook, "poststop", self.built), nil)
+    if not done or a == nil and type(b) == "string" then
+      r.poststop_errors = r.poststop_errors or {}
+      r.poststop_errors[#r.poststop_errors + 1] = ("hooks.poststop[%d]: %s"):format(i, tostring(done and b or a))
+    end
+  end
+  return r
+end
+
+-- Wait for the end, feeding streams and keeping limits meanwhile. Returns the result.
+function Running:wait()
+  while true do
+    local result = self:step()
+    if result then return result end
+    local ok, message = core.poll(self:fds(), self:timeout())
+    if not ok then error(message, 0) end
+  end
+end
+
+-- End it now, whatever it does; nothing is left. Also what happens when the object is collected.
+function Running:close()
+  for _, s in ipairs(self.streams) do
+    if s.fd then s.fd:close() end
+    s.fd = nil
+  end
+  if self.cgroup then self.cgroup:kill() end
+  self.process:close()
+end
+
+-- Start and wait. Returns the result | nil, message, errno, failure.
+function M.run(recipe, opts)
+  local running, message, errno, failure = M.start(recipe, opts)
+  if not running then return nil, message, errno, failure end
+  local ok, result = pcall(running.wait, running)
+  if not ok then
+    running:close()
+    error(result, 0)
+  end
+  return result
+end
+
+return M

@@ -1,0 +1,35 @@
+-- The nearest right word for a wrong one.
+local M = {}
+
+local function distance(a, b)
+  local before, row = nil, {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local above = row
+    row = { [0] = i }
+    for j = 1, #b do
+      local same = a:byte(i) == b:byte(j) and 0 or 1
+      row[j] = math.min(above[j - 1] + same, above[j] + 1, row[j - 1] + 1)
+      if before and i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        row[j] = math.min(row[j], before[j - 2] + 1)
+      end
+    end
+    before = above
+  end
+  return row[#b]
+end
+
+-- "what 'word' (did you mean 'x'?)", or the list of what is known.
+function M.unknown(what, word, known)
+  local best, least
+  for _, k in ipairs(known) do
+    local d = distance(word, k)
+    if not least or d < least then best, least = k, d end
+  end
+  if best and least <= 1 + #best / 3 then
+    return ("%s '%s' (did you mean '%s'?)"):format(what, word, best)
+  end
+  return ("%s '%s' (known: %s)"):format(what, word, table.concat(known, ", "))
+end
+
+return M
