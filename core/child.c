@@ -199,6 +199,7 @@ csn_make_child(struct csn_run *run, bool share_vm)
           (const struct engine_clone_args *)((const u8 *)p + csn_plan_step(p, p->clone)->args);
 
       ca.flags |= a->namespaces;
+      run->ctx.own |= a->namespaces;
       if (a->cgroup >= 0 && run->ctx.slots[a->cgroup] >= 0) {
         ca.flags |= CSN_CLONE_INTO_CGROUP;
         ca.cgroup = (u64)run->ctx.slots[a->cgroup];

@@ -880,6 +880,7 @@ l_call(lua_State *L)
   b = new_buf(L);
   ctx = lua_newuserdata(L, sizeof(*ctx));
   memset(ctx, 0, sizeof(*ctx));
+  ctx->own = ~0ull;
   for (int i = 0; i < CSN_SLOTS; i++)
     ctx->slots[i] = -1;
   /* Slots that a primitive uses by their fixed number are empty in a direct call. */

@@ -69,6 +69,7 @@ struct csn_ctx {
   const u8 *base;        /* the plan block, which offsets count from */
   s32 slots[CSN_SLOTS];  /* -1: empty */
   s32 pid;               /* on the parent's side the child's pid, else 0 */
+  u64 own; /* CLONE_NEW*: the namespaces that are the container's, not the host's; all in a direct call */
   u32 detail_len;
   char detail[CSN_DETAIL]; /* what apply() adds to an error: the path component, the kernel's message */
 };
