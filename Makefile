@@ -1,5 +1,5 @@
-# Caisson. `make run` and `make test` do everything on a fresh Debian 12; the rest are the parts.
-#   all check test test-long test-vm bench lint format docs docs-check asan install clean
+# Caisson. `make run` and `make test` do everything on a fresh Debian 12; the rest are the parts:
+#   all check test test-long test-vm bench lint format docs docs-check asan arm64 rock install clean
 ifeq ($(origin CC),default)
 CC = gcc
 endif
@@ -9,12 +9,16 @@ PREFIX ?= /usr/local
 CFLAGS ?= -O2 -g
 
 # which Lua's headers; the module itself links to none
-LUA_INCDIR ?= $(shell pkg-config --variable=includedir $(LUA) 2>/dev/null)
+LUA_CFLAGS = $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags $(LUA)))
+PUC = lua5.1 lua5.2 lua5.3 lua5.4
 CSN_WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 $(WERROR)
 CSN_CFLAGS = -std=gnu11 $(CSN_WARN) -MMD -Icore
 RUNNER_CFLAGS = -Os -DCSN_RUNNER -ffreestanding -fno-stack-protector -fno-pic -fno-asynchronous-unwind-tables \
-  -fcf-protection=none -fomit-frame-pointer -fno-tree-loop-distribute-patterns -ffunction-sections -fdata-sections
-RUNNER_LDFLAGS = -nostdlib -static -no-pie -Wl,--gc-sections,--build-id=none,-z,noseparate-code,-z,norelro,-z,noexecstack
+  -fcf-protection=none -fomit-frame-pointer -ffunction-sections -fdata-sections $(NO_LOOP_CALLS)
+# gcc alone would make a call of memset() out of the loop in memset()
+NO_LOOP_CALLS := $(shell $(CC) -fno-tree-loop-distribute-patterns -E -x c /dev/null > /dev/null 2>&1 && \
+  echo -fno-tree-loop-distribute-patterns)
+RUNNER_LDFLAGS = -nostdlib -static -Wl,--gc-sections,--build-id=none,-z,noseparate-code,-z,norelro,-z,noexecstack
 
 # A file that knows Lua is the library's alone; all others are in the library and in the runner. Both
 # link in one order, so that a primitive has the same number in both.
@@ -26,7 +30,7 @@ RUNNER_OBJ := $(BOTH:core/%.c=$(BUILD)/runner/%.o) $(BUILD)/runner/runner.o $(BU
 all: $(BUILD)/caisson/core.so
 
 $(BUILD)/lib/%.o: core/%.c Makefile | $(BUILD)/lib
-	$(CC) $(CSN_CFLAGS) -fPIC $(CFLAGS) -I$(LUA_INCDIR) -c $< -o $@
+	$(CC) $(CSN_CFLAGS) -fPIC $(CFLAGS) $(LUA_CFLAGS) -c $< -o $@
 $(BUILD)/lib/clone.o: core/clone.S | $(BUILD)/lib
 	$(CC) -c $< -o $@
 $(BUILD)/lib/embed.o: core/embed.S $(BUILD)/caisson-runner | $(BUILD)/lib
@@ -42,9 +46,34 @@ $(BUILD)/caisson/core.so: $(LIB_OBJ) | $(BUILD)/caisson
 $(BUILD)/lib $(BUILD)/runner $(BUILD)/caisson:
 	mkdir -p $@
 
+# A build for another Lua, and one with sanitizers; the runner has no libc that these could hook.
+$(PUC):
+	@$(MAKE) BUILD=build/$@ LUA=$@ build/$@/caisson/core.so
+asan:
+	@$(MAKE) BUILD=build-asan CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined" \
+	  build-asan/caisson/core.so
+
+# Each installs what it needs first; make then starts anew, since headers and tools were found before.
+check: all
+	luajit $(shell command -v busted) --ignore-lua spec/unit
+test:
+	@spec/tools/deps build run test
+	@$(MAKE) all $(PUC)
+	@spec/tools/suite test root:luajit user:luajit $(PUC:%=any:%)
+test-long:
+	@spec/tools/deps build run test long
+	@$(MAKE) all asan
+	@spec/tools/suite long root:asan user:asan root:long user:long
+lint:
+	@spec/tools/deps build lint
+	@spec/tools/lint
+format:
+	@spec/tools/deps lint
+	clang-format -i $$(find core spec -name '*.[ch]')
+
 clean:
 	rm -rf build build-*
 
 -include $(wildcard $(BUILD)/lib/*.d $(BUILD)/runner/*.d)
-.PHONY: all clean
+.PHONY: all $(PUC) asan check test test-long lint format clean
 .DELETE_ON_ERROR:

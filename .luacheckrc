@@ -1,0 +1,5 @@
+std = "luajit"
+max_line_length = 110
+exclude_files = { "build", "build-*" }
+files["spec"] = { std = "+busted" }
+files[".busted"] = { std = "luajit" }
