@@ -70,6 +70,8 @@ struct csn_ctx {
   s32 slots[CSN_SLOTS];  /* -1: empty */
   s32 pid;               /* on the parent's side the child's pid, else 0 */
   u64 own; /* CLONE_NEW*: the namespaces that are the container's, not the host's; all in a direct call */
+  s32 made;              /* undo(): what apply() had returned, 0 to 254: how much there is to take back */
+  u64 run;               /* what stands for "*" in a name that no other run may have; 0: not drawn yet */
   u32 detail_len;
   char detail[CSN_DETAIL]; /* what apply() adds to an error: the path component, the kernel's message */
 };

@@ -281,8 +281,9 @@ parent_step(struct csn_spawn *s, u32 i)
     rc = call_lua(s, &s->ctx, csn_s(&s->ctx, ((const struct engine_lua_args *)args)->name));
   else
     rc = p->apply(args, &s->ctx);
-  if (rc == 0) {
-    s->done[i] = 1;
+  if (rc >= 0) {
+    s->done[i] = (u8)(1 + rc);
+    rc = 0;
   } else if (st->flags & CSN_STEP_OPTIONAL) {
     s->skipped[i] = (u8)-rc;
     rc = 0;
@@ -297,6 +298,7 @@ csn_undo(struct csn_spawn *s)
     const struct csn_step *st = csn_plan_step(s->plan, i);
     const struct csn_primitive *p = csn_step_prim(st);
 
+    s->ctx.made = s->done[i] - 1;
     if (s->done[i] && p->undo)
       p->undo((const u8 *)s->plan + st->args, &s->ctx);
     s->done[i] = 0;

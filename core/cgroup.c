@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Control groups, version 1 and 2: made, set and entered (cgroups(7)).
+ *
+ * A group is a directory of one hierarchy; a plan knows it by a slot. On v2 clone puts the child into
+ * the group of slot "cgroup" (CLONE_INTO_CGROUP). On v1 the child's creator enters before clone, as a
+ * process of one thread, through the file tasks: any write to cgroup.procs, and any write of another's
+ * pid, makes the kernel wait for an RCU grace period, about 10 ms on an idle machine.
+ */
+#include "cgroup.h"
+#include <linux/magic.h>
+#include <linux/sched.h>
+#include <asm/statfs.h>
+
+int
+csn_cgroup_version(int fd)
+{
+  struct statfs st;
+  long rc = csn_sys(__NR_fstatfs, fd, &st);
+
+  if (rc < 0)
+    return (int)rc;
+  return st.f_type == CGROUP2_SUPER_MAGIC ? 2 : st.f_type == CGROUP_SUPER_MAGIC ? 1 : -EMEDIUMTYPE;
+}
+
+/* One name: not a path, so that nothing outside the group is reached. */
+static bool
+is_name(const char *s)
+{
+  if (!*s || csn_streq(s, ".") || csn_streq(s, ".."))
+    return false;
+  while (*s && *s != '/')
+    s++;
+  return !*s;
+}
+
+static int
+open_file(int group, const char *file, int flags)
+{
+  CSN_CLEANUP_FD int fd = -1;
+  int rc;
+
+  if (!is_name(file))
+    return -EINVAL;
+  fd = (int)csn_sys(__NR_openat, group, file, flags | O_NOFOLLOW | O_CLOEXEC, 0);
+  if (fd < 0)
+    return fd;
+  rc = csn_cgroup_version(fd);
+  return rc < 0 ? rc : csn_steal_fd(&fd);
+}
+
+long
+csn_cgroup_read(int group, const char *file, char *buf, size_t size)
+{
+  CSN_CLEANUP_FD int fd = open_file(group, file, O_RDONLY);
+  size_t len = 0;
+  long n;
+
+  if (fd < 0)
+    return fd;
+  do {
+    if (len == size)
+      return -EFBIG;
+    n = CSN_RETRY(csn_sys(__NR_read, fd, buf + len, size - len));
+    if (n < 0)
+      return n;
+    len += (size_t)n;
+  } while (n > 0);
+  buf[len] = 0;
+  return (long)len;
+}
+
+int
+csn_cgroup_write(int group, const char *file, const char *data, size_t len)
+{
+  CSN_CLEANUP_FD int fd = open_file(group, file, O_WRONLY);
+  long n;
+
+  if (fd < 0)
+    return fd;
+  n = CSN_RETRY(csn_sys(__NR_write, fd, data, len));
+  return n < 0 ? (int)n : (size_t)n == len ? 0 : -EIO;
+}
+
+/* ---- create ---- */
+
+static int
+draw_run(struct csn_ctx *c)
+{
+  while (!c->run) {
+    long n = CSN_RETRY(csn_sys(__NR_getrandom, &c->run, sizeof(c->run), 0));
+
+    if (n < 0)
+      return (int)n;
+  }
+  return 0;
+}
+
+long
+csn_cgroup_component(const char *p, struct csn_ctx *c, char name[CSN_CGROUP_NAME])
+{
+  const char *s = p;
+  size_t n = 0;
+  int rc;
+
+  for (; *s && *s != '/'; s++) {
+    if (n + 17 > CSN_CGROUP_NAME)
+      return -ENAMETOOLONG;
+    if (*s != '*') {
+      name[n++] = *s;
+      continue;
+    }
+    if ((rc = draw_run(c)) < 0)
+      return rc;
+    for (int shift = 60; shift >= 0; shift -= 4)
+      name[n++] = "0123456789abcdef"[c->run >> shift & 15];
+  }
+  name[n] = 0;
+  return is_name(name) ? s - p : -EINVAL;
+}
+
+/* Is word among the words of list, which spaces separate? */
+static bool
+has_word(const char *list, const char *word)
+{
+  size_t n = csn_strlen(word);
+
+  for (; *list; list++) {
+    size_t k = 0;
+
+    while (k < n && list[k] == word[k])
+      k++;
+    if (k == n && (!list[n] || list[n] == ' ' || list[n] == '\n'))
+      return true;
+    while (*list && *list != ' ')
+      list++;
+    if (!*list)
+      break;
+  }
+  return false;
+}
+
+/* v2: a group has the controllers that its parent's cgroup.subtree_control names. */
+static int
+enable_controllers(const struct cgroup_create_args *a, struct csn_ctx *c, int group, const char *name)
+{
+  const struct csn_str *wanted = csn_l(c, a->controllers);
+  char have[512], want[512] = "";
+  size_t n = 0;
+  long rc;
+  int err;
+
+  if (!a->controllers.count)
+    return 0;
+  rc = csn_cgroup_read(group, "cgroup.subtree_control", have, sizeof(have));
+  if (rc < 0)
+    return csn_detail(c, (int)rc, "cgroup.subtree_control of ", name);
+  for (u32 i = 0; i < a->controllers.count; i++)
+    if (!has_word(have, csn_s(c, wanted[i]))) {
+      n = csn_append(want, sizeof(want), n, n ? " +" : "+");
+      n = csn_append(want, sizeof(want), n, csn_s(c, wanted[i]));
+    }
+  if (!n)
+    return 0;
+  err = csn_cgroup_write(group, "cgroup.subtree_control", want, n);
+  if (err < 0) {
+    csn_detail(c, err, want, " to cgroup.subtree_control of ");
+    c->detail_len = (u32)csn_append(c->detail, sizeof(c->detail), c->detail_len, name);
+  }
+  return err;
+}
+
+/* v1: nothing can enter a cpuset without CPUs and memory nodes, and a new one has none. */
+static int
+inherit_cpuset(const struct cgroup_create_args *a, struct csn_ctx *c, int parent, int group)
+{
+  static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+  const struct csn_str *wanted = csn_l(c, a->controllers);
+  char value[4096];
+  bool cpuset = false;
+
+  for (u32 i = 0; i < a->controllers.count; i++)
+    cpuset |= csn_streq(csn_s(c, wanted[i]), "cpuset");
+  for (int i = 0; cpuset && i < 2; i++) {
+    long n = csn_cgroup_read(parent, files[i], value, sizeof(value));
+
+    if (n > 0)
+      n = csn_cgroup_write(group, files[i], value, (size_t)n);
+    if (n < 0)
+      return csn_detail(c, (int)n, files[i], NULL);
+  }
+  return 0;
+}
+
+/* Make the group, and the groups above it that are missing. The number of those made is kept up to date in
+ * *made, also on failure: they are the last of the path. */
+static int
+make_groups(const struct cgroup_create_args *a, struct csn_ctx *c, int *made)
+{
+  const char *p = csn_s(c, a->path), *above = csn_s(c, a->at);
+  CSN_CLEANUP_FD int dir = -1;
+  char name[CSN_CGROUP_NAME], last[CSN_CGROUP_NAME];
+  int version, rc;
+
+  dir = (int)csn_sys(__NR_openat, AT_FDCWD, above, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  if (dir < 0)
+    return csn_detail(c, dir, above, NULL);
+  version = csn_cgroup_version(dir);
+  if (version < 0)
+    return csn_detail(c, version, above, version == -EMEDIUMTYPE ? " is not on a cgroup file system" : NULL);
+
+  for (;;) {
+    long n = csn_cgroup_component(p, c, name);
+    bool leaf, is_new;
+    int sub;
+
+    if (n < 0)
+      return csn_detail(c, (int)n, "the name of a group is one that a directory can have, not ", p);
+    leaf = !p[n];
+    if (version == 2 && (rc = enable_controllers(a, c, dir, above)) < 0)
+      return rc;
+    rc = (int)csn_sys(__NR_mkdirat, dir, name, 0755);
+    is_new = rc == 0;
+    if (is_new)
+      ++*made;
+    else if (rc != -EEXIST || (leaf && !a->existing))
+      return csn_detail(c, rc, name, rc == -EEXIST ? " is there already" : NULL);
+    sub = (int)csn_sys(__NR_openat, dir, name,
+                       (leaf ? O_RDONLY : O_PATH) | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (sub < 0)
+      return csn_detail(c, sub, name, NULL);
+    rc = version == 1 && is_new ? inherit_cpuset(a, c, dir, sub) : 0;
+    csn_close(dir);
+    dir = sub;
+    if (rc < 0)
+      return rc;
+    if (leaf)
+      return csn_fill(c, a->slot, csn_steal_fd(&dir));
+    for (size_t i = 0; i < sizeof(name); i++)
+      last[i] = name[i];
+    above = last;
+    p += n + 1;
+  }
+}
+
+/* Returns the number of directories made, which undo() takes back. */
+static int
+apply_cgroup_create(const struct cgroup_create_args *a, struct csn_ctx *c)
+{
+  int made, rc, tries = 8;
+
+  do {
+    made = 0;
+    rc = make_groups(a, c, &made);
+#ifndef CSN_RUNNER
+    if (rc < 0) {
+      c->made = made;
+      csn_cgroup_undo_create(a, c);
+    }
+#endif
+    /* A group above that another run made, and removed meanwhile. */
+  } while (rc == -ENOENT && --tries);
+  return rc < 0 ? rc : made < 254 ? made : 254;
+}
+
+#ifdef CSN_RUNNER
+#define undo_create NULL
+#else
+#define undo_create csn_cgroup_undo_create
+#endif
+
+CSN_PRIMITIVE(cgroup_create, "cgroup.create", CGROUP_CREATE, CSN_PARENT, apply_cgroup_create, undo_create,
+              "$at/$path[ ($controllers)]")
+
+/* ---- set ---- */
+
+#define CGROUP_SET(F)                                                                              \
+  F(str, file, CSN_REQUIRED, NULL, 0)                                                              \
+  F(str, value, CSN_REQUIRED, NULL, 0)                                                             \
+  F(slot, group, 0, NULL, CSN_SLOT_CGROUP)
+CSN_ARGS(cgroup_set, CGROUP_SET)
+
+static int
+apply_cgroup_set(const struct cgroup_set_args *a, struct csn_ctx *c)
+{
+  const char *file = csn_s(c, a->file);
+
+  if (c->slots[a->group] < 0)
+    return csn_detail(c, -EBADF, "no group is there", NULL);
+  if (!is_name(file))
+    return csn_detail(c, -EINVAL, "the name of a file of the group expected", NULL);
+  return csn_cgroup_write(c->slots[a->group], file, csn_s(c, a->value), a->value.len);
+}
+
+CSN_PRIMITIVE(cgroup_set, "cgroup.set", CGROUP_SET, CSN_PARENT, apply_cgroup_set, NULL, "$file = $value")
+
+/* ---- attach ---- */
+
+#define CGROUP_ATTACH(F) F(slot, group, 0, NULL, CSN_SLOT_CGROUP)
+CSN_ARGS(cgroup_attach, CGROUP_ATTACH)
+
+/* The child on the parent's side, else this very process. */
+static int
+apply_cgroup_attach(const struct cgroup_attach_args *a, struct csn_ctx *c)
+{
+  int group = c->slots[a->group], version;
+  const char *file = "cgroup.procs";
+  char pid[24] = "";
+
+  if (group < 0)
+    return csn_detail(c, -EBADF, "no group is there", NULL);
+  version = csn_cgroup_version(group);
+  if (version < 0)
+    return version;
+  csn_append_u64(pid, sizeof(pid), 0, (u64)c->pid);
+  /* tasks moves one thread, without the grace period. unshare(CLONE_THREAD) changes nothing: it answers
+   * whether this process has one thread only. */
+  if (version == 1 && c->pid == 0 && csn_sys(__NR_unshare, CLONE_THREAD) == 0)
+    file = "tasks";
+  return csn_cgroup_write(group, file, pid, csn_strlen(pid));
+}
+
+CSN_PRIMITIVE(cgroup_attach, "cgroup.attach", CGROUP_ATTACH, CSN_CHILD, apply_cgroup_attach, NULL, "[$group]")

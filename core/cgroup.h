@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ * What the cgroup files share: cgroup.c (the steps), cgroup_tree.c (queries, kill, remove). */
+#ifndef CSN_CGROUP_H
+#define CSN_CGROUP_H
+
+#include "prim.h"
+
+#pragma GCC visibility push(hidden)
+
+#define CGROUP_CREATE(F)                                                                           \
+  F(path, path, CSN_REQUIRED, NULL, 0)                                                             \
+  F(path, at, CSN_REQUIRED, NULL, 0)                                                               \
+  F(slot, slot, CSN_OUT, NULL, CSN_SLOT_CGROUP)                                                    \
+  F(strs, controllers, 0, NULL, 0)                                                                 \
+  F(bool, existing, 0, NULL, 0)
+CSN_ARGS(cgroup_create, CGROUP_CREATE)
+
+/* 1 or 2: the version of the cgroup file system that fd is on; else -errno. */
+int csn_cgroup_version(int fd);
+
+/* The whole of a file in the group, NUL-terminated; its length or -errno (-EFBIG: larger than size - 1). */
+long csn_cgroup_read(int group, const char *file, char *buf, size_t size);
+int csn_cgroup_write(int group, const char *file, const char *data, size_t len);
+
+/* Names, "*" being the run's own: where the component at p ends, its text in name. -errno where it is
+ * none that a group can have. */
+#define CSN_CGROUP_NAME 256
+long csn_cgroup_component(const char *p, struct csn_ctx *c, char name[CSN_CGROUP_NAME]);
+
+/* Library only: kill what is in the groups that the step made, and remove them. */
+int csn_cgroup_undo_create(const void *args, struct csn_ctx *c);
+
+#pragma GCC visibility pop
+
+#endif
