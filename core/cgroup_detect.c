@@ -193,7 +193,8 @@ push_hierarchy(lua_State *L, char *line, const char *mountinfo)
   snprintf(own, sizeof(own), "%s%s", m.point, below(m.root, path));
   lua_pushstring(L, own);
   lua_setfield(L, -2, "own");
-  lua_pushboolean(L, may(own, "", W_OK | X_OK) && may(own, "cgroup.procs", W_OK));
+  /* v2: who moves or clones a process needs this right in the group above both, too */
+  lua_pushboolean(L, may(own, "", W_OK | X_OK) && (version == 1 || may(own, "cgroup.procs", W_OK)));
   lua_setfield(L, -2, "own_writable");
   if (version == 2) {
     set_words_of(L, "controllers", own, "cgroup.controllers");
@@ -229,10 +230,22 @@ l_detect(lua_State *L)
   return 1;
 }
 
+/* core.cgroup.writable(path) -> may this process make groups there? nil: there is no such directory */
+static int
+l_writable(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1);
+
+  if (!may(path, "", F_OK) && errno == ENOENT)
+    return 0;
+  lua_pushboolean(L, may(path, "", W_OK | X_OK));
+  return 1;
+}
+
 static void
 open_detect(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "detect", l_detect }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "detect", l_detect }, { "writable", l_writable }, { NULL, NULL } };
 
   csn_register(L, "cgroup", functions);
 }

@@ -89,6 +89,13 @@ function M.start(recipe, opts)
   local started = core.now()
   local built, message = recipe:build(opts)
   if not built then return nil, message, 22, { step = "recipe", errno = 22, code = "EINVAL", status = "failed" } end
+  if built.cgroup then
+    local can, why, number, failure = require("caisson.cgroup").check(built.cgroup)
+    if not can then
+      failure.status = "failed"
+      return nil, why, number, failure
+    end
+  end
   local o = built.options
   local keep, slots, errno = {}, {}, nil
   local ok, err = pcall(function()
@@ -289,7 +296,10 @@ function Running:close()
     if s.fd then s.fd:close() end
     s.fd = nil
   end
-  if self.cgroup then self.cgroup:kill() end
+  if self.cgroup then
+    self.cgroup:kill()
+    self.cgroup:close()
+  end
   self.process:close()
 end
 

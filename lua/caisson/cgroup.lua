@@ -1,0 +1,364 @@
+-- Control groups: a recipe's `cgroup` table into steps, on v1, v2 or both.
+--
+--   cgroup = {
+--     memory = { max = "512M", swap = 0 }, pids = { max = 64 }, cpu = { max = 0.5, optional = true },
+--     path = "judge-*",                     -- * is the run's own
+--     unified = { ["memory.oom.group"] = "1" },
+--   }
+--
+-- Without a path, or with a relative one, the group is made below this process's own; an absolute path
+-- counts from the root of the hierarchy. v2: the child is cloned into the group. v1: its creator enters
+-- the groups before it clones the child, so that the child is born in all of them.
+local core = require "caisson.core"
+local files = require "caisson.cgroup.files"
+local limits = require "caisson.cgroup.limits"
+
+local M = {}
+
+-- The group that own_leaf moves this process into.
+M.leaf = "caisson.host"
+
+---@class caisson.cgroup.Group
+---@field slot string          the plan's slot of its directory
+---@field version 1|2
+---@field controllers string[] v2: those that were asked for
+---@field at string            the directory that it is made in
+---@field path string          from there
+
+---@class caisson.cgroup.Missing
+---@field key string           the option, "memory.max"
+---@field controller string
+---@field message string
+---@field hint? string
+---@field errno integer
+
+-- What this machine offers: for compile(), and for anybody who wants to look first.
+-- Returns { hierarchies = core.cgroup.detect(), writable = function(path) } | nil, message, errno.
+function M.probe()
+  local hierarchies, message, errno = core.cgroup.detect()
+  if not hierarchies then return nil, message, errno end
+  return { hierarchies = hierarchies, writable = core.cgroup.writable, euid = core.identity().euid }
+end
+
+local function has(list, word)
+  for _, v in ipairs(list or {}) do if v == word then return true end end
+  return false
+end
+
+local function v1_name(controller)
+  return files.v1_names[controller] or controller
+end
+
+local function common_name(controller)
+  for name, v1 in pairs(files.v1_names) do if v1 == controller then return name end end
+  return controller
+end
+
+local function v2_hierarchy(env)
+  for _, h in ipairs(env.hierarchies) do
+    if h.version == 2 then return h end
+  end
+end
+
+local function v1_hierarchy(env, controller)
+  for _, h in ipairs(env.hierarchies) do
+    if h.version == 1 and has(h.controllers, v1_name(controller)) then return h end
+  end
+end
+
+-- The hierarchy with this controller: a controller is on v1 or on v2, never on both.
+-- Returns it | nil, why, hint.
+local function find(env, controller)
+  local h = v1_hierarchy(env, controller)
+  if h then
+    if h.mount then return h end
+    return nil, ("the v1 hierarchy of the %s controller is not mounted here"):format(v1_name(controller)),
+      ("mount -t cgroup -o %s cgroup /sys/fs/cgroup/%s"):format(v1_name(controller), v1_name(controller))
+  end
+  h = v2_hierarchy(env)
+  if h and not h.mount then
+    return nil, "no cgroup file system is mounted here", "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+  end
+  if h and (has(h.mount_controllers, controller) or has(h.controllers, controller)) then return h end
+  if h then
+    return nil, ("%s/cgroup.controllers does not list the %s controller"):format(h.mount, controller),
+      "the kernel is without it, or it was turned off at boot (cgroup_disable=), or not delegated to this container"
+  end
+  return nil, ("this kernel has no %s controller"):format(controller)
+end
+
+local function parent_of(path)
+  return (path:match("^(.+)/[^/]+$"))
+end
+
+local delegate_hint = "systemd-run --user --scope -p Delegate=yes COMMAND, or for all of a user's services " ..
+  "Delegate=cpu cpuset io memory pids in user@.service.d/delegate.conf; or run it as root, or mark it optional"
+
+-- The directory that a v2 group with these controllers can be made in.
+-- Returns it, move | nil, why, hint. move: this process has to leave it for a leaf first.
+local function base_v2(h, need, own_leaf)
+  local function lacks(list)
+    for _, c in ipairs(need) do if not has(list, c) then return c end end
+  end
+  if h.own_writable and (#need == 0 or h.is_root and not lacks(h.controllers)) then return h.own end
+  -- left for a leaf before: the groups go beside it
+  if h.own_writable and h.own:match("[^/]+$") == M.leaf and not lacks(h.controllers) then
+    return parent_of(h.own)
+  end
+  if h.mount_writable and not lacks(h.mount_controllers) then return h.mount end
+  if not h.own_writable then
+    return nil, ("the group of this process, %s, is not delegated to this user"):format(h.own or h.path), delegate_hint
+  end
+  local c = lacks(h.controllers)
+  if c then
+    return nil, ("%s/cgroup.controllers does not list the %s controller: it is not delegated"):format(h.own, c),
+      delegate_hint
+  end
+  if own_leaf then return h.own, true end
+  return nil, ("%s has processes, this one among them, and so can't have groups with controllers"):format(h.own),
+    ("own_leaf = true moves this process to %s/%s"):format(h.own, M.leaf)
+end
+
+-- Where the group goes in this hierarchy. Returns at, path, move | nil, why, hint.
+local function place(env, h, t, need)
+  if t.path and t.path:sub(1, 1) == "/" then
+    local path = t.path:sub(2)
+    local above = h.mount
+    for name in (path:match("^(.*)/") or ""):gmatch("[^/]+") do
+      if env.writable(above .. "/" .. name) == nil then break end
+      above = above .. "/" .. name
+    end
+    if not env.writable(above) and not (t.existing and env.writable(h.mount .. t.path)) then
+      return nil, ("%s is not writable by this user"):format(above),
+        ("as root: mkdir -p %s%s && chown -R %d %s%s"):format(h.mount, parent_of(t.path) or t.path, env.euid,
+          h.mount, parent_of(t.path) or t.path)
+    end
+    return h.mount, path
+  end
+  local path = t.path or "caisson-*"
+  if h.version == 2 then
+    local at, why, hint = base_v2(h, need, t.own_leaf)
+    if not at then return nil, why, hint end
+    return at, path, why
+  end
+  if h.own_writable then return h.own, path end
+  return nil, ("%s is not writable by this user: the v1 hierarchy is not delegated"):format(h.own or h.path),
+    ("as root: mkdir %s/NAME && chown -R %d %s/NAME; then path = \"/NAME/%s\"; or mark it optional"):format(
+      h.mount, env.euid, h.mount, path)
+end
+
+-- The order groups are made in; the first undone is the last, and the best to kill from.
+local order = { "io", "net_cls", "net_prio", "hugetlb", "rdma", "misc", "cpuset", "cpu", "cpuacct", "memory",
+  "pids", "freezer" }
+
+local function sort_by_order(list)
+  local rank = {}
+  for i, c in ipairs(order) do rank[c] = i end
+  table.sort(list, function(a, b)
+    return (rank[a] or 0) < (rank[b] or 0) or (rank[a] or 0) == (rank[b] or 0) and a < b
+  end)
+  return list
+end
+
+-- For which figures and actions which controllers are wanted, beside those that limits need.
+local accounts = {
+  cpu = { v1 = "cpuacct" }, memory = { v1 = "memory", v2 = "memory" }, pids = { v1 = "pids", v2 = "pids" },
+  io = { v1 = "io", v2 = "io" }, freeze = { v1 = "freezer" },
+}
+
+---@class caisson.cgroup.Compiled
+---@field before { step: string, side: string, options: table, key: string, optional?: boolean }[]
+---@field slot? string         what clone takes as `cgroup`
+---@field late_namespace boolean  a cgroup namespace is made after clone, to have the group as its root
+---@field groups caisson.cgroup.Group[]
+---@field missing caisson.cgroup.Missing[]   what was asked for and can't be had
+---@field unlimited table<string, caisson.cgroup.Missing>  the same, of controllers marked optional
+
+-- The steps for a recipe's table on the machine that env (of probe()) describes.
+-- Raises { key =, message = } where the table is wrong.
+function M.compile(t, env)
+  local wanted = limits.check(t)
+  local out = { before = {}, groups = {}, missing = {}, unlimited = {}, late_namespace = false }
+  local by_hierarchy, hierarchies = {}, {}
+
+  local function lack(controller, key, why, hint, errno)
+    local m = { key = key, controller = controller, message = why, hint = hint, errno = errno or 13 }
+    if type(t[controller]) == "table" and t[controller].optional then
+      out.unlimited[controller] = m
+    else
+      out.missing[#out.missing + 1] = m
+    end
+  end
+
+  local function use(h, controller)
+    if not by_hierarchy[h] then
+      by_hierarchy[h] = { controllers = {}, version = h.version, writes = {} }
+      hierarchies[#hierarchies + 1] = h
+      for _, c in ipairs(h.version == 1 and h.controllers or {}) do
+        local list = by_hierarchy[h].controllers
+        list[#list + 1] = common_name(c)
+      end
+    end
+    local g = by_hierarchy[h]
+    if controller and not has(g.controllers, controller) then g.controllers[#g.controllers + 1] = controller end
+    return g
+  end
+
+  local function try(controller, key)
+    local h, why, hint = find(env, controller)
+    if not h then
+      lack(controller, key, why, hint, 2)
+      return nil
+    end
+    local need = h.version == 2 and { controller } or {}
+    local at
+    at, why, hint = place(env, h, t, need)
+    if not at then
+      lack(controller, key, why, hint)
+      return nil
+    end
+    return use(h, controller)
+  end
+
+  local function first_option(controller)
+    for _, row in ipairs(files.limits[controller]) do
+      if t[controller][row[1]] ~= nil then return controller .. "." .. row[1] end
+    end
+    return controller
+  end
+
+  for _, controller in ipairs(sort_by_order(wanted)) do
+    local g = try(controller, first_option(controller))
+    if g then
+      for _, w in ipairs(limits.writes(controller, t[controller], g.version)) do
+        w.key = controller .. "." .. w.option
+        w.optional = t[controller].optional
+        if w[1] then
+          g.writes[#g.writes + 1] = w
+        else
+          lack(controller, w.key, ("cgroup v%d has no such limit"):format(g.version), nil, 95)
+        end
+      end
+    end
+  end
+
+  local v2 = v2_hierarchy(env)
+  local keys = {}
+  for file in pairs(t.unified or {}) do keys[#keys + 1] = file end
+  table.sort(keys)
+  for _, file in ipairs(keys) do
+    local controller = file:match("^[^.]+")
+    local g
+    if v1_hierarchy(env, controller) or not (v2 and v2.mount) then
+      lack("unified", "unified." .. file, ("the %s controller is on cgroup v1 here"):format(controller), nil, 95)
+    elseif controller == "cgroup" then
+      local at, why, hint = place(env, v2, t, {})
+      if at then g = use(v2) else lack("unified", "unified." .. file, why, hint) end
+    else
+      g = try(controller, "unified." .. file)
+    end
+    if g then
+      local v = t.unified[file]
+      g.writes[#g.writes + 1] = { file, type(v) == "number" and ("%.0f"):format(v) or v, key = "unified." .. file }
+    end
+  end
+
+  -- Figures, kill and freeze: wherever they can be had.
+  for _, word in ipairs(t.accounting or { "cpu" }) do
+    local c = accounts[word]
+    local h = c.v1 and v1_hierarchy(env, c.v1)
+    local need = {}
+    if not h or not h.mount or (v2 and v2.mount and not c.v2) then
+      h, need = v2, { c.v2 }
+    end
+    if h and h.mount and (h.version == 1 or not c.v2 or has(h.mount_controllers, c.v2)) and
+        place(env, h, t, need) then
+      use(h, h.version == 1 and c.v1 or c.v2)
+    end
+  end
+
+  local rank = {}
+  for i, h in ipairs(hierarchies) do
+    local first = sort_by_order(by_hierarchy[h].controllers)[1]
+    rank[h] = h.version == 2 and 1000 or i
+    for k, c in ipairs(order) do if c == first and h.version == 1 then rank[h] = k end end
+  end
+  table.sort(hierarchies, function(a, b) return rank[a] < rank[b] end)
+
+  local attach = {}
+  for _, h in ipairs(hierarchies) do
+    local g = by_hierarchy[h]
+    local at, path, move = place(env, h, t, h.version == 2 and g.controllers or {})
+    local key = g.controllers[1] or "accounting"
+    if not at then
+      lack(key, key, path, move)
+    else
+      local slot = h.version == 2 and "cgroup" or "cgroup." .. v1_name(g.controllers[1])
+      local function step(name, side, options, step_key, optional)
+        out.before[#out.before + 1] = { step = name, side = side, options = options, key = step_key,
+          optional = optional or nil }
+      end
+      if move then step("cgroup.leave", "parent", { at = at, leaf = M.leaf }, "own_leaf") end
+      step("cgroup.create", "parent", { path = path, at = at, slot = slot, existing = t.existing or nil,
+        controllers = (h.version == 2 and #g.controllers > 0 or has(g.controllers, "cpuset")) and g.controllers or nil },
+        key)
+      for _, w in ipairs(g.writes) do
+        step("cgroup.set", "parent", { file = w[1], value = w[2], group = slot }, w.key, w.optional)
+      end
+      if h.version == 2 then
+        out.slot, out.late_namespace = slot, true
+      else
+        attach[#attach + 1] = { step = "cgroup.attach", side = "child", options = { group = slot }, key = key }
+      end
+      out.groups[#out.groups + 1] = { slot = slot, version = h.version, controllers = g.controllers, at = at, path = path }
+    end
+  end
+  for _, s in ipairs(attach) do out.before[#out.before + 1] = s end
+  return out
+end
+
+-- ---- for caisson.build and caisson.run ----
+
+-- What is asked for and can't be had, as an error of its own.
+-- Returns true | nil, message, errno, failure.
+function M.check(compiled)
+  local m = compiled.missing[1]
+  if not m then return true end
+  local message = ("cgroup: %s can't be set: %s"):format(m.key, m.message)
+  return nil, message, m.errno, { step = "cgroup.create", object = m.key, errno = m.errno,
+    code = core.errno.name(m.errno), detail = m.message, hint = m.hint, controller = m.controller }
+end
+
+-- The groups' steps, put before clone in the plan that builder b makes.
+function M.before_clone(b)
+  local env, message = M.probe()
+  if not env then b:fail("cgroup", message) end
+  local ok, compiled = pcall(M.compile, b.options.cgroup, env)
+  if not ok then
+    if type(compiled) ~= "table" then error(compiled, 0) end
+    local key = compiled.key:match("^[%w_]+")
+    local rest = compiled.key:sub(#(key or "") + 1)
+    b:fail(key and "cgroup/" .. key or "cgroup", (rest ~= "" and rest:gsub("^%.", "") .. ": " or "") .. compiled.message)
+  end
+  b.phase = "cgroup"
+  for _, s in ipairs(compiled.before) do
+    b:step("cgroup/" .. s.key:match("^[%w_]+"), s.step, s.options, { side = s.side, optional = s.optional })
+  end
+  b.cgroup, b.cgroup_slot, b.late_cgroup_namespace = compiled, compiled.slot, compiled.late_namespace
+  b.optional_limits = compiled.unlimited
+end
+
+-- The cgroup namespace, once the child is in its group: that is then its root.
+function M.after_clone(b)
+  if b.late_cgroup_namespace and b.new.cgroup then
+    b.phase = "cgroup"
+    b:step("namespaces", "namespace.unshare", { namespaces = { "cgroup" } }, { side = "child" })
+  end
+end
+
+-- The running container's groups.
+function M.open(built, process)
+  return require("caisson.cgroup.group").of_process(built.cgroup.groups, process)
+end
+
+return M

@@ -1,0 +1,106 @@
+---@meta
+-- Control groups, version 1 and 2: cgroups(7).
+
+---@class caisson.core
+---@field cgroup caisson.core.cgroup
+
+---@class caisson.core.cgroup
+local cgroup = {}
+
+---@class caisson.cgroup.create.Options
+---@field path string            the group below `at`: names with "/" between; "*" stands for the run's own 16 digits
+---@field at string              a directory of a cgroup file system, such as "/sys/fs/cgroup/memory"
+---@field slot? string           filled with the group's directory ("cgroup", which is what clone takes on v2)
+---@field controllers? string[]  v2: enabled in each group from `at` to the new one's parent, where they are not;
+---  v1: "cpuset" gives new groups the CPUs and memory nodes of the group above, without which nothing can enter
+---@field existing? boolean      take a group that is there already; it is then not removed
+
+---Make a group, and those above it that are missing. Parent's side; at the end of the run what is left in
+---the group is killed, and all that the step made is removed. A direct call returns the directory.
+---Needs write permission in the group above (root, or delegation). `EEXIST`: it is there already;
+---`EBUSY`, v2: the group above has processes of its own.
+---```lua
+---local dir = assert(core.cgroup.create { "demo", at = "/sys/fs/cgroup/pids" })
+---```
+---@param options caisson.cgroup.create.Options
+---@return caisson.fd|nil dir, string? message, integer? errno
+function cgroup.create(options) end
+
+---@class caisson.cgroup.set.Options
+---@field file string    a file of the group: a name without "/"
+---@field value string   written as it is, in one write(2)
+---@field group? string  slot of the group ("cgroup"); in a direct call a descriptor
+
+---Write to a file of a group: a limit, for one. Parent's side. The file is checked to be on a cgroup file system.
+---```lua
+---assert(core.cgroup.set { group = dir, file = "pids.max", value = "16" })
+---```
+---@param options caisson.cgroup.set.Options
+---@return true|nil ok, string? message, integer? errno
+function cgroup.set(options) end
+
+---@class caisson.cgroup.attach.Options
+---@field group? string  slot of the group ("cgroup"); in a direct call a descriptor
+
+---Enter a group. Child's side: the process that applies the step; before clone that is the child's creator, and
+---the child is born in the group. Parent's side: the child is moved. On v1 only the first is fast: moving another
+---process, or one with threads, waits for an RCU grace period (about 10 ms on an idle machine).
+---```lua
+---{ step = "cgroup.attach", side = "child", options = { group = "cgroup.memory" } }
+---```
+---@param options caisson.cgroup.attach.Options
+---@return true|nil ok, string? message, integer? errno
+function cgroup.attach(options) end
+
+---@class caisson.cgroup.Hierarchy
+---@field version 1|2
+---@field path string                 this process's group, from /proc/self/cgroup
+---@field controllers? string[]       v1: of the hierarchy; v2: of this process's group
+---@field mount? string               where it is mounted; the fields below are there only with it
+---@field mount_writable? boolean     may groups be made directly below the mount?
+---@field own? string                 directory of this process's group
+---@field own_writable? boolean       may groups be made below it, and processes be put there?
+---@field enabled? string[]           v2: cgroup.subtree_control of the process's group
+---@field mount_controllers? string[] v2: cgroup.controllers of the mount's root
+---@field is_root? boolean            v2: the process's group is the root of the hierarchy
+---@field mount_is_root? boolean
+
+---The hierarchies of this machine as this process sees them. No privilege.
+---@return caisson.cgroup.Hierarchy[]|nil hierarchies, string? message, integer? errno
+function cgroup.detect() end
+
+---May this process make groups in that directory? nil: there is none.
+---@param path string
+---@return boolean|nil
+function cgroup.writable(path) end
+
+---A group's directory, checked to be on a cgroup file system.
+---@param path string
+---@return caisson.fd|nil dir, integer|string version_or_message, integer? errno
+function cgroup.open(path) end
+
+---A file of a group, whole.
+---@param group string|caisson.fd  a path, or the directory
+---@param file string              a name without "/"
+---@return string|nil text, string? message, integer? errno
+function cgroup.read(group, file) end
+
+---Pids in the group and all below it. Those of another pid namespace are 0.
+---@param group string|caisson.fd
+---@return integer[]|nil pids, string? message, integer? errno
+function cgroup.procs(group) end
+
+---Kill all in the group and below it, also what forks faster than it is killed: v2 by cgroup.kill (5.14); v1 by
+---freezing the group where it has the freezer controller, or stopping its forks where it has pids, and signals
+---through pidfds until it is empty.
+---@param group string|caisson.fd
+---@param seconds? number  how long to try (10)
+---@return true|nil ok, string? message, integer? errno
+function cgroup.kill(group, seconds) end
+
+---Remove a group and all below it; waits for dying processes to be gone. `EBUSY`: there are others. A group that
+---is not there is no error.
+---@param path string
+---@param seconds? number  how long to wait (10)
+---@return true|nil ok, string? message, integer? errno
+function cgroup.remove(path, seconds) end
