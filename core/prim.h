@@ -48,9 +48,10 @@ enum {
   CSN_SLOT_STDIN,
   CSN_SLOT_STDOUT,
   CSN_SLOT_STDERR,
+  CSN_SLOT_MASK, /* the empty read-only tmpfs that lies over every masked directory */
   CSN_SLOT_FIRST_FREE
 };
-#define CSN_SLOT_NAMES "root", "procfs", "cgroup", "stdin", "stdout", "stderr"
+#define CSN_SLOT_NAMES "root", "procfs", "cgroup", "stdin", "stdout", "stderr", "mask"
 
 struct csn_str {
   u32 off, len; /* off 0: not given */

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Mounts as descriptors: a tree is made detached, given its attributes, and attached last.
+ */
+#ifndef CSN_MOUNT_H
+#define CSN_MOUNT_H
+
+#include "path.h"
+#include <linux/mount.h>
+
+#pragma GCC visibility push(hidden)
+
+/* Mount flags as options give them: 16 bits each of set, cleared, and both again for the whole tree. */
+enum {
+  CSN_M_RO = 0x1,
+  CSN_M_NOSUID = 0x2,
+  CSN_M_NODEV = 0x4,
+  CSN_M_NOEXEC = 0x8,
+  CSN_M_NOATIME = 0x10,
+  CSN_M_STRICTATIME = 0x20,
+  CSN_M_RELATIME = 0x40,
+  CSN_M_NODIRATIME = 0x80,
+  CSN_M_NOSYMFOLLOW = 0x100,
+};
+
+extern const struct csn_word csn_mount_words[], csn_propagation_words[];
+
+/* What mount.bind, mount.tree and root.bind share. */
+#define CSN_TREE_FIELDS(F)                                                                         \
+  F(flags, flags, 0, csn_mount_words, 0)                                                           \
+  F(bool, recursive, 0, NULL, 0)                                                                   \
+  F(word, propagation, 0, csn_propagation_words, 0)                                                \
+  F(idmaps, idmap, 0, NULL, 0)                                                                     \
+  F(idmaps, uids, 0, NULL, 0)                                                                      \
+  F(idmaps, gids, 0, NULL, 0)                                                                      \
+  F(bool, nofollow, 0, NULL, 0)
+
+struct csn_tree_opts {
+  u64 flags, propagation;
+  bool recursive, nofollow;
+  struct csn_list uids, gids; /* id map of the mount; count 0: none */
+};
+
+#define CSN_TREE_OPTS(a)                                                                           \
+  ((struct csn_tree_opts){ .flags = (a)->flags,                                                    \
+                           .propagation = (a)->propagation,                                        \
+                           .recursive = (a)->recursive,                                            \
+                           .nofollow = (a)->nofollow,                                              \
+                           .uids = (a)->uids.count ? (a)->uids : (a)->idmap,                       \
+                           .gids = (a)->gids.count ? (a)->gids : (a)->idmap })
+
+/* A detached copy of the mount (or tree of mounts) at source, looked up by the process's own paths. */
+int csn_clone_tree(struct csn_ctx *c, int at, const char *source, const struct csn_tree_opts *o);
+
+/* Flags, propagation and id map of a tree; only what is given is changed. */
+int csn_set_tree(struct csn_ctx *c, int tree, const struct csn_tree_opts *o);
+
+/* flags as fsmount(2) takes them, or -errno. */
+s64 csn_fsmount_attrs(struct csn_ctx *c, u64 flags);
+
+/* Mount the tree at path in the root; what is missing of path is made. how: CSN_NO_SYMLINKS. */
+int csn_attach(struct csn_ctx *c, int tree, int root, const char *path, int how);
+
+/* A filesystem being configured: the first error is kept, and what the kernel says goes to the detail. */
+struct csn_fs {
+  struct csn_ctx *c;
+  int fd, err;
+};
+
+struct csn_fs csn_fs_open(struct csn_ctx *c, const char *type);
+void csn_fs_set(struct csn_fs *f, const char *key, const char *value); /* value NULL: a flag */
+void csn_fs_number(struct csn_fs *f, const char *key, u64 value, unsigned base);
+void csn_fs_options(struct csn_fs *f, struct csn_list options); /* "key=value" or "key" each */
+void csn_fs_check(struct csn_fs *f, long rc, const char *what);
+
+/* Create the filesystem and mount it, detached; closes f. Returns the tree or -errno. */
+int csn_fs_mount(struct csn_fs *f, u64 flags);
+
+/* A user namespace with these maps, by descriptor. */
+int csn_make_userns(struct csn_ctx *c, struct csn_list uids, struct csn_list gids);
+
+#pragma GCC visibility pop
+
+#endif

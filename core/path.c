@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Paths inside a root: openat2(RESOLVE_IN_ROOT), and a walk over single components where a policy
+ * answers ENOSYS to openat2, or where something is missing and has to be made.
+ */
+#include "path.h"
+#include <linux/limits.h>
+#include <linux/stat.h>
+
+#define PROC_SUPER_MAGIC 0x9fa0
+#define MAX_LINKS 40
+#define MAX_DEPTH 128
+#define MAX_NAME 255
+#ifndef __NR_fchmodat2
+#define __NR_fchmodat2 452
+#endif
+
+int
+csn_stat(int fd, struct csn_stat *st)
+{
+  union {
+    u8 bytes[512];
+    u64 align;
+  } b;
+  struct statx *sx = (struct statx *)&b;
+  long rc = csn_sys(__NR_statx, fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT,
+                    STATX_BASIC_STATS | STATX_MNT_ID, sx);
+
+  if (rc < 0)
+    return (int)rc;
+  st->mode = sx->stx_mode;
+  st->uid = sx->stx_uid;
+  st->gid = sx->stx_gid;
+  st->major = sx->stx_rdev_major;
+  st->minor = sx->stx_rdev_minor;
+  st->ino = sx->stx_ino;
+  st->mount = sx->stx_mnt_id;
+  return 0;
+}
+
+int
+csn_set_mode(int fd, u32 mode)
+{
+  struct csn_stat st = { 0 };
+  char link[32] = "/proc/self/fd/";
+  long rc = csn_stat(fd, &st);
+
+  if (rc < 0 || (st.mode & 07777) == mode)
+    return (int)rc;
+  rc = csn_sys(__NR_fchmodat2, fd, "", mode, AT_EMPTY_PATH);
+  if (rc != -ENOSYS)
+    return (int)rc;
+  /* Before 6.6 an O_PATH descriptor has no chmod of its own. */
+  if ((st.mode & S_IFMT) == S_IFDIR) {
+    CSN_CLEANUP_FD int dir = (int)csn_sys(__NR_openat, fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return dir < 0 ? dir : (int)csn_sys(__NR_fchmod, dir, mode);
+  }
+  csn_append_u64(link, sizeof(link), csn_strlen(link), (u64)fd);
+  return (int)csn_sys(__NR_fchmodat, AT_FDCWD, link, mode);
+}
+
+/* ---- the walk ---- */
+
+/* The descriptors from the root down to where the walk stands. ".." goes back to the one that the walk
+ * came from, never to what the directory's own ".." is by now: so nothing renamed meanwhile leads out. */
+struct walk {
+  s32 fds[MAX_DEPTH];
+  u32 depth; /* fds[0 .. depth]; fds[0] is borrowed where in_root */
+  bool in_root;
+};
+
+static void
+pop_to(struct walk *w, u32 depth)
+{
+  while (w->depth > depth)
+    csn_close(w->fds[w->depth--]);
+}
+
+/* Without a root of its own the walk starts at the process's "/", or at its cwd. */
+static int
+restart(struct walk *w, bool absolute)
+{
+  pop_to(w, 0);
+  if (w->in_root)
+    return 0;
+  csn_close(w->fds[0]);
+  w->fds[0] = (s32)csn_sys(__NR_openat, AT_FDCWD, absolute ? "/" : ".",
+                           O_PATH | O_DIRECTORY | O_CLOEXEC);
+  return w->fds[0] < 0 ? w->fds[0] : 0;
+}
+
+static int
+go_up(struct walk *w)
+{
+  long fd;
+
+  if (w->depth > 0) {
+    pop_to(w, w->depth - 1);
+    return 0;
+  }
+  if (w->in_root)
+    return 0;
+  fd = csn_sys(__NR_openat, w->fds[0], "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0)
+    return (int)fd;
+  csn_close(w->fds[0]);
+  w->fds[0] = (s32)fd;
+  return 0;
+}
+
+/* Links of procfs that lead to a process's objects, not to a path. Their text is absolute or like
+ * "mnt:[1]"; that of the ordinary ones ("self", "mounts") is neither. */
+static bool
+is_magic(int fd, const char *text)
+{
+  long buf[16] = { 0 }; /* struct statfs, whose first member is the type */
+
+  if ((text[0] >= '0' && text[0] <= '9') || text[0] == '.' ||
+      (text[0] == 's' && text[1] == 'e' && text[2] == 'l' && text[3] == 'f'))
+    return false;
+  return csn_sys(__NR_fstatfs, fd, buf) < 0 || buf[0] == PROC_SUPER_MAGIC;
+}
+
+static int
+make_component(int at, const char *name, bool dir)
+{
+  CSN_CLEANUP_FD int fd = -1;
+  long rc;
+
+  if (dir) {
+    rc = csn_sys(__NR_mkdirat, at, name, CSN_DIR_MODE);
+    if (rc < 0)
+      return rc == -EEXIST ? 0 : (int)rc; /* made by somebody meanwhile: the walk looks again */
+    fd = (int)csn_sys(__NR_openat, at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? fd : csn_set_mode(fd, CSN_DIR_MODE);
+  }
+  fd = (int)csn_sys(__NR_openat, at, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                    CSN_FILE_MODE);
+  if (fd < 0)
+    return fd == -EEXIST ? 0 : fd;
+  return csn_set_mode(fd, CSN_FILE_MODE);
+}
+
+static int
+open_component(int at, const char *name, bool create, bool dir)
+{
+  long fd = csn_sys(__NR_openat, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  int rc;
+
+  if (fd != -ENOENT || !create)
+    return (int)fd;
+  rc = make_component(at, name, dir);
+  return rc < 0 ? rc : (int)csn_sys(__NR_openat, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* The text of link fd, then what is left of the path, become the path to walk. */
+static int
+splice_link(int fd, char *rest, const char *left, bool in_root)
+{
+  char text[PATH_MAX];
+  long n = csn_sys(__NR_readlinkat, fd, "", text, sizeof(text));
+  size_t len = csn_strlen(left);
+
+  if (n < 0)
+    return (int)n;
+  if (n == 0)
+    return -ENOENT;
+  if ((size_t)n + len + 1 > sizeof(text))
+    return -ENAMETOOLONG;
+  text[n] = 0;
+  if (in_root && is_magic(fd, text))
+    return -ELOOP;
+  for (size_t i = 0; i <= len; i++)
+    text[(size_t)n + i] = left[i]; /* begins with a slash, or is empty */
+  csn_append(rest, PATH_MAX, 0, text);
+  return 0;
+}
+
+static int
+walk(int root, const char *path, size_t len, int how, bool create)
+{
+  struct walk w = { .fds = { root }, .in_root = root >= 0 };
+  char rest[PATH_MAX], name[MAX_NAME + 1];
+  const char *p = rest;
+  int links = 0, rc, fd;
+
+  if (len >= sizeof(rest))
+    return -ENAMETOOLONG;
+  for (size_t i = 0; i < len; i++)
+    rest[i] = path[i];
+  rest[len] = 0;
+  if ((rc = restart(&w, rest[0] == '/')) < 0)
+    return rc;
+  for (;;) {
+    struct csn_stat st = { 0 };
+    bool more, dir;
+    size_t n = 0;
+
+    while (*p == '/')
+      p++;
+    if (!*p)
+      break;
+    while (p[n] && p[n] != '/') {
+      if (n >= MAX_NAME) {
+        rc = -ENAMETOOLONG;
+        goto out;
+      }
+      name[n] = p[n];
+      n++;
+    }
+    name[n] = 0;
+    p += n;
+    if (csn_streq(name, "."))
+      continue;
+    if (csn_streq(name, "..")) {
+      if ((rc = go_up(&w)) < 0)
+        goto out;
+      continue;
+    }
+    more = *p == '/';
+    dir = more || (how & CSN_WANT_DIR);
+    rc = fd = open_component(w.fds[w.depth], name, create, dir);
+    if (fd < 0)
+      goto out;
+    if ((rc = csn_stat(fd, &st)) < 0) {
+      csn_close(fd);
+      goto out;
+    }
+    if ((st.mode & S_IFMT) == S_IFLNK) {
+      rc = (how & CSN_NO_SYMLINKS) || ++links > MAX_LINKS ? -ELOOP : splice_link(fd, rest, p, w.in_root);
+      csn_close(fd);
+      p = rest;
+      if (rc == 0 && rest[0] == '/')
+        rc = restart(&w, true);
+      if (rc < 0)
+        goto out;
+      continue;
+    }
+    if (w.depth + 1 >= MAX_DEPTH || (dir && (st.mode & S_IFMT) != S_IFDIR)) {
+      rc = w.depth + 1 >= MAX_DEPTH ? -ENAMETOOLONG : -ENOTDIR;
+      csn_close(fd);
+      goto out;
+    }
+    w.fds[++w.depth] = fd;
+  }
+  if (w.depth == 0 && w.in_root)
+    rc = (int)csn_sys(__NR_fcntl, root, F_DUPFD_CLOEXEC, 3);
+  else
+    rc = csn_steal_fd(&w.fds[w.depth]);
+out:
+  pop_to(&w, 0);
+  if (!w.in_root)
+    csn_close(w.fds[0]);
+  return rc;
+}
+
+/* ---- what others use ---- */
+
+/* openat2 answers EAGAIN to ".." while anything on the machine is renamed or mounted. */
+static int
+open_in_root(int root, const char *path, int how)
+{
+  struct open_how oh = {
+    .flags = O_PATH | O_CLOEXEC | (how & CSN_WANT_DIR ? O_DIRECTORY : 0),
+    .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (how & CSN_NO_SYMLINKS ? RESOLVE_NO_SYMLINKS : 0),
+  };
+  long fd = -EAGAIN;
+
+  if (root < 0)
+    oh.resolve &= ~(u64)(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  for (int i = 0; i < 1000 && (fd == -EAGAIN || fd == -EINTR); i++)
+    fd = csn_sys(__NR_openat2, root < 0 ? AT_FDCWD : root, path, &oh, sizeof(oh));
+  return (int)fd;
+}
+
+int
+csn_in_root_open(struct csn_ctx *c, int root, const char *path, int how)
+{
+  int fd = open_in_root(root, path, how);
+
+  if (fd == -ENOSYS)
+    fd = walk(root, path, csn_strlen(path), how, false);
+  return fd < 0 ? csn_detail(c, fd, "path ", path) : fd;
+}
+
+int
+csn_in_root_target(struct csn_ctx *c, int root, const char *path, int how)
+{
+  int fd = open_in_root(root, path, how);
+
+  if (fd == -ENOENT || fd == -ENOSYS)
+    fd = walk(root, path, csn_strlen(path), how, true);
+  return fd < 0 ? csn_detail(c, fd, "target ", path) : fd;
+}
+
+int
+csn_in_root_parent(struct csn_ctx *c, int root, const char *path, const char **name)
+{
+  size_t end = csn_strlen(path), start;
+  int fd;
+
+  for (start = end; start > 0 && path[start - 1] != '/'; start--)
+    ;
+  *name = path + start;
+  if (start == end || csn_streq(*name, ".") || csn_streq(*name, ".."))
+    return csn_detail(c, -EINVAL, "no name at the end of ", path);
+  fd = walk(root, path, start, CSN_WANT_DIR, true);
+  return fd < 0 ? csn_detail(c, fd, "directory of ", path) : fd;
+}

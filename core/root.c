@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The new root: made, attached over "/" of the private mount namespace, filled, and switched to.
+ *
+ * A mount over "/" is not seen by processes whose root is the mount below it, so until the switch the
+ * host's paths work as before, and the new root is reached by its descriptor alone.
+ */
+#include "mount.h"
+
+#ifndef MNT_DETACH
+#define MNT_DETACH 2
+#endif
+#ifndef MS_SLAVE
+#define MS_SLAVE (1 << 19)
+#endif
+
+static int
+attach_root(struct csn_ctx *c, int tree, s64 slot)
+{
+  /* Mounted over a shared "/", it would appear in the host too; pivot_root refuses that as well. */
+  struct mount_attr m = { .propagation = MS_SLAVE };
+  long rc = csn_sys(__NR_mount_setattr, AT_FDCWD, "/", 0, &m, sizeof(m));
+
+  if (rc == -EINVAL)
+    csn_detail(c, (int)rc, "\"/\" is not a mount: this process is in a chroot", NULL);
+  if (rc >= 0)
+    rc = csn_sys(__NR_move_mount, tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH);
+  if (rc >= 0)
+    return csn_fill(c, slot, tree);
+  csn_close(tree);
+  return rc == -EPERM ? csn_detail(c, (int)rc, "a new root needs a mount namespace of its own", NULL) : (int)rc;
+}
+
+#define ROOT_TMPFS(F)                                                                              \
+  F(u64, size, 0, NULL, 0)                                                                         \
+  F(u64, nr_inodes, 0, NULL, 0)                                                                    \
+  F(mode, mode, 0, NULL, 0755)                                                                     \
+  F(strs, options, 0, NULL, 0)                                                                     \
+  F(flags, flags, 0, csn_mount_words, CSN_M_NOSUID | CSN_M_NODEV)                                  \
+  F(slot, root, CSN_OUT, NULL, CSN_SLOT_ROOT)
+CSN_ARGS(root_tmpfs, ROOT_TMPFS)
+
+static int
+apply_root_tmpfs(const struct root_tmpfs_args *a, struct csn_ctx *c)
+{
+  struct csn_fs f = csn_fs_open(c, "tmpfs");
+  int tree;
+
+  if (a->present & 1)
+    csn_fs_number(&f, "size", a->size, 10);
+  if (a->present & 2)
+    csn_fs_number(&f, "nr_inodes", a->nr_inodes, 10);
+  csn_fs_number(&f, "mode", a->mode, 8);
+  csn_fs_options(&f, a->options);
+  tree = csn_fs_mount(&f, a->flags);
+  return tree < 0 ? tree : attach_root(c, tree, a->root);
+}
+
+CSN_PRIMITIVE(root_tmpfs, "root.tmpfs", ROOT_TMPFS, CSN_CHILD, apply_root_tmpfs, NULL,
+              "tmpfs[ size=$size][ ($flags)]")
+
+#define ROOT_BIND(F)                                                                               \
+  F(path, source, CSN_REQUIRED, NULL, 0)                                                           \
+  CSN_TREE_FIELDS(F)                                                                               \
+  F(slot, root, CSN_OUT, NULL, CSN_SLOT_ROOT)
+CSN_ARGS(root_bind, ROOT_BIND)
+
+static int
+apply_root_bind(const struct root_bind_args *a, struct csn_ctx *c)
+{
+  struct csn_tree_opts o = CSN_TREE_OPTS(a);
+  int tree = csn_clone_tree(c, AT_FDCWD, csn_s(c, a->source), &o);
+  struct csn_stat st;
+
+  if (tree < 0)
+    return tree;
+  if (csn_stat(tree, &st) == 0 && (st.mode & S_IFMT) != S_IFDIR) {
+    csn_close(tree);
+    return csn_detail(c, -ENOTDIR, "a root is a directory", NULL);
+  }
+  return attach_root(c, tree, a->root);
+}
+
+CSN_PRIMITIVE(root_bind, "root.bind", ROOT_BIND, CSN_CHILD, apply_root_bind, NULL,
+              "$source[ ($flags)][ $recursive]")
+
+#define ROOT_READONLY(F)                                                                           \
+  F(flags, flags, 0, csn_mount_words, CSN_M_RO)                                                    \
+  CSN_ROOT_FIELD(F)
+CSN_ARGS(root_readonly, ROOT_READONLY)
+
+/* The root's mount alone: what is mounted in it keeps its flags, unless words of the whole tree say so. */
+static int
+apply_root_readonly(const struct root_readonly_args *a, struct csn_ctx *c)
+{
+  struct csn_tree_opts o = { .flags = a->flags | CSN_M_RO };
+  CSN_CLEANUP_FD int fd = csn_in_root_open(c, c->slots[a->root], "/", 0);
+
+  return fd < 0 ? fd : csn_set_tree(c, fd, &o);
+}
+
+CSN_PRIMITIVE(root_readonly, "root.readonly", ROOT_READONLY, CSN_CHILD, apply_root_readonly, NULL,
+              "ro[ $flags]")
+
+/* ---- the switch ---- */
+
+#define PIVOT(F) CSN_ROOT_FIELD(F)
+CSN_ARGS(pivot_root, PIVOT)
+CSN_ARGS(root_move, PIVOT)
+
+static int
+enter_root(struct csn_ctx *c, s64 slot)
+{
+  if (c->slots[slot] < 0)
+    return csn_detail(c, -EBADF, "there is no new root: root.tmpfs or root.bind come first", NULL);
+  return (int)csn_sys(__NR_fchdir, c->slots[slot]);
+}
+
+/* pivot_root(".", ".") puts the old root over the new one; it is then unmounted from there, so the new
+ * root needs no directory for it. */
+static int
+apply_pivot(const struct pivot_root_args *a, struct csn_ctx *c)
+{
+  long rc = enter_root(c, a->root);
+
+  if (rc < 0)
+    return (int)rc;
+  rc = csn_sys(__NR_pivot_root, ".", ".");
+  if (rc == -EINVAL)
+    return csn_detail(c, (int)rc, "the old root can't be left by pivot_root (an initramfs, or a chroot); "
+                                  "root.move can", NULL);
+  if (rc < 0)
+    return (int)rc;
+  rc = csn_sys(__NR_umount2, ".", MNT_DETACH);
+  if (rc < 0)
+    return csn_detail(c, (int)rc, "unmounting the old root", NULL);
+  return (int)csn_sys(__NR_chdir, "/");
+}
+
+CSN_PRIMITIVE(pivot_root, "pivot_root", PIVOT, CSN_CHILD, apply_pivot, NULL, "[$root]")
+
+/* For an initramfs, which can't be pivoted. The new root stands over "/" already. The old one stays
+ * below it, unseen, but whoever may chroot can get at it. */
+static int
+apply_move(const struct root_move_args *a, struct csn_ctx *c)
+{
+  long rc = enter_root(c, a->root);
+
+  if (rc >= 0)
+    rc = csn_sys(__NR_chroot, ".");
+  return rc < 0 ? (int)rc : (int)csn_sys(__NR_chdir, "/");
+}
+
+CSN_PRIMITIVE(root_move, "root.move", PIVOT, CSN_CHILD, apply_move, NULL, "[$root]")
+
+/* ---- the working directory ---- */
+
+#define CHDIR(F)                                                                                   \
+  F(path, path, CSN_REQUIRED, NULL, 0)                                                             \
+  CSN_ROOT_FIELD(F)
+CSN_ARGS(chdir, CHDIR)
+
+/* A descriptor of the host's that came through could be entered by /proc/self/fd/N; the kernel then gives
+ * the directory a name that does not begin with a slash (CVE-2024-21626). */
+static int
+apply_chdir(const struct chdir_args *a, struct csn_ctx *c)
+{
+  CSN_CLEANUP_FD int fd = csn_in_root_open(c, c->slots[a->root], csn_s(c, a->path), CSN_WANT_DIR);
+  char cwd[4096];
+  long rc;
+
+  if (fd < 0)
+    return fd;
+  rc = csn_sys(__NR_fchdir, fd);
+  if (rc < 0)
+    return csn_detail(c, (int)rc, "entering ", csn_s(c, a->path));
+  rc = csn_sys(__NR_getcwd, cwd, sizeof(cwd));
+  if (rc == -ERANGE || rc == -ENAMETOOLONG) /* longer than that, but it has a name */
+    return 0;
+  if (rc < 0)
+    return csn_detail(c, (int)rc, "the working directory is gone", NULL);
+  if (cwd[0] != '/') {
+    csn_sys(__NR_chdir, "/");
+    return csn_detail(c, -EXDEV, "the working directory is outside of the root", NULL);
+  }
+  return 0;
+}
+
+CSN_PRIMITIVE(chdir, "chdir", CHDIR, CSN_CHILD, apply_chdir, NULL, "$path")
