@@ -7,6 +7,10 @@ BUILD ?= build
 LUA ?= luajit
 PREFIX ?= /usr/local
 CFLAGS ?= -O2 -g
+BINDIR = $(PREFIX)/bin
+LUADIR = $(PREFIX)/share/lua/5.1
+LIBDIR = $(PREFIX)/lib/lua/5.1
+COMMAND = $(BUILD)/bin/caisson
 
 # which Lua's headers; the module itself links to none
 LUA_CFLAGS = $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags $(LUA)))
@@ -27,7 +31,7 @@ BOTH := $(sort $(filter-out $(LIB_ONLY) core/runner.c, $(wildcard core/*.c)))
 LIB_OBJ := $(BOTH:core/%.c=$(BUILD)/lib/%.o) $(LIB_ONLY:core/%.c=$(BUILD)/lib/%.o) $(BUILD)/lib/clone.o $(BUILD)/lib/embed.o
 RUNNER_OBJ := $(BOTH:core/%.c=$(BUILD)/runner/%.o) $(BUILD)/runner/runner.o $(BUILD)/runner/clone.o
 
-all: $(BUILD)/caisson/core.so
+all: $(BUILD)/caisson/core.so $(BUILD)/bin/caisson
 
 $(BUILD)/lib/%.o: core/%.c Makefile | $(BUILD)/lib
 	$(CC) $(CSN_CFLAGS) -fPIC $(CFLAGS) $(LUA_CFLAGS) -c $< -o $@
@@ -43,7 +47,16 @@ $(BUILD)/caisson-runner: $(RUNNER_OBJ)
 	$(CC) $(RUNNER_LDFLAGS) $^ -o $@ && strip $@
 $(BUILD)/caisson/core.so: $(LIB_OBJ) | $(BUILD)/caisson
 	$(CC) -shared -Wl,-z,start-stop-visibility=hidden $(CFLAGS) $(LDFLAGS) $^ -o $@ -lseccomp -lcap -lpthread
-$(BUILD)/lib $(BUILD)/runner $(BUILD)/caisson:
+
+# The command: LuaJIT, the core and the Lua modules in one program; recipes stay files beside it.
+LUA_FILES := $(sort $(shell find lua/caisson -name '*.lua'))
+$(BUILD)/bundle: core/launcher/bundle.lua $(LUA_FILES) | $(BUILD)/lib
+	luajit core/launcher/bundle.lua $@ $(LUA_FILES)
+$(BUILD)/lib/launcher.o: core/launcher/main.c $(BUILD)/bundle
+	$(CC) $(CSN_CFLAGS) $(CFLAGS) $(LUA_CFLAGS) -DBUNDLE='"$(BUILD)/bundle"' -c $< -o $@
+$(BUILD)/bin/caisson: $(BUILD)/lib/launcher.o $(LIB_OBJ) | $(BUILD)/bin
+	$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -static-libgcc -Wl,-E $^ -o $@ -Wl,-Bstatic -lluajit-5.1 -lseccomp -lcap -Wl,-Bdynamic -lm -ldl -lpthread
+$(BUILD)/lib $(BUILD)/runner $(BUILD)/caisson $(BUILD)/bin:
 	mkdir -p $@
 
 # A build for another Lua, and one with sanitizers; the runner has no libc that these could hook.
@@ -71,9 +84,20 @@ format:
 	@spec/tools/deps lint
 	clang-format -i $$(find core spec -name '*.[ch]')
 
+# For luarocks, which says where things go; objects of another Lua may be there from the last time.
+rock:
+	rm -rf $(BUILD)
+	@$(MAKE) $(BUILD)/caisson/core.so
+install:
+	@[ -e $(COMMAND) ] && [ -e $(BUILD)/caisson/core.so ] || { echo "make first" >&2; exit 1; }
+	install -D -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/caisson
+	install -D -m 755 $(BUILD)/caisson/core.so $(DESTDIR)$(LIBDIR)/caisson/core.so
+	for f in $(LUA_FILES:lua/%=%); do install -D -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; done
+	for f in recipes/*.lua; do install -D -m 644 $$f $(DESTDIR)$(LUADIR)/caisson/$$f || exit 1; done
+
 clean:
 	rm -rf build build-*
 
 -include $(wildcard $(BUILD)/lib/*.d $(BUILD)/runner/*.d)
-.PHONY: all $(PUC) asan check test test-long lint format clean
+.PHONY: all $(PUC) asan check test test-long lint format rock install clean
 .DELETE_ON_ERROR:

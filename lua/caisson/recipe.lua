@@ -53,10 +53,12 @@ function M.is(v)
   return getmetatable(v) == Recipe
 end
 
--- Where recipes without a path are looked for.
+-- Where recipes without a path are looked for: where the command says, or in the checkout, or where
+-- an installation puts them.
 M.path = {}
-local here = debug.getinfo(1, "S").source:match("^@(.*)lua/caisson/recipe%.lua$")
-if here then M.path[1] = here .. "recipes" end
+local launcher, source = package.loaded["caisson.launcher"], debug.getinfo(1, "S").source
+local here = source:match("^@(.*)lua/caisson/recipe%.lua$") or source:match("^@(.*/caisson/)recipe%.lua$")
+M.path[1] = launcher and launcher.recipes or here and here .. "recipes"
 
 local function readable(path)
   local f = io.open(path, "r")
