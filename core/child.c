@@ -151,6 +151,7 @@ child_main(void *arg)
     fail(run, p->nsteps, -ENOEXEC);
   exec = (const struct engine_exec_args *)((const u8 *)p + csn_plan_step(p, p->exec)->args);
   for (; i < p->exec; i++) {
+    run->record->msg.step = i; /* where it was, should it be killed */
     if (i == p->last)
       prepare(run, exec);
     if (csn_plan_step(p, i)->side == CSN_PARENT) {
@@ -162,6 +163,7 @@ child_main(void *arg)
       fail(run, i, rc);
     }
   }
+  run->record->msg.step = p->exec;
   if (p->last >= p->exec)
     prepare(run, exec);
   run->record->executing = 1;
@@ -170,11 +172,32 @@ child_main(void *arg)
   fail(run, p->exec, rc);
 }
 
-#define CHILD_STACK 65536
-static u8 child_stack[CHILD_STACK] __attribute__((aligned(16), unused));
+#ifdef CSN_RUNNER
+static u8 child_stack[65536] __attribute__((aligned(16)));
+#endif
+
+/* What memory the child lives in. */
+static void
+in_memory(struct csn_clone_args *ca)
+{
+#ifdef CSN_RUNNER
+  ca->flags |= CSN_CLONE_VM;
+  ca->stack = (u64)(uintptr_t)child_stack;
+  ca->stack_size = sizeof(child_stack);
+#else
+  /* A copy of the fork's, with libc and Lua in it. glibc's cached thread id must be that of the new
+   * process: what its fork() would do. */
+  u64 tid_address = 0;
+
+  if (csn_sys(__NR_prctl, PR_GET_TID_ADDRESS, &tid_address, 0, 0, 0) == 0 && tid_address) {
+    ca->flags |= CSN_CLONE_CHILD_SETTID | CSN_CLONE_CHILD_CLEARTID;
+    ca->child_tid = tid_address;
+  }
+#endif
+}
 
 void
-csn_make_child(struct csn_run *run, bool share_vm)
+csn_make_child(struct csn_run *run)
 {
   const struct csn_plan *p = run->plan;
   struct csn_record *r = run->record;
@@ -206,19 +229,7 @@ csn_make_child(struct csn_run *run, bool share_vm)
       }
       i = p->clone;
     }
-    if (share_vm) {
-      ca.flags |= CSN_CLONE_VM;
-      ca.stack = (u64)(uintptr_t)child_stack;
-      ca.stack_size = CHILD_STACK;
-    } else {
-      /* glibc's cached thread id must be that of the new process: what its fork() would do. */
-      u64 tid_address = 0;
-
-      if (csn_sys(__NR_prctl, PR_GET_TID_ADDRESS, &tid_address, 0, 0, 0) == 0 && tid_address) {
-        ca.flags |= CSN_CLONE_CHILD_SETTID | CSN_CLONE_CHILD_CLEARTID;
-        ca.child_tid = tid_address;
-      }
-    }
+    in_memory(&ca);
     if (run->fail_errno && run->fail_step == p->clone && p->clone < p->nsteps)
       pid = -run->fail_errno;
     else

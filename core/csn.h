@@ -24,6 +24,7 @@ int *csn_newfd(lua_State *L);              /* pushes an empty one (-1), to be fi
 int csn_tofd(lua_State *L, int idx);       /* fd object or integer; raises if neither, or closed */
 int csn_optfd(lua_State *L, int idx);      /* the same; -1 where nil */
 bool csn_isfd(lua_State *L, int idx);
+int csn_above_stdio(int fd); /* the same file from 3 on, where a host has closed 0 to 2; or -errno */
 
 /* options.c: the only way to take a field from a table */
 void csn_checkkeys(lua_State *L, int idx, const char *const *keys);

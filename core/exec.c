@@ -7,6 +7,7 @@
 #include <linux/close_range.h>
 #include <linux/stat.h>
 #include <linux/limits.h>
+#include <linux/mman.h>
 
 #ifndef X_OK
 #define X_OK 1
@@ -19,67 +20,72 @@ CSN_ACTION(engine_exec, "exec", EXEC, CSN_CHILD, CSN_ACT_EXEC, "$argv[ fd=$fd][ 
 /* How the program is found is settled before the filter is loaded, and kept here. One child at a time:
  * the runner makes one, and a fork has its own copy. */
 
-#define MAX_VECTOR 8192
-static const char *argv_buf[MAX_VECTOR + 1], *env_buf[MAX_VECTOR + 1];
+#define SMALL_VECTOR 512
+static const char *small_argv[SMALL_VECTOR + 1], *small_env[SMALL_VECTOR + 1];
+static const char **argv_of_run, **env_of_run;
 static char found[PATH_MAX];
 
+/* The kernel alone says how much is too much. */
 static int
-vector(const struct csn_ctx *c, struct csn_list l, const char **v)
+vector(const struct csn_ctx *c, struct csn_list l, const char **small, const char ***out)
 {
   const struct csn_str *s = csn_l(c, l);
+  const char **v = small;
 
-  if (l.count > MAX_VECTOR)
-    return -E2BIG;
+  if (l.count > SMALL_VECTOR) {
+    long m = csn_sys(__NR_mmap, 0, ((size_t)l.count + 1) * sizeof(*v), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (m < 0 && m > -4096)
+      return (int)m;
+    v = (const char **)m;
+  }
   for (u32 i = 0; i < l.count; i++)
     v[i] = csn_s(c, s[i]);
   v[l.count] = NULL;
+  *out = v;
   return 0;
 }
 
-/* dup3 every slot in files to its number. A slot that sits on a number still to be filled is moved out
- * of the way first, so that any permutation works. */
+/* A slot that sits on a number still to be filled is moved out of the way: those in files, so that any
+ * permutation works, and all others, since the last steps and exec may need them. */
+static int
+clear_numbers(struct csn_ctx *c, u32 n)
+{
+  for (u32 i = 0; i < CSN_SLOTS; i++) {
+    s32 old = c->slots[i];
+    long fd;
+
+    if (old < 0 || (u32)old >= n)
+      continue;
+    fd = csn_sys(__NR_fcntl, old, F_DUPFD_CLOEXEC, n);
+    if (fd < 0)
+      return (int)fd;
+    for (u32 k = i; k < CSN_SLOTS; k++) /* two slots may hold one descriptor */
+      if (c->slots[k] == old)
+        c->slots[k] = (s32)fd;
+  }
+  return 0;
+}
+
+/* dup3 every slot in files to its number; what else is open ends with exec. The socket to the creator
+ * may go here: nothing is said on it any more. */
 static int
 place_files(const struct engine_exec_args *a, struct csn_ctx *c)
 {
   const s64 *want = csn_l(c, a->files);
   u32 n = a->files.count;
+  int rc = clear_numbers(c, n);
 
-  for (u32 i = 0; i < n; i++) {
-    s64 slot = want[i];
-    long fd;
-
-    if (slot < 0 || c->slots[slot] < 0 || (u32)c->slots[slot] >= n)
-      continue;
-    fd = csn_sys(__NR_fcntl, c->slots[slot], F_DUPFD_CLOEXEC, n);
-    if (fd < 0)
-      return (int)fd;
-    for (u32 k = 0, old = (u32)c->slots[slot]; k < CSN_SLOTS; k++)
-      if (c->slots[k] == (s32)old)
-        c->slots[k] = (s32)fd;
-  }
-  /* The program's descriptor, and the socket to the creator, are not in the way: both are >= n or
-   * closed on exec by now. */
-  if (a->fd >= 0 && c->slots[a->fd] >= 0 && (u32)c->slots[a->fd] < n) {
-    long fd = csn_sys(__NR_fcntl, c->slots[a->fd], F_DUPFD_CLOEXEC, n);
-
-    if (fd < 0)
-      return (int)fd;
-    c->slots[a->fd] = (s32)fd;
-  }
-  for (u32 i = 0; i < n; i++) {
-    long rc;
-
-    if (want[i] < 0) {
+  for (u32 i = 0; rc >= 0 && i < n; i++) {
+    if (want[i] < 0)
       csn_close((int)i);
-      continue;
-    }
-    if (c->slots[want[i]] < 0)
+    else if (c->slots[want[i]] < 0)
       return csn_detail(c, -EBADF, "no descriptor in the slot", NULL);
-    rc = csn_sys(__NR_dup3, c->slots[want[i]], i, 0);
-    if (rc < 0)
-      return (int)rc;
+    else
+      rc = (int)csn_sys(__NR_dup3, c->slots[want[i]], i, 0);
   }
-  return (int)csn_sys(__NR_close_range, n, ~0u, CLOSE_RANGE_CLOEXEC);
+  return rc < 0 ? rc : (int)csn_sys(__NR_close_range, n, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
 static const char *
@@ -116,32 +122,40 @@ runnable(const char *path, int *err)
   return true;
 }
 
-/* As execvp(3) does, in the root and with the PATH that the program will have. */
+/* Append to `found`; false where it would not fit. */
+static bool
+extend(size_t *n, const char *s, size_t len)
+{
+  if (len >= sizeof(found) - *n)
+    return false;
+  for (size_t i = 0; i < len; i++)
+    found[(*n)++] = s[i];
+  found[*n] = 0;
+  return true;
+}
+
+/* As execvp(3) does, in the root and with the PATH that the program will have; an empty entry is the
+ * working directory. */
 static int
 find_program(const char *name, const char *path, struct csn_ctx *c)
 {
+  size_t name_len = csn_strlen(name), n = 0, dir;
   int err = -ENOENT;
 
+  if (!name_len)
+    return csn_detail(c, -ENOENT, "an empty name", NULL);
   for (const char *s = name; *s; s++)
-    if (*s == '/') {
-      csn_append(found, sizeof(found), 0, name);
+    if (*s == '/')
+      return extend(&n, name, name_len) ? 0 : -ENAMETOOLONG;
+  for (;; path += dir + 1) {
+    for (dir = 0; path[dir] && path[dir] != ':'; dir++)
+      ;
+    n = 0;
+    if (!extend(&n, path, dir) || !extend(&n, "/", dir > 0) || !extend(&n, name, name_len))
+      err = -ENAMETOOLONG;
+    else if (runnable(found, &err))
       return 0;
-    }
-  while (*name) {
-    size_t n = 0;
-
-    while (*path && *path != ':')
-      if (n + 1 < sizeof(found))
-        found[n++] = *path++;
-      else
-        return -ENAMETOOLONG;
-    found[n] = 0;
-    if (n)
-      n = csn_append(found, sizeof(found), n, "/");
-    csn_append(found, sizeof(found), n, name);
-    if (runnable(found, &err))
-      return 0;
-    if (!*path++)
+    if (!path[dir])
       break;
   }
   return csn_detail(c, err, "not in PATH: ", name);
@@ -171,12 +185,13 @@ csn_exec_prepare(const struct engine_exec_args *a, struct csn_ctx *c)
 {
   int rc;
 
-  if ((rc = vector(c, a->argv, argv_buf)) < 0 || (rc = vector(c, a->env, env_buf)) < 0)
-    return csn_detail(c, rc, "too many arguments", NULL);
+  if ((rc = vector(c, a->argv, small_argv, &argv_of_run)) < 0 ||
+      (rc = vector(c, a->env, small_env, &env_of_run)) < 0)
+    return csn_detail(c, rc, "memory for the arguments", NULL);
   if (a->fd < 0) {
-    const char *name = a->path.off ? csn_s(c, a->path) : argv_buf[0];
+    const char *name = a->path.off ? csn_s(c, a->path) : argv_of_run[0];
 
-    if ((rc = find_program(name, path_of(env_buf), c)) < 0)
+    if ((rc = find_program(name ? name : "", path_of(env_of_run), c)) < 0)
       return rc;
   } else if (c->slots[a->fd] < 0) {
     return csn_detail(c, -EBADF, "no descriptor in the slot", NULL);
@@ -189,13 +204,7 @@ csn_exec_prepare(const struct engine_exec_args *a, struct csn_ctx *c)
 int
 csn_exec(const struct engine_exec_args *a, struct csn_ctx *c)
 {
-  long rc;
-
   if (a->fd >= 0)
-    rc = csn_sys(__NR_execveat, c->slots[a->fd], "", argv_buf, env_buf, AT_EMPTY_PATH);
-  else
-    rc = csn_sys(__NR_execve, found, argv_buf, env_buf);
-  if (a->fd < 0)
-    return csn_detail(c, (int)rc, found, NULL);
-  return (int)rc;
+    return (int)csn_sys(__NR_execveat, c->slots[a->fd], "", argv_of_run, env_of_run, AT_EMPTY_PATH);
+  return csn_detail(c, (int)csn_sys(__NR_execve, found, argv_of_run, env_of_run), found, NULL);
 }

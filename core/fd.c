@@ -67,6 +67,23 @@ csn_optfd(lua_State *L, int idx)
   return lua_isnoneornil(L, idx) ? -1 : csn_tofd(L, idx);
 }
 
+/* What sits on 0, 1 or 2 would be taken for the host's standard streams, by the host and by us. */
+int
+csn_above_stdio(int fd)
+{
+  int moved;
+
+  if (fd < 0)
+    return -errno;
+  if (fd > 2)
+    return fd;
+  moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (moved < 0)
+    moved = -errno;
+  close(fd);
+  return moved;
+}
+
 static int *
 check_object(lua_State *L)
 {
@@ -182,8 +199,10 @@ l_pipe(lua_State *L)
 
   if (pipe2(pair, O_CLOEXEC) < 0)
     return csn_pusherr(L, errno, "pipe");
-  *r = pair[0];
-  *w = pair[1];
+  *r = csn_above_stdio(pair[0]);
+  *w = csn_above_stdio(pair[1]);
+  if (*r < 0 || *w < 0)
+    return csn_pusherr(L, *r < 0 ? -*r : -*w, "pipe");
   return 2;
 }
 
@@ -207,7 +226,8 @@ l_open(lua_State *L)
   do
     *fd = open(path, (int)flags | O_CLOEXEC | O_NOCTTY, mode);
   while (*fd < 0 && errno == EINTR);
-  return *fd < 0 ? csn_pusherr(L, errno, "open %s", path) : 1;
+  *fd = csn_above_stdio(*fd);
+  return *fd < 0 ? csn_pusherr(L, -*fd, "open %s", path) : 1;
 }
 
 /* core.memfd(name, bytes) -> fd object at offset 0, sealed against any change | nil, message, errno */
@@ -219,15 +239,17 @@ l_memfd(lua_State *L)
   const char *data = luaL_checklstring(L, 2, &len);
   int *fd = csn_newfd(L);
 
-  *fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  while (*fd >= 0 && done < len) {
+  *fd = csn_above_stdio(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (*fd < 0)
+    return csn_pusherr(L, -*fd, "memfd %s", name);
+  while (done < len) {
     ssize_t n = write(*fd, data + done, len - done);
 
     if (n < 0 && errno != EINTR)
       return csn_pusherr(L, errno, "memfd %s", name);
     done += (size_t)(n > 0 ? n : 0);
   }
-  if (*fd < 0 || lseek(*fd, 0, SEEK_SET) < 0 ||
+  if (lseek(*fd, 0, SEEK_SET) < 0 ||
       fcntl(*fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
     return csn_pusherr(L, errno, "memfd %s", name);
   return 1;

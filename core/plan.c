@@ -872,7 +872,7 @@ l_call(lua_State *L)
   struct csn_plan *plan;
   struct csn_ctx *ctx;
   int rc, *out = NULL;
-  u32 step;
+  u32 step, args;
 
   lua_settop(L, 1);
   if (!p->apply)
@@ -888,7 +888,8 @@ l_call(lua_State *L)
   b->nslots = CSN_SLOT_FIRST_FREE;
   reserve(L, b, sizeof(*plan));
   step = reserve(L, b, sizeof(struct csn_step));
-  ((struct csn_step *)(b->p + step))->args = encode_args(L, b, p, 1);
+  args = encode_args(L, b, p, 1); /* which moves b->p */
+  ((struct csn_step *)(b->p + step))->args = args;
   plan = (struct csn_plan *)b->p;
   plan->nsteps = 1;
   plan->steps = step;

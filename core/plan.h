@@ -87,10 +87,10 @@ struct csn_msg {
   char detail[CSN_DETAIL];
 };
 
-/* What the host sends first: the run record, followed by the plan in chunks of CSN_CHUNK bytes. */
+/* What the host sends: the run record with the plan's first CSN_CHUNK bytes, then the rest in chunks. */
 #define CSN_CHUNK 65536
 struct csn_run_header {
-  u32 plan_size;
+  u32 plan_size, pad; /* the plan behind it begins at a multiple of 16 */
   u32 fail_step; /* fault injection: this step (0-based) fails with fail_errno; none where 0 */
   s32 fail_errno;
   s32 slots[CSN_SLOTS];
@@ -120,9 +120,9 @@ struct csn_run {
 /* Apply one step of this process's side: 0 or -errno; an optional step that fails is noted. */
 int csn_apply_step(struct csn_run *run, u32 i);
 
-/* Make the child of a plan and see it as far as exec; the caller then leaves. Runs in the runner
- * (share_vm) or in a fork of the host. */
-void csn_make_child(struct csn_run *run, bool share_vm);
+/* Make the child of a plan and see it as far as exec; the caller then leaves. Runs in the runner, whose
+ * memory the child shares, or in a fork of the host. */
+void csn_make_child(struct csn_run *run);
 
 #pragma GCC visibility pop
 

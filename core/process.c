@@ -10,9 +10,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PROCESS_TYPE "caisson.process"
@@ -28,7 +30,7 @@ csn_newprocess(lua_State *L, const struct csn_plan *p)
   s->skipped = s->done + p->nsteps;
   s->plan = p;
   s->ctx.base = (const u8 *)p;
-  s->sock = s->pidfd = -1;
+  s->sock = s->pidfd = s->runner = -1;
   s->owner = getpid();
   for (int i = 0; i < CSN_SLOTS; i++)
     s->ctx.slots[i] = -1;
@@ -50,7 +52,8 @@ csn_release_process(struct csn_spawn *s)
   }
   csn_close(s->sock);
   csn_close(s->pidfd);
-  s->sock = s->pidfd = -1;
+  csn_close(s->runner);
+  s->sock = s->pidfd = s->runner = -1;
 }
 
 static struct csn_spawn *
@@ -59,9 +62,34 @@ check_process(lua_State *L)
   return luaL_checkudata(L, 1, PROCESS_TYPE);
 }
 
-/* Reap without blocking; true once it has ended. */
+/* Linux 6.15: what became of a process that another has reaped, by its pidfd. */
+struct pidfd_exit {
+  u64 mask, cgroupid;
+  u32 ids[11];
+  s32 status;
+};
+#define PIDFD_GET_EXIT _IOWR(0xff, 11, struct pidfd_exit)
+#define PIDFD_EXIT (1u << 3)
+
+/* A host that ignores SIGCHLD, or waits for any child in a handler, has taken the status. 1, or -ECHILD
+ * where the kernel keeps no copy. */
 static int
-reap(struct csn_spawn *s)
+stolen_status(struct csn_spawn *s)
+{
+  struct pidfd_exit x = { .mask = PIDFD_EXIT };
+
+  if (s->pidfd < 0 || ioctl(s->pidfd, PIDFD_GET_EXIT, &x) < 0 || !(x.mask & PIDFD_EXIT))
+    return -ECHILD;
+  s->stolen = s->reaped = true;
+  s->code = WIFEXITED(x.status) ? WEXITSTATUS(x.status) : 0;
+  s->signal = WIFSIGNALED(x.status) ? WTERMSIG(x.status) : 0;
+  s->core_dumped = WCOREDUMP(x.status);
+  return 1;
+}
+
+/* 1 once it has ended; 0: not yet, where it is not to block. */
+static int
+reap(struct csn_spawn *s, bool block)
 {
   siginfo_t si;
   struct rusage ru;
@@ -69,14 +97,16 @@ reap(struct csn_spawn *s)
 
   if (s->reaped)
     return 1;
+  if (s->pidfd < 0)
+    return -ECHILD;
   memset(&si, 0, sizeof(si));
   memset(&ru, 0, sizeof(ru));
   /* waitid(2) as the system call gives the rusage too */
   do
-    rc = (int)syscall(SYS_waitid, P_PIDFD, s->pidfd, &si, WEXITED | WNOHANG | __WALL, &ru);
+    rc = (int)syscall(SYS_waitid, P_PIDFD, s->pidfd, &si, WEXITED | __WALL | (block ? 0 : WNOHANG), &ru);
   while (rc < 0 && errno == EINTR);
   if (rc < 0)
-    return -errno;
+    return errno == ECHILD ? stolen_status(s) : -errno;
   if (si.si_pid == 0)
     return 0;
   s->reaped = true;
@@ -89,6 +119,32 @@ reap(struct csn_spawn *s)
   s->usage.system_us = (u64)ru.ru_stime.tv_sec * 1000000u + (u64)ru.ru_stime.tv_usec;
   s->usage.maxrss_kb = (u64)ru.ru_maxrss;
   return 1;
+}
+
+/* poll(2) until something is ready or the seconds are over, whatever signals come; -errno. */
+static int
+poll_for(struct pollfd *fds, nfds_t n, lua_Number seconds, bool restart)
+{
+  struct timespec now;
+  lua_Number end = 0;
+
+  if (seconds >= 0) {
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    end = (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9 + seconds;
+  }
+  for (;;) {
+    int rc = poll(fds, n, seconds < 0 ? -1 : seconds > 2000000 ? 2000000000 : (int)(seconds * 1000 + 0.999));
+
+    if (rc >= 0)
+      return rc;
+    if (errno != EINTR || !restart)
+      return -errno;
+    if (seconds >= 0) {
+      clock_gettime(CLOCK_MONOTONIC, &now);
+      seconds = end - (lua_Number)now.tv_sec - (lua_Number)now.tv_nsec / 1e9;
+      seconds = seconds > 0 ? seconds : 0;
+    }
+  }
 }
 
 static void
@@ -110,6 +166,10 @@ push_status(lua_State *L, const struct csn_spawn *s)
   lua_setfield(L, -2, "system_us");
   lua_pushnumber(L, (lua_Number)s->usage.maxrss_kb);
   lua_setfield(L, -2, "maxrss_kb");
+  if (s->stolen) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "stolen");
+  }
 }
 
 /* process:wait([timeout]) -> status | nil, "timeout" | nil, message, errno
@@ -119,15 +179,16 @@ l_wait(lua_State *L)
 {
   struct csn_spawn *s = check_process(L);
   lua_Number timeout = luaL_optnumber(L, 2, -1);
-  struct pollfd pfd = { .fd = s->pidfd, .events = POLLIN };
-  int rc = reap(s);
+  int rc = reap(s, timeout < 0);
 
-  if (rc == 0 && timeout != 0) {
-    do
-      rc = poll(&pfd, 1, timeout < 0 ? -1 : timeout > 2000000 ? 2000000000 : (int)(timeout * 1000 + 0.999));
-    while (rc < 0 && errno == EINTR && timeout < 0);
-    rc = rc < 0 && errno != EINTR ? -errno : reap(s);
+  if (rc == 0 && timeout > 0) {
+    struct pollfd pfd = { .fd = s->pidfd, .events = POLLIN };
+
+    rc = poll_for(&pfd, 1, timeout, true);
+    rc = rc < 0 ? rc : reap(s, false);
   }
+  if (rc == -ECHILD)
+    return csn_pusherr(L, -rc, "wait for pid %d: this process ignores SIGCHLD or has reaped it", (int)s->pid);
   if (rc < 0)
     return csn_pusherr(L, -rc, "wait for pid %d", (int)s->pid);
   if (rc == 0) {
@@ -147,7 +208,7 @@ l_kill(lua_State *L)
   int sig = lua_isnoneornil(L, 2) ? SIGKILL
                                   : (int)csn_to_words(L, 2, csn_signal_words, "signal", false, true);
 
-  if (s->reaped)
+  if (s->reaped || s->pidfd < 0)
     return csn_pusherr(L, ESRCH, "kill pid %d", (int)s->pid);
   if (syscall(SYS_pidfd_send_signal, s->pidfd, sig, NULL, 0) < 0)
     return csn_pusherr(L, errno, "kill pid %d", (int)s->pid);
@@ -218,21 +279,18 @@ l_close(lua_State *L)
 {
   struct csn_spawn *s = check_process(L);
 
-  if (s->pidfd < 0 || s->owner != getpid())
+  if (s->owner != getpid())
     return 0;
-  if (!s->reaped) {
-    struct pollfd pfd = { .fd = s->pidfd, .events = POLLIN };
-
+  if (!s->reaped && s->pidfd >= 0) {
     syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
-    while (poll(&pfd, 1, -1) < 0 && errno == EINTR)
-      ;
-    reap(s);
+    reap(s, true);
   }
   csn_undo(s);
   csn_release_process(s);
   return csn_pushok(L);
 }
 
+/* Of a copy in a fork only the descriptors are let go. */
 static int
 l_gc(lua_State *L)
 {
@@ -277,9 +335,9 @@ l_poll(lua_State *L)
     fds[i].revents = 0;
     lua_pop(L, 1);
   }
-  rc = poll(fds, (nfds_t)n, timeout < 0 ? -1 : timeout > 2000000 ? 2000000000 : (int)(timeout * 1000 + 0.999));
-  if (rc < 0 && errno != EINTR)
-    return csn_pusherr(L, errno, "poll");
+  rc = poll_for(fds, (nfds_t)n, timeout, false);
+  if (rc < 0 && rc != -EINTR)
+    return csn_pusherr(L, -rc, "poll");
   lua_newtable(L);
   for (int i = 0; rc > 0 && i < n; i++)
     if (fds[i].revents) {

@@ -48,7 +48,11 @@ memcmp(const void *a, const void *b, size_t n)
   return 0;
 }
 
-static u8 small_plan[CSN_CHUNK] __attribute__((aligned(16)));
+static struct {
+  struct csn_run_header header;
+  u8 plan[CSN_CHUNK];
+} first __attribute__((aligned(16)));
+_Static_assert(sizeof(struct csn_run_header) % 16 == 0, "the plan behind the header is aligned");
 static struct csn_record record;
 static struct csn_run run;
 
@@ -59,22 +63,26 @@ receive(int sock, void *buf, size_t n)
 }
 
 static u8 *
-receive_plan(int sock, u32 size)
+receive_plan(int sock)
 {
-  u8 *p = small_plan;
+  long n = CSN_RETRY(csn_sys(__NR_recvfrom, sock, &first, sizeof(first), 0, 0, 0));
+  u32 size = first.header.plan_size, off = CSN_CHUNK;
+  u8 *p = first.plan;
+  long m;
 
-  if (size > CSN_MAX_PLAN)
+  if (n < (long)sizeof(first.header) || size > CSN_MAX_PLAN ||
+      n - (long)sizeof(first.header) != (long)(size < CSN_CHUNK ? size : CSN_CHUNK))
     return NULL;
-  if (size > sizeof(small_plan)) {
-    long m = csn_sys(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
+  if (size > CSN_CHUNK) {
+    m = csn_sys(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m < 0)
       return NULL;
     p = (u8 *)m;
+    memcpy(p, first.plan, CSN_CHUNK);
+    for (; off < size; off += CSN_CHUNK)
+      if (!receive(sock, p + off, size - off < CSN_CHUNK ? size - off : CSN_CHUNK))
+        return NULL;
   }
-  for (u32 off = 0; off < size; off += CSN_CHUNK)
-    if (!receive(sock, p + off, size - off < CSN_CHUNK ? size - off : CSN_CHUNK))
-      return NULL;
   return p;
 }
 
@@ -82,26 +90,24 @@ __attribute__((used)) void
 runner_main(long *sp)
 {
   const char *arg = sp[0] == 2 ? (const char *)sp[2] : "";
-  struct csn_run_header h;
+  const struct csn_run_header *h = &first.header;
   int sock = 0;
 
   for (; *arg >= '0' && *arg <= '9'; arg++)
     sock = sock * 10 + (*arg - '0');
   /* It must not outlive the host, which waits for it. */
   csn_sys(__NR_prctl, PR_SET_PDEATHSIG, 9, 0, 0, 0);
-  if (sock && receive(sock, &h, sizeof(h))) {
+  run.plan = sock ? (const struct csn_plan *)receive_plan(sock) : NULL;
+  if (run.plan && run.plan->magic == CSN_PLAN_MAGIC && run.plan->size == h->plan_size &&
+      run.plan->nprims == csn_nprims()) {
     run.sock = sock;
-    run.plan = (const struct csn_plan *)receive_plan(sock, h.plan_size);
     run.record = &record;
-    run.fail_step = h.fail_step;
-    run.fail_errno = h.fail_errno;
-    if (run.plan && run.plan->magic == CSN_PLAN_MAGIC && run.plan->size == h.plan_size &&
-        run.plan->nprims == csn_nprims()) {
-      run.ctx.base = (const u8 *)run.plan;
-      for (int i = 0; i < CSN_SLOTS; i++)
-        run.ctx.slots[i] = h.slots[i];
-      csn_make_child(&run, true);
-    }
+    run.fail_step = h->fail_step;
+    run.fail_errno = h->fail_errno;
+    run.ctx.base = (const u8 *)run.plan;
+    for (int i = 0; i < CSN_SLOTS; i++)
+      run.ctx.slots[i] = h->slots[i];
+    csn_make_child(&run);
   }
   csn_sys(__NR_exit_group, 0);
   __builtin_unreachable();

@@ -12,17 +12,19 @@
 #include <linux/close_range.h>
 #include <linux/memfd.h>
 #include <linux/prctl.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
+#include <dlfcn.h>
 #include <errno.h>
-#include <pthread.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,11 +33,10 @@
 
 extern const u8 csn_runner_start[], csn_runner_end[];
 
-static pthread_mutex_t runner_lock = PTHREAD_MUTEX_INITIALIZER;
 static int runner_fd = -1;
 
 /* A sealed memfd: what a container finds as its exe can't be written, whatever it opens. Made once for
- * the process. Where policy forbids executing memfds (vm.memfd_noexec=2), the installed file serves. */
+ * the process. */
 static int
 make_runner(void)
 {
@@ -60,20 +61,55 @@ make_runner(void)
   if (fchmod(fd, 0555) < 0 ||
       fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
     return -errno;
-  return csn_steal_fd(&fd);
+  return csn_above_stdio(csn_steal_fd(&fd));
 }
 
+/* Where policy forbids executing memfds (vm.memfd_noexec=2) the installed file serves: it stands above
+ * the folder of core.so, or of the command, or in lib/caisson beside the command's. */
+static int
+open_installed_runner(void)
+{
+  static const char *const places[] = { "/../caisson-runner", "/../lib/caisson/caisson-runner" };
+  char path[PATH_MAX];
+  const char *end;
+  Dl_info info;
+
+  if (!dladdr((const void *)(uintptr_t)csn_undo, &info) || !info.dli_fname)
+    return -ENOENT;
+  end = strrchr(info.dli_fname, '/');
+  for (size_t i = 0; end && i < sizeof(places) / sizeof(*places); i++) {
+    int fd;
+
+    if (snprintf(path, sizeof(path), "%.*s%s", (int)(end - info.dli_fname), info.dli_fname,
+                 places[i]) >= (int)sizeof(path))
+      continue;
+    fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd >= 0)
+      return csn_above_stdio(fd);
+  }
+  return -ENOENT;
+}
+
+/* Without a lock, which a fork of the host could find held for ever. */
 static int
 get_runner(void)
 {
-  int fd;
+  int fd = __atomic_load_n(&runner_fd, __ATOMIC_ACQUIRE), none = -1;
 
-  pthread_mutex_lock(&runner_lock);
-  if (runner_fd < 0)
-    runner_fd = make_runner();
-  fd = runner_fd;
-  pthread_mutex_unlock(&runner_lock);
-  return fd;
+  if (fd >= 0)
+    return fd;
+  fd = make_runner();
+  if (fd == -EACCES || fd == -EPERM || fd == -ENOSYS) {
+    int installed = open_installed_runner();
+
+    fd = installed >= 0 ? installed : fd;
+  }
+  if (fd < 0)
+    return fd;
+  if (__atomic_compare_exchange_n(&runner_fd, &none, fd, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    return fd;
+  close(fd); /* another thread was first */
+  return none;
 }
 
 /* ---- starting it ---- */
@@ -106,13 +142,14 @@ start_runner(void *arg)
   return 127;
 }
 
-static pid_t
-spawn_runner(int sock, const s32 *slots)
+static int
+spawn_runner(struct csn_spawn *s, int sock)
 {
   u8 stack[16384] __attribute__((aligned(16)));
-  struct start st = { .sock = sock, .slots = slots };
+  struct start st = { .sock = sock, .slots = s->header.slots };
   struct csn_clone_args ca = {
-    .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND,
+    .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PIDFD,
+    .pidfd = (u64)(uintptr_t)&s->runner,
     .exit_signal = SIGCHLD,
     .stack = (u64)(uintptr_t)stack,
     .stack_size = sizeof(stack),
@@ -127,22 +164,28 @@ spawn_runner(int sock, const s32 *slots)
   csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
   pid = csn_clone3(&ca, sizeof(ca), start_runner, &st);
   csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
-  if (pid > 0 && st.err) {
-    CSN_RETRY(csn_sys(__NR_wait4, pid, NULL, 0, 0));
-    return -st.err;
-  }
-  return (pid_t)pid;
+  return pid < 0 ? (int)pid : -st.err;
+}
+
+/* The run record and the plan. The first message is there before the runner is: it need not wait, and
+ * an empty socket takes one message of any size that it takes at all. */
+static int
+send_first(struct csn_spawn *s)
+{
+  size_t n = s->plan->size < CSN_CHUNK ? s->plan->size : CSN_CHUNK;
+  struct iovec iov[2] = { { &s->header, sizeof(s->header) }, { (void *)(uintptr_t)s->plan, n } };
+  struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+
+  return sendmsg(s->sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 static int
-send_all(int sock, const struct csn_run_header *h, const struct csn_plan *p)
+send_rest(struct csn_spawn *s)
 {
-  if (send(sock, h, sizeof(*h), MSG_NOSIGNAL) < 0)
-    return -errno;
-  for (u32 off = 0; off < p->size; off += CSN_CHUNK) {
-    size_t n = p->size - off < CSN_CHUNK ? p->size - off : CSN_CHUNK;
+  for (u32 off = CSN_CHUNK; off < s->plan->size; off += CSN_CHUNK) {
+    size_t n = s->plan->size - off < CSN_CHUNK ? s->plan->size - off : CSN_CHUNK;
 
-    if (CSN_RETRY(send(sock, (const u8 *)p + off, n, MSG_NOSIGNAL) < 0 ? -errno : 0) < 0)
+    if (CSN_RETRY(send(s->sock, (const u8 *)s->plan + off, n, MSG_NOSIGNAL) < 0 ? -errno : 0) < 0)
       return -errno;
   }
   return 0;
@@ -234,23 +277,33 @@ forked(struct csn_spawn *s, int sock)
     run.ctx = s->ctx;
     run.ctx.pid = 0;
     run.ctx.base = (const u8 *)s->plan;
-    csn_make_child(&run, false);
+    csn_make_child(&run);
   }
   _exit(0);
 }
 
-static pid_t
-spawn_fork(struct csn_spawn *s, int host_sock, int child_sock)
+static int
+spawn_fork(struct csn_spawn *s, int child_sock)
 {
   pid_t pid;
 
   fflush(NULL); /* or the child prints it a second time */
   pid = fork();
+  if (pid < 0)
+    return -errno;
   if (pid == 0) {
-    close(host_sock);
+    close(s->sock);
     forked(s, child_sock);
   }
-  return pid < 0 ? -errno : pid;
+  s->runner = (int)syscall(SYS_pidfd_open, pid, 0);
+  if (s->runner < 0) {
+    int err = errno;
+
+    kill(pid, SIGKILL);
+    CSN_RETRY(csn_sys(__NR_wait4, pid, NULL, 0, 0));
+    return -err;
+  }
+  return 0;
 }
 
 /* ---- the host's part ---- */
@@ -316,14 +369,18 @@ receive(struct csn_spawn *s, void *buf, size_t size)
   return n < 0 ? -errno : (int)n;
 }
 
+/* The child's first message comes while it lives, or is a zombie that only we can reap: its pid is its
+ * own. Where the host ignores SIGCHLD it may be gone already; its report is still to come. */
 static int
 remember_child(struct csn_spawn *s, s32 pid)
 {
-  if (s->pidfd >= 0 || pid <= 0)
+  if (s->pid > 0 || pid <= 0)
     return 0;
   s->ctx.pid = s->pid = pid;
   s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-  return s->pidfd < 0 ? -errno : 0;
+  if (s->pidfd < 0 && errno == ESRCH)
+    s->stolen = true;
+  return s->pidfd < 0 && !s->stolen ? -errno : 0;
 }
 
 static void
@@ -349,6 +406,7 @@ attend(struct csn_spawn *s)
       return;
     }
     if ((rc = remember_child(s, m.pid)) < 0) {
+      csn_detail(&s->ctx, rc, "a descriptor for the child", NULL);
       set_failure(s, s->plan->nsteps, -rc);
       return;
     }
@@ -395,32 +453,51 @@ attend(struct csn_spawn *s)
   }
 }
 
+/* Reap by pidfd; returns the signal that ended it, or 0. */
+static int
+reap_fd(int pidfd)
+{
+  siginfo_t si = { 0 };
+
+  while (waitid(P_PIDFD, (id_t)pidfd, &si, WEXITED | __WALL) < 0)
+    if (errno != EINTR)
+      return 0; /* the host has taken it */
+  return si.si_code == CLD_EXITED ? 0 : si.si_status;
+}
+
+void
+csn_reap_runner(struct csn_spawn *s)
+{
+  if (s->runner < 0)
+    return;
+  s->died_by = reap_fd(s->runner);
+  close(s->runner);
+  s->runner = -1;
+}
+
 /* Kill what was started, reap it, take back the parent's steps. */
 static void
 abandon(struct csn_spawn *s)
 {
-  siginfo_t si;
+  int signal;
 
   if (s->pidfd >= 0)
     syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
-  if (s->sock >= 0) {
-    close(s->sock);
-    s->sock = -1;
-  }
-  if (s->runner > 0) {
-    if (s->pidfd < 0) /* it may be blocked before it made a child */
-      kill(s->runner, SIGKILL);
-    while (waitpid(s->runner, NULL, __WALL) < 0 && errno == EINTR)
-      ;
-    s->runner = 0;
-  }
+  else if (s->pid > 0 && !s->stolen) /* no descriptor was left for it */
+    kill(s->pid, SIGKILL);
+  else if (s->runner >= 0) /* it may be blocked before it made a child */
+    syscall(SYS_pidfd_send_signal, s->runner, SIGKILL, NULL, 0);
+  csn_close(s->sock);
+  s->sock = -1;
+  csn_reap_runner(s);
   if (s->pidfd >= 0) {
-    memset(&si, 0, sizeof(si));
-    while (waitid(P_PIDFD, (id_t)s->pidfd, &si, WEXITED | __WALL) < 0 && errno == EINTR)
-      ;
-    s->died_by = si.si_code == CLD_EXITED ? 0 : si.si_status;
+    signal = reap_fd(s->pidfd);
+    if (!s->died_by) /* else it was killed for its creator's death */
+      s->died_by = signal;
     close(s->pidfd);
     s->pidfd = -1;
+  } else if (s->pid > 0 && !s->stolen) {
+    CSN_RETRY(csn_sys(__NR_wait4, s->pid, NULL, __WALL, 0));
   }
   csn_undo(s);
 }
@@ -428,7 +505,7 @@ abandon(struct csn_spawn *s)
 static void
 run_plan(struct csn_spawn *s)
 {
-  int pair[2];
+  int pair[2] = { -1, -1 };
   u32 i;
   int rc;
 
@@ -439,43 +516,36 @@ run_plan(struct csn_spawn *s)
       abandon(s);
       return;
     }
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-    set_failure(s, s->plan->nsteps, errno);
-    abandon(s);
-    return;
-  }
-  s->sock = pair[0];
   for (i = 0; i < CSN_SLOTS; i++)
     s->header.slots[i] = s->ctx.slots[i];
   s->header.plan_size = s->plan->size;
-  rc = s->fork ? spawn_fork(s, pair[0], pair[1]) : spawn_runner(pair[1], s->header.slots);
-  close(pair[1]);
-  if (rc < 0) {
+  rc = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
+  if (rc == 0) {
+    s->sock = csn_above_stdio(pair[0]);
+    pair[1] = csn_above_stdio(pair[1]);
+    rc = s->sock < 0 ? s->sock : pair[1] < 0 ? pair[1] : 0;
+  }
+  if (rc == 0 && !s->fork)
+    rc = send_first(s);
+  if (rc == 0)
+    rc = s->fork ? spawn_fork(s, pair[1]) : spawn_runner(s, pair[1]);
+  csn_close(pair[1]);
+  if (rc == 0 && !s->fork)
+    rc = send_rest(s);
+  if (rc < 0 && rc != -EPIPE) { /* that is the runner's death, of which the report's absence tells */
     csn_detail(&s->ctx, rc, s->fork ? "fork" : "starting the runner", NULL);
     set_failure(s, s->plan->nsteps, -rc);
     abandon(s);
     return;
   }
-  s->runner = rc;
-  if (!s->fork)
-    send_all(s->sock, &s->header, s->plan); /* if it can't be sent, the report's absence says so */
   attend(s);
   if (s->failed) {
     abandon(s);
     return;
   }
-  close(s->sock);
+  csn_close(s->sock);
   s->sock = -1;
   csn_reap_runner(s);
-}
-
-void
-csn_reap_runner(struct csn_spawn *s)
-{
-  if (s->runner > 0)
-    while (waitpid(s->runner, NULL, __WALL) < 0 && errno == EINTR)
-      ;
-  s->runner = 0;
 }
 
 /* nil, message, errno, failure */
@@ -581,8 +651,12 @@ l_spawn(lua_State *L)
         return luaL_error(L, "the plan has no slot called '%s'", lua_tostring(L, -2));
       /* The run has its own descriptor: the caller's may be closed by a hook meanwhile. */
       s->ctx.slots[k] = fcntl(csn_tofd(L, -1), F_DUPFD_CLOEXEC, 3);
-      if (s->ctx.slots[k] < 0)
-        return csn_pusherr(L, errno, "slot %s: descriptor %d", lua_tostring(L, -2), csn_tofd(L, -1));
+      if (s->ctx.slots[k] < 0) {
+        int err = errno;
+
+        csn_release_process(s);
+        return csn_pusherr(L, err, "slot %s: descriptor %d", lua_tostring(L, -2), csn_tofd(L, -1));
+      }
       given[k] = true;
     }
     lua_pop(L, 1);

@@ -15,8 +15,8 @@ struct csn_spawn {
   lua_State *L; /* while it is being constructed */
   int functions;
   bool fork;
-  int sock, pidfd;
-  pid_t runner, pid, owner; /* owner: the process that made the object; a forked copy does nothing */
+  int sock, pidfd, runner; /* runner: a pidfd, like the child's */
+  pid_t pid, owner;        /* owner: the process that made the object; a forked copy does nothing */
   u64 start_ns, exec_ns;
   bool failed;
   u32 fail_step;
@@ -24,7 +24,7 @@ struct csn_spawn {
   u8 *done, *skipped; /* one a step */
   bool reaped;
   int code, signal;   /* how it ended, once reaped */
-  bool core_dumped;
+  bool core_dumped, stolen; /* stolen: the host took its status, and with it the usage */
   struct csn_usage {
     u64 user_us, system_us, maxrss_kb;
   } usage;
