@@ -18,7 +18,7 @@ M.options = {
   nice = "value", scheduler = "value", ioprio = "value", affinity = "value", session = "value",
   tty = "value", init = "value", die_with_parent = "value", limits = "map", hooks = "hooks",
   stdin = "value", stdout = "value", stderr = "value", keyring = "value", loopback = "value",
-  time_offsets = "value", propagation = "value", limit_userns = "value",
+  time_offsets = "value", propagation = "value", limit_userns = "value", result = "value",
 }
 
 -- A builder: the plan so far, and what the options mean for the steps to come.

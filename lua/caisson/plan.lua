@@ -46,7 +46,8 @@ end
 function M.step(name, options, extra)
   local step = setmetatable({ step = name, options = options == nil and {} or copy(options) }, Step)
   for k, v in pairs(extra or {}) do step[k] = v end
-  core.check(name, step.options)
+  local ok, message = pcall(core.check, name, step.options)
+  if not ok then error(message, step.origin and 0 or 3) end
   if not step.at and not step.origin then step.at = caller() end
   return step
 end

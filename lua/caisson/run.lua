@@ -21,6 +21,7 @@ local M = {}
 ---@field setup_ns number      from the call to exec
 ---@field stdout? string       what was captured
 ---@field stderr? string
+---@field report? string       what the recipe's own `result` function has to say
 ---@field skipped table        optional steps that were left out: { step =, object =, errno =, at = }
 
 local Running = {}
@@ -270,6 +271,8 @@ function Running:finish(status, ended)
   end
   self.result = r
   self:close()
+  local judge = self.built.options.result
+  if judge then judge(r) end
   for i, h in ipairs((self.built.options.hooks or {}).poststop or {}) do
     local done, a, b = pcall(hooks.step(h.hook, "poststop", self.built), nil)
     if not done or a == nil and type(b) == "string" then

@@ -1,0 +1,125 @@
+local caisson = require "caisson"
+local params = require "caisson.params"
+local source = require "caisson.source"
+
+local function built(def, opts)
+  return caisson.recipe(def):build(opts or { args = { "/bin/true" } })
+end
+
+local function names(b)
+  local t = {}
+  for i, s in b.plan:each() do t[i] = s.step end
+  return table.concat(t, " ")
+end
+
+describe("recipe options", function()
+  it("that are unknown raise, naming the nearest", function()
+    assert.has_error(function() caisson.recipe { hostnam = "x" } end,
+      "recipe: unknown option 'hostnam' (did you mean 'hostname'?)")
+    assert.has_error(function() caisson.recipe { "x" } end,
+      "recipe: an option's name is a string, got 1")
+  end)
+
+  it("of a nested table are checked where the plan is built, with file and line", function()
+    local _, message = built {
+      namespaces = { mount = true },
+      mounts = {
+        { bind = "/usr" },
+        { bind = "/etc", writabel = true },
+      },
+    }
+    assert.truthy(message:match("^unit/recipe_spec%.lua:%d+: mounts%[2%]: unknown option 'writabel' "
+      .. "%(did you mean 'writable'%?%)$"), message)
+  end)
+
+  it("compile to phases in the order that the kernel needs", function()
+    local b = assert(built {
+      namespaces = { user = true, uts = true }, hostname = "box", rlimits = { nofile = 64 },
+    })
+    assert.equal("clone idmap hostname session rlimit no_new_privs exec", names(b))
+    assert.equal("system", b.plan.steps[3].phase)
+  end)
+
+  it("need what they stand on", function()
+    local _, message = built { mounts = { { bind = "/usr" } } }
+    assert.truthy(message:find("mounts need a new mount namespace (namespaces.mount = true)", 1, true))
+    _, message = built { namespaces = { network = true } }
+    assert.truthy(message:find("unknown namespace 'network'", 1, true))
+    _, message = caisson.recipe({}):build {}
+    assert.equal("args: no program given", message)
+  end)
+end)
+
+describe("extends", function()
+  local base = caisson.recipe {
+    params = { size = { "size", default = "1M" }, name = { "string", default = "base" } },
+    build = function(p)
+      return { namespaces = { user = true, uts = true }, hostname = p.name, env = { SIZE = p.size, A = "1" },
+        rlimits = { nofile = 10, core = 0 } }
+    end,
+  }
+
+  it("replaces values, merges maps and passes parameters on", function()
+    local r = caisson.recipe { extends = base, params = { own = { "integer", default = 3 } },
+      build = function(p) return { rlimits = { nofile = p.own }, env = { B = "2" } } end }
+    local b = assert(r:build { args = { "x" }, params = { size = "2K", own = "7" } })
+    assert.same({ nofile = 7, core = 0 }, b.options.rlimits)
+    assert.same({ SIZE = 2048, A = "1", B = "2" }, b.options.env)
+    assert.equal("base", b.options.hostname)
+    local _, message = r:build { args = { "x" }, params = { sise = "1" } }
+    assert.truthy(message:find("unknown parameter 'sise'", 1, true), message)
+  end)
+
+  it("runs both scripts, the base's first, and checks the order after them", function()
+    local seen = {}
+    local b1 = caisson.recipe { namespaces = { user = true }, script = function() seen[#seen + 1] = "base" end }
+    local r = caisson.recipe { extends = b1, script = function(plan)
+      seen[#seen + 1] = "own"
+      plan:after("clone", plan.hostname "x")
+    end }
+    local b = assert(r:build { args = { "x" } })
+    assert.same({ "base", "own" }, seen)
+    assert.truthy(b.plan:find("hostname"))
+  end)
+
+  it("refuses itself and what is no recipe", function()
+    local _, message = caisson.recipe({ extends = "no-such-recipe" }):build { args = { "x" } }
+    assert.truthy(message:find("no recipe is called 'no-such-recipe'", 1, true))
+  end)
+end)
+
+describe("parameters", function()
+  it("are converted by their type", function()
+    assert.same({ a = 65536, b = 0.5, c = true, d = { "x", "y" }, e = 12 },
+      params.fill({ a = { "size" }, b = { "time" }, c = { "boolean" }, d = { "list" }, e = { "integer" } },
+        { a = "64K", b = "500ms", c = "yes", d = "x,y", e = "12" }))
+  end)
+
+  it("are refused with what was expected", function()
+    local function why(kind, v)
+      local _, message = params.fill({ p = { kind } }, { p = v })
+      return message
+    end
+    assert.equal("parameter 'p': a size such as 64M expected, got '64X'", why("size", "64X"))
+    assert.equal("parameter 'p': a whole number expected, got '1.5'", why("integer", "1.5"))
+    assert.equal("parameter 'p': one of a, b expected, got 'c'", why({ "a", "b" }, "c"))
+    assert.equal("unknown parameter 'q' (known: p)", (select(2, params.fill({ p = { "size" } }, { q = 1 }))))
+  end)
+end)
+
+describe("source.locate", function()
+  it("finds the line of an option", function()
+    local file = os.tmpname()
+    local f = assert(io.open(file, "w"))
+    f:write('local x = { mounts = 1 }\nreturn caisson.recipe {\n  mounts = { -- { }\n    { bind = "/a" },\n',
+      '    { bind = "/b", at = "}" },\n    f(a, { 1, 2 }),\n    { bind = "/c" },\n  },\n  hostname = "x",\n}\n')
+    f:close()
+    local function line(...) return source.locate(file, { ... }, 1):match(":(%d+)$") end
+    assert.equal("4", line("mounts", 1))
+    assert.equal("5", line("mounts", 2))
+    assert.equal("7", line("mounts", 4))
+    assert.equal("9", line("hostname"))
+    assert.equal("1", line("nothing"))
+    os.remove(file)
+  end)
+end)
