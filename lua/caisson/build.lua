@@ -371,7 +371,8 @@ local function credentials(b)
     b:check_keys("user", user, { "uid", "gid", "groups" })
     if not b.new.user or b.can_set_groups then b:step("user", "groups", { groups = user.groups or {} }) end
     if user.gid or user.uid then b:step("user", "gid", { gid = user.gid or user.uid }) end
-    if user.uid then b:step("user", "uid", { uid = user.uid }) end
+    local keep = caps ~= nil and (#(caps.permitted or {}) > 0 or #(caps.ambient or {}) > 0)
+    if user.uid then b:step("user", "uid", { uid = user.uid, keep_capabilities = keep or nil }) end
   end
   if caps ~= nil then
     b:step("capabilities", "capabilities", { permitted = caps.permitted or {}, effective = caps.effective or {},

@@ -197,7 +197,8 @@ local function gather(recipe, given, options, origins, scripts, hooks, depth)
   end
   merge(options, origins, own, recipe)
   for point, list in pairs(own.hooks or {}) do
-    if type(list) ~= "table" or list.path then list = { list } end
+    -- one hook may stand without a list around it; whatever has a key of its own is one
+    if type(list) ~= "table" or #list == 0 and next(list) ~= nil then list = { list } end
     hooks[point] = hooks[point] or {}
     for _, hook in ipairs(list) do
       hooks[point][#hooks[point] + 1] = { hook = hook, origin = { recipe = recipe, path = { "hooks", point } } }
