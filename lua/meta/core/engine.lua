@@ -1,0 +1,183 @@
+---@meta caisson.core
+-- The engine: plans, spawning, processes, descriptors. Primitives stand in the files of their families.
+-- Failures answer nil, message, errno; misuse raises.
+
+---@class caisson.core
+local core = {}
+
+---A plan: a read-only block that says how a child is made. Steps run in the order of the list, each on its side.
+---@param steps { step: string, options?: any, side?: "child"|"parent", optional?: boolean }[]
+---@return caisson.core.Plan
+---Raises on an unknown step, option or word, naming the nearest known one.
+function core.plan(steps) end
+
+---Raises what core.plan would raise of this one step.
+---@param step string
+---@param options any
+---@return true
+function core.check(step, options) end
+
+---What steps there are: name, side, whether it is an action of the engine, and its fields with kind and words.
+---@type table<string, { name: string, side: string, action: boolean, fields: { name: string, kind: string, required: boolean, words?: string[] }[] }>
+core.primitives = {}
+
+---@class caisson.core.Plan
+local Plan = {}
+
+---The steps again, in the form that core.plan takes, each with its object as text.
+---@return { step: string, side: string, optional?: boolean, options: table, object: string }[]
+function Plan:steps() end
+
+---@return integer bytes of the block
+function Plan:size() end
+
+---Run a plan: make the child, apply the steps of both sides, and return when its program has been executed.
+---The host process is not forked, unless a lua step stands on the child's side (or fork asks for it).
+---Its cwd, umask, signals, descriptors and other children stay as they are.
+---
+---`fail` injects a fault: that step (1-based) fails with that errno without being applied.
+---@param o { plan: caisson.core.Plan, slots?: table<string, integer|caisson.core.Fd>, functions?: table<string, fun(pid: integer)>, fork?: boolean, fail?: { step: integer, errno: integer } }
+---@return caisson.core.Process? process
+---@return string? message
+---@return integer? errno
+---@return caisson.core.Failure? failure
+function core.spawn(o) end
+
+---@class caisson.core.Failure
+---@field step string       the primitive's name; "run" outside any step
+---@field number? integer   its place in the plan, 1-based
+---@field index? integer    its place among the steps of that name, 1-based
+---@field side? string
+---@field object? string
+---@field errno integer     0 where the child was killed
+---@field code? string      the errno's name
+---@field signal? integer   what killed the child before its program was executed
+---@field detail? string    what more is known: the path component, the kernel's own message, a traceback
+
+---@class caisson.core.Process
+local Process = {}
+
+---@param timeout? number seconds; none: for ever; 0: only look
+---@return { code?: integer, signal?: integer, core_dumped?: boolean, user_us: number, system_us: number, maxrss_kb: number }? status
+---@return string? message "timeout", or what failed
+---@return integer? errno
+function Process:wait(timeout) end
+
+---@param signal? string|integer "KILL" by default
+---@return true?, string?, integer?
+function Process:kill(signal) end
+
+---@return integer
+function Process:pid() end
+
+---The descriptor to poll: readable once the process has ended. It stays the object's.
+---@return integer
+function Process:pidfd() end
+
+---A duplicate of what a step of the parent's side has put into a slot.
+---@param name string
+---@return caisson.core.Fd?
+function Process:slot(name) end
+
+---@return number start, number exec CLOCK_MONOTONIC, nanoseconds
+function Process:times() end
+
+---@return table<integer, integer> errno by number of the optional steps that were left out
+function Process:skipped() end
+
+---Kill it if it still runs, reap it, and take back what the parent's steps have made. Also on collection.
+---@return true
+function Process:close() end
+
+---@param list { fd: integer|caisson.core.Fd, events?: "r"|"w"|"rw" }[]
+---@param timeout? number seconds
+---@return table<integer, string>? ready by position; empty when the time is over or a signal came
+---@return string?, integer?
+function core.poll(list, timeout) end
+
+---@class caisson.core.Fd a descriptor; closed when collected
+local Fd = {}
+
+---@return true
+function Fd:close() end
+---@return integer
+function Fd:fileno() end
+---@return integer the number, now the caller's to close
+function Fd:detach() end
+---@param n? integer at most so many bytes
+---@return string? bytes "" at the end
+---@return string?, integer?
+function Fd:read(n) end
+---@param bytes string
+---@return integer? written
+---@return string?, integer?
+function Fd:write(bytes) end
+---@param on boolean
+---@return true?, string?, integer?
+function Fd:nonblock(on) end
+
+---@return caisson.core.Fd? read, caisson.core.Fd|string write, integer? errno
+function core.pipe() end
+
+---open(2), close-on-exec.
+---@param path string
+---@param flags? string|string[] read write readwrite create truncate append exclusive path directory nofollow nonblock
+---@param mode? integer for "create"
+---@return caisson.core.Fd?, string?, integer?
+function core.open(path, flags, mode) end
+
+---A sealed memory file with these bytes (memfd_create(2)).
+---@param name string
+---@param bytes string
+---@return caisson.core.Fd?, string?, integer?
+function core.memfd(name, bytes) end
+
+---@return { pid: integer, ppid: integer, uid: integer, euid: integer, gid: integer, egid: integer, groups: integer[] }
+function core.identity() end
+
+---@return number nanoseconds of CLOCK_MONOTONIC
+function core.now() end
+
+---@param pgid integer
+---@param signal string|integer
+---@return true?, string?, integer?
+function core.kill_group(pgid, signal) end
+
+---@param path string
+---@return { type: string, mode: integer, uid: integer, gid: integer, size: integer, dev: integer, ino: integer, rdev_major: integer, rdev_minor: integer, target?: string }?
+---@return string?, integer?
+function core.lstat(path) end
+
+---@param path string
+---@return string? path absolute and without links
+---@return string?, integer?
+function core.realpath(path) end
+
+---errno numbers by name; errno.name(2) is "ENOENT", errno.message(2) its text. A misspelt name raises.
+---@type table<string, integer>
+core.errno = {}
+
+-- ---- steps of the engine ----
+
+---The child, with new namespaces. Steps of the child's side before it are applied by its creator, which is how
+---existing namespaces are joined. `cgroup`: a slot with a cgroup v2 directory to be born in.
+---Privilege: CAP_SYS_ADMIN, or a new user namespace among them. clone3(2), namespaces(7).
+---@class caisson.step.clone
+---@field namespaces string[] user mount pid net ipc uts cgroup time
+---@field cgroup? string
+
+---A function of the run, called by its name, there in the list. On the child's side the child is a fork of the
+---host and the function sees its namespaces; on the parent's it gets the child's pid.
+---@class caisson.step.lua
+---@field name string
+
+---The program. Descriptors, signals and the death signal are set right before it. execve(2), execveat(2).
+---@class caisson.step.exec
+---@field argv string[]
+---@field env? string[] NAME=value
+---@field path? string the program; argv[1] by default, looked up in the PATH of env inside the new root
+---@field fd? string a slot that holds the program
+---@field files? string[] slots for the descriptors 0, 1, 2, …; "-" closes one; all others are closed
+---@field death_signal? string|integer what the program gets when the thread that made it ends; KILL by default
+---@field blocked? string[] signals blocked when it starts
+---@field init? boolean stay as its parent: forward signals, reap orphans
