@@ -31,7 +31,9 @@ end
 
 -- Add a step that the option at key asked for.
 function B:step(key, name, options, extra)
-  local e = { phase = self.phase, origin = self.origins[key] or self.origins[key:match("^[^/]*")] }
+  -- what no option asked for is the recipe's as a whole
+  local e = { phase = self.phase, origin = self.origins[key] or self.origins[key:match("^[^/]*")]
+    or { recipe = self.recipe, path = {} } }
   for k, v in pairs(extra or {}) do e[k] = v end
   local ok, result = pcall(plan_module.step, name, options, e)
   if not ok then

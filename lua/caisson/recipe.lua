@@ -44,9 +44,12 @@ function M.new(def)
   if def.script ~= nil and type(def.script) ~= "function" then
     error("recipe: option 'script': function expected, got " .. type(def.script), 2)
   end
-  local info = debug.getinfo(2, "Sl")
+  -- `return caisson.recipe {...}` is a tail call: its frame is gone, a function of the recipe's is not
+  local fn = def.build or def.script
+  local info = debug.getinfo(fn or 2, "Sl")
   return setmetatable({ def = def, summary = def.summary or "", params = def.params or {},
-    source = info and info.source:match("^@(.*)"), line = info and info.currentline }, Recipe)
+    source = info and info.source:match("^@(.*)"),
+    line = info and (fn and info.linedefined or info.currentline) }, Recipe)
 end
 
 function M.is(v)
@@ -94,6 +97,7 @@ function M.load(name)
   if not M.is(recipe) then return nil, path .. ": the file returns no recipe" end
   recipe.name = recipe.name or path:match("([^/]*)%.lua$")
   recipe.file = path
+  if not recipe.source then recipe.source, recipe.line = path, 1 end
   return recipe
 end
 

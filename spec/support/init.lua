@@ -71,6 +71,8 @@ end
 
 -- Descriptors that this process has open.
 function M.count_fds()
+  collectgarbage()
+  collectgarbage()
   return tonumber(M.sh("ls /proc/$PPID/fd | wc -l"))
 end
 
