@@ -906,7 +906,7 @@ l_call(lua_State *L)
     return ctx->detail_len ? csn_pusherr(L, -rc, "%s %s: %s", p->name, lua_tostring(L, -1), ctx->detail)
                            : csn_pusherr(L, -rc, "%s %s", p->name, lua_tostring(L, -1));
   }
-  if (out)
+  if (out && *out >= 0) /* a primitive may fill its slot only when asked to: seccomp's listener */
     return 1;
   return csn_pushok(L);
 }
