@@ -21,16 +21,16 @@
 #define MSG_NOSIGNAL 0x4000
 #endif
 
-static int
-send_msg(int sock, const struct csn_msg *m)
+int
+csn_send_msg(int sock, const struct csn_msg *m)
 {
   long n = CSN_RETRY(csn_sys(__NR_sendto, sock, m, sizeof(*m), MSG_NOSIGNAL, 0, 0));
 
   return n < 0 ? (int)n : n == sizeof(*m) ? 0 : -EPIPE;
 }
 
-_Noreturn static void
-leave(int status)
+_Noreturn void
+csn_leave(int status)
 {
   for (;;) {
     csn_sys(__NR_exit_group, status);
@@ -39,8 +39,8 @@ leave(int status)
 }
 
 /* The host has died when the socket has ended: nobody else holds its end. */
-_Noreturn static void
-fail(struct csn_run *run, u32 step, int err)
+_Noreturn void
+csn_fail(struct csn_run *run, u32 step, int err)
 {
   struct csn_msg *m = &run->record->msg;
   u32 n = run->ctx.detail_len;
@@ -51,7 +51,7 @@ fail(struct csn_run *run, u32 step, int err)
   m->detail_len = n;
   for (u32 i = 0; i < n; i++)
     m->detail[i] = run->ctx.detail[i];
-  leave(125);
+  csn_leave(125);
 }
 
 int
@@ -78,6 +78,18 @@ csn_apply_step(struct csn_run *run, u32 i)
   return rc;
 }
 
+void
+csn_send_report(struct csn_run *run)
+{
+  struct csn_record *r = run->record;
+  const u32 n = run->plan->nsteps;
+
+  csn_send_msg(run->sock, &r->msg);
+  if (r->msg.nskipped)
+    for (u32 i = 0; i < n; i += 256) /* the host knows n: the same number of messages */
+      CSN_RETRY(csn_sys(__NR_sendto, run->sock, r->skipped + i, n - i < 256 ? n - i : 256, MSG_NOSIGNAL, 0, 0));
+}
+
 /* Hand over to the host for its steps, and wait until it hands back. */
 static int
 sync_with_host(struct csn_run *run, u32 step)
@@ -85,7 +97,7 @@ sync_with_host(struct csn_run *run, u32 step)
   struct csn_msg m = { .kind = CSN_MSG_SYNC, .step = step, .pid = run->record->tid };
   char go;
   long n;
-  int rc = send_msg(run->sock, &m);
+  int rc = csn_send_msg(run->sock, &m);
 
   if (rc < 0)
     return rc;
@@ -98,7 +110,7 @@ greet(struct csn_run *run)
 {
   struct csn_msg m = { .kind = CSN_MSG_HELLO, .pid = run->record->tid };
 
-  return send_msg(run->sock, &m);
+  return csn_send_msg(run->sock, &m);
 }
 
 static u64
@@ -114,22 +126,42 @@ now_ns(void)
 
 /* Descriptors, signals, the program's path, the death signal: all but the last steps and execve. */
 static void
-prepare(struct csn_run *run, const struct engine_exec_args *exec)
+prepare(struct csn_run *run, const struct engine_exec_args *exec, u64 death_signal)
 {
   const u32 step = run->plan->exec;
   char c;
   int rc;
 
   if (run->fail_errno && run->fail_step == step)
-    fail(run, step, -run->fail_errno);
+    csn_fail(run, step, -run->fail_errno);
   /* Again, since changed credentials have cleared it; and the host may have died in between. */
-  if ((rc = (int)csn_sys(__NR_prctl, PR_SET_PDEATHSIG, exec->death_signal, 0, 0, 0)) < 0)
-    fail(run, step, rc);
+  if ((rc = (int)csn_sys(__NR_prctl, PR_SET_PDEATHSIG, death_signal, 0, 0, 0)) < 0)
+    csn_fail(run, step, rc);
   if (csn_sys(__NR_recvfrom, run->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) != -EAGAIN)
-    leave(125);
+    csn_leave(125);
   if ((rc = csn_exec_prepare(exec, &run->ctx)) < 0)
-    fail(run, step, rc);
+    csn_fail(run, step, rc);
   run->record->msg.exec_ns = now_ns();
+}
+
+_Noreturn void
+csn_last_line(struct csn_run *run, u64 death_signal)
+{
+  const struct csn_plan *p = run->plan;
+  const struct engine_exec_args *exec = csn_exec_args(p);
+  int rc;
+
+  prepare(run, exec, death_signal);
+  for (u32 i = p->last; i < p->exec; i++) {
+    run->record->msg.step = i;
+    if ((rc = csn_apply_step(run, i)) < 0)
+      csn_fail(run, i, rc);
+  }
+  run->record->msg.step = p->exec;
+  run->record->executing = 1;
+  rc = csn_exec(exec, &run->ctx);
+  run->record->executing = 0;
+  csn_fail(run, p->exec, rc);
 }
 
 static int
@@ -145,31 +177,29 @@ child_main(void *arg)
    * the greeting finds the socket at its end (in a pid namespace getppid() could not tell). */
   csn_sys(__NR_prctl, PR_SET_PDEATHSIG, 9, 0, 0, 0);
   if (greet(run) < 0)
-    leave(125);
+    csn_leave(125);
 
+  run->ctx.born = true;
   if (p->exec >= p->nsteps)
-    fail(run, p->nsteps, -ENOEXEC);
-  exec = (const struct engine_exec_args *)((const u8 *)p + csn_plan_step(p, p->exec)->args);
-  for (; i < p->exec; i++) {
+    csn_fail(run, p->nsteps, -ENOEXEC);
+  exec = csn_exec_args(p);
+  if (run->unshare_time && (rc = (int)csn_sys(__NR_unshare, CLONE_NEWTIME)) < 0)
+    csn_fail(run, p->clone, rc);
+  for (; i < p->last; i++) {
     run->record->msg.step = i; /* where it was, should it be killed */
-    if (i == p->last)
-      prepare(run, exec);
     if (csn_plan_step(p, i)->side == CSN_PARENT) {
       if (sync_with_host(run, i) < 0)
-        leave(125);
-      while (i + 1 < p->exec && csn_plan_step(p, i + 1)->side == CSN_PARENT)
+        csn_leave(125);
+      while (i + 1 < p->last && csn_plan_step(p, i + 1)->side == CSN_PARENT)
         i++;
     } else if ((rc = csn_apply_step(run, i)) < 0) {
-      fail(run, i, rc);
+      csn_fail(run, i, rc);
     }
   }
-  run->record->msg.step = p->exec;
-  if (p->last >= p->exec)
-    prepare(run, exec);
-  run->record->executing = 1;
-  rc = csn_exec(exec, &run->ctx);
-  run->record->executing = 0;
-  fail(run, p->exec, rc);
+  run->record->msg.step = p->last;
+  if (exec->init)
+    csn_fail(run, p->exec, csn_become_init(run));
+  csn_last_line(run, exec->death_signal);
 }
 
 #ifdef CSN_RUNNER
@@ -178,9 +208,10 @@ static u8 child_stack[65536] __attribute__((aligned(16)));
 
 /* What memory the child lives in. */
 static void
-in_memory(struct csn_clone_args *ca)
+in_memory(struct csn_run *run, struct csn_clone_args *ca)
 {
 #ifdef CSN_RUNNER
+  (void)run;
   ca->flags |= CSN_CLONE_VM;
   ca->stack = (u64)(uintptr_t)child_stack;
   ca->stack_size = sizeof(child_stack);
@@ -192,6 +223,12 @@ in_memory(struct csn_clone_args *ca)
   if (csn_sys(__NR_prctl, PR_GET_TID_ADDRESS, &tid_address, 0, 0, 0) == 0 && tid_address) {
     ca->flags |= CSN_CLONE_CHILD_SETTID | CSN_CLONE_CHILD_CLEARTID;
     ca->child_tid = tid_address;
+  }
+  /* Born into a time namespace on memory of its own, it would be inside at once, and the offsets fixed. So
+   * it enters by exec, as one that shares memory does anyway. */
+  if ((ca->flags & CLONE_NEWTIME) && csn_kernel_from(6, 1)) {
+    ca->flags &= ~(u64)CLONE_NEWTIME;
+    run->unshare_time = true;
   }
 #endif
 }
@@ -229,7 +266,7 @@ csn_make_child(struct csn_run *run)
       }
       i = p->clone;
     }
-    in_memory(&ca);
+    in_memory(run, &ca);
     if (run->fail_errno && run->fail_step == p->clone && p->clone < p->nsteps)
       pid = -run->fail_errno;
     else
@@ -246,14 +283,12 @@ csn_make_child(struct csn_run *run)
     r->msg.detail_len = n;
     for (u32 k = 0; k < n; k++)
       r->msg.detail[k] = run->ctx.detail[k];
+  } else if (r->handed_over) {
+    return; /* the child reports for itself */
   } else if (r->msg.kind == CSN_MSG_DONE && !r->executing) {
     /* Gone without a word: killed, or it found the host dead. wait() tells the signal. */
     r->msg.kind = CSN_MSG_FAILED;
     r->msg.err = 0;
   }
-  send_msg(run->sock, &r->msg);
-  if (r->msg.nskipped)
-    for (i = 0; i < p->nsteps; i += 256) /* the host knows nsteps: the same number of messages */
-      CSN_RETRY(csn_sys(__NR_sendto, run->sock, r->skipped + i,
-                        p->nsteps - i < 256 ? p->nsteps - i : 256, MSG_NOSIGNAL, 0, 0));
+  csn_send_report(run);
 }

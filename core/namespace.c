@@ -13,8 +13,15 @@ CSN_ARGS(namespace_unshare, UNSHARE)
 static int
 apply_unshare(const struct namespace_unshare_args *a, struct csn_ctx *c)
 {
-  int rc = (int)csn_sys(__NR_unshare, a->namespaces);
+  int rc;
 
+  /* These are for the children of the process that makes them. Exec takes it into its time namespace,
+   * but only where the kernel does that. */
+  if (c->born && (a->namespaces & CLONE_NEWPID))
+    return csn_detail(c, -EINVAL, "a process stays in its pid namespace: clone makes the child's", NULL);
+  if (c->born && (a->namespaces & CLONE_NEWTIME) && !csn_kernel_from(6, 1))
+    return csn_detail(c, -EOPNOTSUPP, "before Linux 6.1 clone alone makes a time namespace", NULL);
+  rc = (int)csn_sys(__NR_unshare, a->namespaces);
   if (rc == 0)
     c->own |= a->namespaces;
   return rc;
@@ -86,6 +93,8 @@ apply_join(const struct namespace_join_args *a, struct csn_ctx *c)
   /* To setns(2) no flag at all means any kind. */
   if (!a->namespaces)
     return csn_detail(c, -EINVAL, "no namespace", NULL);
+  if (c->born && (a->namespaces & CLONE_NEWPID))
+    return csn_detail(c, -EINVAL, "a process stays in its pid namespace: join before clone", NULL);
   if (a->path.off) {
     fd = opened = (int)csn_sys(__NR_openat, AT_FDCWD, csn_s(c, a->path), O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
@@ -104,7 +113,7 @@ CSN_PRIMITIVE(namespace_join, "namespace.join", JOIN, CSN_CHILD, apply_join, NUL
 /* ---- limits: /proc/sys/user ---- */
 
 #define LIMIT(F)                                                                                   \
-  F(flags, namespaces, CSN_REQUIRED, csn_namespace_words, 0)                                       \
+  F(flags, namespaces, 0, csn_namespace_words, CLONE_NEWUSER)                                      \
   F(u32, max, 0, NULL, 0)
 CSN_ARGS(namespace_limit, LIMIT)
 
@@ -133,7 +142,7 @@ apply_limit(const struct namespace_limit_args *a, struct csn_ctx *c)
 }
 
 CSN_PRIMITIVE(namespace_limit, "namespace.limit", LIMIT, CSN_CHILD, apply_limit, NULL,
-              "$namespaces[ max $max]")
+              "[$namespaces][ max $max]")
 
 /* ---- time ---- */
 

@@ -57,7 +57,8 @@ CSN_ARGS(engine_clone, CLONE)
 #define LUA(F) F(str, name, CSN_REQUIRED, NULL, 0)
 CSN_ARGS(engine_lua, LUA)
 
-/* exec: the program. files[i] is the slot that becomes descriptor i ("-": closed). */
+/* exec: the program. files[i] is the slot that becomes descriptor i ("-": closed). With init the child
+ * stays as init (init.c), and the program is its child. */
 #define EXEC(F)                                                                                    \
   F(strs, argv, CSN_REQUIRED, NULL, 0)                                                             \
   F(strs, env, 0, NULL, 0)                                                                         \
@@ -68,6 +69,12 @@ CSN_ARGS(engine_lua, LUA)
   F(flags, blocked, 0, csn_sigset_words, 0)                                                        \
   F(bool, init, 0, NULL, 0)
 CSN_ARGS(engine_exec, EXEC)
+
+static inline const struct engine_exec_args *
+csn_exec_args(const struct csn_plan *p)
+{
+  return (const struct engine_exec_args *)((const u8 *)p + csn_plan_step(p, p->exec)->args);
+}
 
 extern const struct csn_word csn_namespace_words[], csn_signal_words[], csn_sigset_words[];
 
@@ -81,6 +88,7 @@ struct csn_msg {
   u32 step; /* 0-based; nsteps: before or outside any step */
   s32 err;  /* positive errno */
   s32 pid;  /* of the child, as its creator sees it */
+  s32 signal;  /* that killed the program of an init before it was executed */
   u64 exec_ns; /* CLOCK_MONOTONIC right before exec */
   u32 nskipped;
   u32 detail_len;
@@ -90,7 +98,8 @@ struct csn_msg {
 /* What the host sends: the run record with the plan's first CSN_CHUNK bytes, then the rest in chunks. */
 #define CSN_CHUNK 65536
 struct csn_run_header {
-  u32 plan_size, pad; /* the plan behind it begins at a multiple of 16 */
+  u32 plan_size; /* the plan behind it begins at a multiple of 16 */
+  s32 runner;    /* descriptor of the runner's program, where the child shall become init; else -1 */
   u32 fail_step; /* fault injection: this step (0-based) fails with fail_errno; none where 0 */
   s32 fail_errno;
   s32 slots[CSN_SLOTS];
@@ -102,6 +111,7 @@ struct csn_record {
   struct csn_msg msg;
   s32 tid;        /* filled by the kernel (CLONE_PARENT_SETTID) */
   u32 executing;  /* the child is about to exec */
+  u32 handed_over; /* the child goes on in the runner's program, and reports for itself */
   u8 skipped[CSN_MAX_STEPS]; /* errno of an optional step that was left out */
 };
 
@@ -110,6 +120,8 @@ struct csn_run {
   struct csn_ctx ctx;
   struct csn_record *record;
   int sock; /* to the host */
+  int runner; /* the runner's program, or -1 */
+  bool unshare_time; /* the child makes its time namespace itself */
   u32 fail_step;
   s32 fail_errno;
   /* The library's fork runs Lua steps; the runner has none. */
@@ -123,6 +135,19 @@ int csn_apply_step(struct csn_run *run, u32 i);
 /* Make the child of a plan and see it as far as exec; the caller then leaves. Runs in the runner, whose
  * memory the child shares, or in a fork of the host. */
 void csn_make_child(struct csn_run *run);
+
+/* Parts of that line, for init.c. */
+int csn_send_msg(int sock, const struct csn_msg *m);
+void csn_send_report(struct csn_run *run);
+_Noreturn void csn_leave(int status);
+_Noreturn void csn_fail(struct csn_run *run, u32 step, int err); /* into the record, and leave */
+_Noreturn void csn_last_line(struct csn_run *run, u64 death_signal); /* the last steps, and exec */
+
+/* init.c: go on as init, in the runner's program; returns -errno only. */
+int csn_become_init(struct csn_run *run);
+#ifdef CSN_RUNNER
+_Noreturn void csn_init_main(struct csn_run *run, int state); /* there: state is the descriptor it reads */
+#endif
 
 #pragma GCC visibility pop
 

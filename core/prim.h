@@ -73,6 +73,7 @@ struct csn_ctx {
   u64 own; /* CLONE_NEW*: the namespaces that are the container's, not the host's; all in a direct call */
   s32 made;              /* undo(): what apply() had returned, 0 to 254: how much there is to take back */
   u64 run;               /* what stands for "*" in a name that no other run may have; 0: not drawn yet */
+  bool born;             /* this is the child itself: a step for its creator comes too late */
   u32 detail_len;
   char detail[CSN_DETAIL]; /* what apply() adds to an error: the path component, the kernel's message */
 };

@@ -5,6 +5,7 @@
  * shares no memory with the host.
  *
  *     runner SOCKET        (SOCKET: number of the inherited descriptor)
+ *     runner init STATE    the child itself, which goes on as init (init.c)
  */
 #include "plan.h"
 #include <linux/prctl.h>
@@ -86,15 +87,25 @@ receive_plan(int sock)
   return p;
 }
 
+static int
+number(const char *s)
+{
+  int n = 0;
+
+  for (; *s >= '0' && *s <= '9'; s++)
+    n = n * 10 + (*s - '0');
+  return n;
+}
+
 __attribute__((used)) void
 runner_main(long *sp)
 {
-  const char *arg = sp[0] == 2 ? (const char *)sp[2] : "";
   const struct csn_run_header *h = &first.header;
-  int sock = 0;
+  int sock;
 
-  for (; *arg >= '0' && *arg <= '9'; arg++)
-    sock = sock * 10 + (*arg - '0');
+  if (sp[0] == 3)
+    csn_init_main(&run, number((const char *)sp[3]));
+  sock = sp[0] == 2 ? number((const char *)sp[2]) : 0;
   /* It must not outlive the host, which waits for it. */
   csn_sys(__NR_prctl, PR_SET_PDEATHSIG, 9, 0, 0, 0);
   run.plan = sock ? (const struct csn_plan *)receive_plan(sock) : NULL;
@@ -104,6 +115,7 @@ runner_main(long *sp)
     run.record = &record;
     run.fail_step = h->fail_step;
     run.fail_errno = h->fail_errno;
+    run.runner = h->runner;
     run.ctx.base = (const u8 *)run.plan;
     for (int i = 0; i < CSN_SLOTS; i++)
       run.ctx.slots[i] = h->slots[i];

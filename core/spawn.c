@@ -116,6 +116,7 @@ get_runner(void)
 
 struct start {
   int runner, sock;
+  bool keep; /* the runner's program, for its child to become init */
   const s32 *slots;
   int err;
 };
@@ -135,6 +136,8 @@ start_runner(void *arg)
       rc = csn_sys(__NR_fcntl, st->slots[i], F_SETFD, 0);
   if (rc >= 0)
     rc = csn_sys(__NR_fcntl, st->sock, F_SETFD, 0);
+  if (rc >= 0 && st->keep)
+    rc = csn_sys(__NR_fcntl, st->runner, F_SETFD, 0);
   csn_append_u64(number, sizeof(number), 0, (u64)st->sock);
   if (rc >= 0)
     rc = csn_sys(__NR_execveat, st->runner, "", argv, env, AT_EMPTY_PATH);
@@ -146,7 +149,7 @@ static int
 spawn_runner(struct csn_spawn *s, int sock)
 {
   u8 stack[16384] __attribute__((aligned(16)));
-  struct start st = { .sock = sock, .slots = s->header.slots };
+  struct start st = { .sock = sock, .slots = s->header.slots, .keep = s->header.runner >= 0 };
   struct csn_clone_args ca = {
     .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PIDFD,
     .pidfd = (u64)(uintptr_t)&s->runner,
@@ -269,7 +272,7 @@ _Noreturn static void
 forked(struct csn_spawn *s, int sock)
 {
   struct csn_run run = { .plan = s->plan, .sock = sock, .fail_step = s->header.fail_step,
-                         .fail_errno = s->header.fail_errno, .lua_step = lua_step, .lua = s };
+                         .fail_errno = s->header.fail_errno, .runner = s->header.runner, .lua_step = lua_step, .lua = s };
 
   csn_sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   run.record = mmap(NULL, sizeof(*run.record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -438,6 +441,7 @@ attend(struct csn_spawn *s)
         u32 n = m.detail_len < CSN_DETAIL - 1 ? m.detail_len : CSN_DETAIL - 1;
 
         set_failure(s, m.step, m.err);
+        s->died_by = m.signal;
         memcpy(s->ctx.detail, m.detail, n);
         s->ctx.detail[n] = 0;
         s->ctx.detail_len = n;
@@ -465,9 +469,13 @@ reap_fd(int pidfd)
 void
 csn_reap_runner(struct csn_spawn *s)
 {
+  int signal;
+
   if (s->runner < 0)
     return;
-  s->died_by = reap_fd(s->runner);
+  signal = reap_fd(s->runner);
+  if (!s->died_by) /* else the child's init has told */
+    s->died_by = signal;
   close(s->runner);
   s->runner = -1;
 }
@@ -516,6 +524,7 @@ run_plan(struct csn_spawn *s)
   for (i = 0; i < CSN_SLOTS; i++)
     s->header.slots[i] = s->ctx.slots[i];
   s->header.plan_size = s->plan->size;
+  s->header.runner = csn_exec_args(s->plan)->init ? get_runner() : -1;
   rc = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
   if (rc == 0) {
     s->sock = csn_above_stdio(pair[0]);

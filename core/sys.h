@@ -19,6 +19,7 @@
 #include <asm/errno.h>
 #include <fcntl.h> /* for its constants; nothing of libc is called */
 #include <linux/openat2.h>
+#include <linux/utsname.h>
 
 typedef uint8_t u8;
 typedef uint16_t u16;
@@ -165,6 +166,22 @@ csn_streq(const char *a, const char *b)
   while (*a && *a == *b)
     a++, b++;
   return *a == *b;
+}
+
+/* Is this Linux major.minor or later? For what can't be asked of the kernel in another way. */
+static inline bool
+csn_kernel_from(unsigned major, unsigned minor)
+{
+  struct new_utsname u;
+  unsigned is[2] = { 0, 0 };
+  const char *s = u.release;
+
+  if (csn_sys(__NR_uname, &u) < 0)
+    return false;
+  for (int i = 0; i < 2; i++, s += *s == '.')
+    for (; *s >= '0' && *s <= '9'; s++)
+      is[i] = is[i] * 10 + (unsigned)(*s - '0');
+  return is[0] > major || (is[0] == major && is[1] >= minor);
 }
 
 /* Append s to buf (size bytes, NUL-terminated, cut if need be); returns the new length. */
