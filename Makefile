@@ -69,6 +69,10 @@ asan:
 # Each installs what it needs first; make then starts anew, since headers and tools were found before.
 check: all
 	luajit $(shell command -v busted) --ignore-lua spec/unit
+run:
+	@spec/tools/deps build run
+	@$(MAKE) -s all
+	@spec/tools/demo
 test:
 	@spec/tools/deps build run test
 	@$(MAKE) all $(PUC)
@@ -99,5 +103,5 @@ clean:
 	rm -rf build build-*
 
 -include $(wildcard $(BUILD)/lib/*.d $(BUILD)/runner/*.d)
-.PHONY: all $(PUC) asan check test test-long lint format rock install clean
+.PHONY: all run $(PUC) asan check test test-long lint format rock install clean
 .DELETE_ON_ERROR:
