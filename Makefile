@@ -81,6 +81,10 @@ test-long:
 	@spec/tools/deps build run test long
 	@$(MAKE) all asan
 	@spec/tools/suite long root:asan user:asan root:long user:long
+test-vm:
+	@spec/tools/deps build run test vm
+	@$(MAKE) all
+	@spec/tools/vm spec/tools/suite vm root:vm user:vm
 lint:
 	@spec/tools/deps build lint
 	@spec/tools/lint
@@ -103,5 +107,5 @@ clean:
 	rm -rf build build-*
 
 -include $(wildcard $(BUILD)/lib/*.d $(BUILD)/runner/*.d)
-.PHONY: all run $(PUC) asan check test test-long lint format rock install clean
+.PHONY: all run $(PUC) asan check test test-long test-vm lint format rock install clean
 .DELETE_ON_ERROR:

@@ -11,9 +11,9 @@ describe("a new root", function()
     local list = m.mounts(r.output)
     assert.equal("tmpfs", list["/"].type)
     assert.truthy(list["/usr"].flags:find(",ro,", 1, true))
+    local bound = { ["/"] = 1, ["/usr"] = 1, ["/bin"] = 1, ["/lib"] = 1, ["/lib64"] = 1, ["/etc"] = 1, ["/proc"] = 1 }
     for _, entry in ipairs(list) do
-      assert.truthy(({ ["/"] = 1, ["/usr"] = 1, ["/bin"] = 1, ["/lib"] = 1, ["/lib64"] = 1, ["/etc"] = 1, ["/proc"] = 1 })[entry.at],
-        entry.at)
+      assert.truthy(bound[entry.at:match("^/[^/]*")], entry.at) -- or a mount of the host's below one of them
     end
     assert.equal(before, t.read_file("/proc/self/mountinfo"))
   end)
