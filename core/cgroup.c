@@ -192,6 +192,25 @@ inherit_cpuset(const struct cgroup_create_args *a, struct csn_ctx *c, int parent
   return 0;
 }
 
+/* A group with the run's own name belongs to whoever holds its lock, for as long as he lives: what is left
+ * of a host that was killed can be told from what is in use, and be swept. -ENOENT: it was swept already, in
+ * the moment between mkdir and this. */
+static int
+hold(const struct cgroup_create_args *a, struct csn_ctx *c, int parent, const char *name, int group)
+{
+  const char *p = csn_s(c, a->path);
+  long rc;
+
+  while (*p && *p != '*')
+    p++;
+  if (!*p)
+    return 0;
+  rc = csn_sys(__NR_flock, group, 2 | 4); /* LOCK_EX | LOCK_NB */
+  if (rc == 0)
+    rc = csn_sys(__NR_faccessat, parent, name, 0);
+  return rc == -EAGAIN ? -ENOENT : (int)rc;
+}
+
 /* Make the group, and the groups above it that are missing. The number of those made is kept up to date in
  * *made, also on failure: they are the last of the path. */
 static int
@@ -230,6 +249,8 @@ make_groups(const struct cgroup_create_args *a, struct csn_ctx *c, int *made)
     if (sub < 0)
       return csn_detail(c, sub, name, NULL);
     rc = version == 1 && is_new ? inherit_cpuset(a, c, dir, sub) : 0;
+    if (rc == 0 && leaf && is_new)
+      rc = hold(a, c, dir, name, sub);
     csn_close(dir);
     dir = sub;
     if (rc < 0)
@@ -271,6 +292,75 @@ apply_cgroup_create(const struct cgroup_create_args *a, struct csn_ctx *c)
 
 CSN_PRIMITIVE(cgroup_create, "cgroup.create", CGROUP_CREATE, CSN_PARENT, apply_cgroup_create, undo_create,
               "$at/$path[ ($controllers)]")
+
+/* ---- leave ---- */
+
+#define CGROUP_LEAVE(F) F(path, at, CSN_REQUIRED, NULL, 0) F(str, leaf, CSN_REQUIRED, NULL, 0)
+CSN_ARGS(cgroup_leave, CGROUP_LEAVE)
+
+/* Move each process that a chunk of cgroup.procs names; a pid may go on in the next chunk. */
+static int
+move_listed(const char *buf, size_t n, char pid[24], size_t *len, int leaf)
+{
+  for (size_t i = 0; i < n; i++) {
+    int rc;
+
+    if (buf[i] != '\n') {
+      if (*len < 23)
+        pid[(*len)++] = buf[i];
+      continue;
+    }
+    rc = csn_cgroup_write(leaf, "cgroup.procs", pid, *len);
+    *len = 0;
+    if (rc < 0 && rc != -ESRCH) /* gone meanwhile */
+      return rc;
+  }
+  return 0;
+}
+
+/* v2: only a group without processes can give controllers to those below it. All that are in `at`, this
+ * process among them, go into a group below. */
+static int
+apply_cgroup_leave(const struct cgroup_leave_args *a, struct csn_ctx *c)
+{
+  const char *at = csn_s(c, a->at), *name = csn_s(c, a->leaf);
+  CSN_CLEANUP_FD int dir = -1;
+  CSN_CLEANUP_FD int leaf = -1;
+  int rc;
+
+  if (!is_name(name))
+    return csn_detail(c, -EINVAL, "leaf: the name of a group expected", NULL);
+  dir = (int)csn_sys(__NR_openat, AT_FDCWD, at, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  if (dir < 0)
+    return dir;
+  rc = csn_cgroup_version(dir);
+  if (rc != 2)
+    return rc < 0 ? rc : csn_detail(c, -EOPNOTSUPP, "cgroup v1 needs no leaf", NULL);
+  rc = (int)csn_sys(__NR_mkdirat, dir, name, 0755);
+  if (rc < 0 && rc != -EEXIST)
+    return rc;
+  leaf = (int)csn_sys(__NR_openat, dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  if (leaf < 0)
+    return leaf;
+  for (int pass = 0;; pass++) { /* they may fork while they are moved */
+    CSN_CLEANUP_FD int procs = open_file(dir, "cgroup.procs", O_RDONLY);
+    char buf[512], pid[24];
+    size_t len = 0, total = 0;
+    long n = procs;
+
+    while (procs >= 0 && (n = CSN_RETRY(csn_sys(__NR_read, procs, buf, sizeof(buf)))) > 0) {
+      total += (size_t)n;
+      if ((rc = move_listed(buf, (size_t)n, pid, &len, leaf)) < 0)
+        return csn_detail(c, rc, "moving a process to ", name);
+    }
+    if (n < 0 || !total)
+      return (int)n;
+    if (pass == 100)
+      return csn_detail(c, -EBUSY, "new processes come faster than they are moved", NULL);
+  }
+}
+
+CSN_PRIMITIVE(cgroup_leave, "cgroup.leave", CGROUP_LEAVE, CSN_PARENT, apply_cgroup_leave, NULL, "$at -> $leaf")
 
 /* ---- set ---- */
 

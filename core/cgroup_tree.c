@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -228,37 +229,36 @@ remove_below(int parent, const char *name, int group, void *arg)
   return remove_group(parent, name, *(u64 *)arg);
 }
 
+/* Remove a group, killing what is in it or not; one that is not there is no error. */
 static int
 remove_tree(const char *path, bool killing, u64 deadline)
 {
   char above[4096];
   const char *slash = strrchr(path, '/');
   size_t n = slash ? (size_t)(slash - path) : 0;
-  CSN_CLEANUP_FD int parent = -1, group = -1;
+  CSN_CLEANUP_FD int parent = -1;
+  CSN_CLEANUP_FD int group = -1;
   int rc;
 
-  if (!slash || !n || n >= sizeof(above))
+  if (!n || n >= sizeof(above))
     return -EINVAL;
   memcpy(above, path, n);
   above[n] = 0;
-  parent = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  parent = open(above, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (parent < 0)
-    return -errno;
+    return errno == ENOENT ? 0 : -errno;
+  if ((rc = csn_cgroup_version(parent)) < 0)
+    return rc;
+  rc = remove_group(parent, slash + 1, 0);
+  if (rc != -EBUSY)
+    return rc;
   group = openat(parent, slash + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (group < 0)
     return errno == ENOENT ? 0 : -errno;
-  rc = csn_cgroup_version(group);
-  if (rc < 0)
-    return rc;
   if (killing && (rc = kill_tree(group, deadline)) < 0)
     return rc;
-  rc = remove_group(parent, slash + 1, killing ? 0 : deadline);
-  if (rc == -EBUSY) { /* it has groups below it, or what was killed is not gone yet */
-    rc = for_each_group(group, 0, remove_below, &deadline);
-    if (rc == 0)
-      rc = remove_group(parent, slash + 1, deadline);
-  }
-  return rc;
+  rc = for_each_group(group, 0, remove_below, &deadline);
+  return rc < 0 ? rc : remove_group(parent, slash + 1, deadline);
 }
 
 #define UNDO_MS 10000
@@ -426,12 +426,58 @@ l_remove(lua_State *L)
   return rc < 0 ? csn_pusherr(L, -rc, "remove %s", path) : csn_pushok(L);
 }
 
+/* Is name the prefix, a run's 16 digits, and the suffix? */
+static bool
+is_run_name(const char *name, const char *prefix, const char *suffix)
+{
+  size_t n = strlen(prefix);
+
+  return strncmp(name, prefix, n) == 0 && strspn(name + n, "0123456789abcdef") >= 16 &&
+         strcmp(name + n + 16, suffix) == 0;
+}
+
+/* core.cgroup.sweep(dir, prefix, suffix) -> how many were removed | nil, message, errno
+ * Groups with a run's name whose host is gone (nobody holds the lock), and that are empty. */
+static int
+l_sweep(lua_State *L)
+{
+  const char *prefix = luaL_checkstring(L, 2), *suffix = luaL_checkstring(L, 3);
+  int group, *owned = NULL, rc = group_arg(L, 1, &group, &owned), fd, n = 0;
+  u64 now = monotonic_ms();
+  struct dirent *e;
+  DIR *d;
+
+  if (rc < 0)
+    return csn_pusherr(L, -rc, "sweep %s", group_name(L, 1));
+  fd = openat(group, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  d = fd < 0 ? NULL : fdopendir(fd);
+  if (!d) {
+    rc = errno;
+    csn_close(fd);
+    return csn_pusherr(L, rc, "sweep %s", group_name(L, 1));
+  }
+  while ((e = readdir(d))) {
+    int sub;
+
+    if (e->d_type != DT_DIR || !is_run_name(e->d_name, prefix, suffix))
+      continue;
+    sub = openat(group, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (sub >= 0 && flock(sub, LOCK_EX | LOCK_NB) == 0 && for_each_group(sub, 0, remove_below, &now) == 0 &&
+        unlinkat(group, e->d_name, AT_REMOVEDIR) == 0)
+      n++;
+    csn_close(sub);
+  }
+  closedir(d);
+  lua_pushinteger(L, n);
+  return 1;
+}
+
 static void
 open_cgroup(lua_State *L)
 {
   static const luaL_Reg functions[] = {
     { "open", l_open }, { "read", l_read },     { "procs", l_procs },
-    { "kill", l_kill }, { "remove", l_remove }, { NULL, NULL }
+    { "kill", l_kill }, { "remove", l_remove }, { "sweep", l_sweep },   { NULL, NULL }
   };
 
   csn_register(L, "cgroup", functions);
