@@ -436,6 +436,16 @@ is_run_name(const char *name, const char *prefix, const char *suffix)
          strcmp(name + n + 16, suffix) == 0;
 }
 
+static bool
+is_empty(int group)
+{
+  struct pids p = { 0 };
+  int rc = list_pids(group, &p);
+
+  free(p.pid);
+  return rc == 0 && p.n == 0;
+}
+
 /* core.cgroup.sweep(dir, prefix, suffix) -> how many were removed | nil, message, errno
  * Groups with a run's name whose host is gone (nobody holds the lock), and that are empty. */
 static int
@@ -462,8 +472,8 @@ l_sweep(lua_State *L)
     if (e->d_type != DT_DIR || !is_run_name(e->d_name, prefix, suffix))
       continue;
     sub = openat(group, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (sub >= 0 && flock(sub, LOCK_EX | LOCK_NB) == 0 && for_each_group(sub, 0, remove_below, &now) == 0 &&
-        unlinkat(group, e->d_name, AT_REMOVEDIR) == 0)
+    if (sub >= 0 && flock(sub, LOCK_EX | LOCK_NB) == 0 && is_empty(sub) &&
+        for_each_group(sub, 0, remove_below, &now) == 0 && unlinkat(group, e->d_name, AT_REMOVEDIR) == 0)
       n++;
     csn_close(sub);
   }

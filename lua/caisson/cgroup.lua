@@ -319,14 +319,27 @@ end
 
 -- ---- for caisson.build and caisson.run ----
 
--- What is asked for and can't be had, as an error of its own.
+local swept = {}
+
+-- Before a run: is there all that was asked for? Groups that a killed host has left beside those to be
+-- made are removed, once for each place in the life of this process.
 -- Returns true | nil, message, errno, failure.
-function M.check(compiled)
+function M.ready(compiled)
   local m = compiled.missing[1]
-  if not m then return true end
-  local message = ("cgroup: %s can't be set: %s"):format(m.key, m.message)
-  return nil, message, m.errno, { step = "cgroup.create", object = m.key, errno = m.errno,
-    code = core.errno.name(m.errno), detail = m.message, hint = m.hint, controller = m.controller }
+  if m then
+    local message = ("cgroup: %s can't be set: %s"):format(m.key, m.message)
+    return nil, message, m.errno, { step = "cgroup.create", object = m.key, errno = m.errno,
+      code = core.errno.name(m.errno), detail = m.message, hint = m.hint, controller = m.controller }
+  end
+  for _, g in ipairs(compiled.groups) do
+    local above, prefix, suffix = g.path:match("^(.-)([^/*]*)%*([^/*]*)$")
+    local place = g.at .. "/" .. g.path
+    if above and not swept[place] then
+      swept[place] = true
+      core.cgroup.sweep((g.at .. "/" .. above):gsub("/$", ""), prefix, suffix)
+    end
+  end
+  return true
 end
 
 -- The groups' steps, put before clone in the plan that builder b makes.

@@ -12,7 +12,7 @@ local function run(cg, opts)
   opts = opts or {}
   cg.path = cg.path or "csnspec-*"
   local compiled = cgroup.compile(cg, assert(cgroup.probe()))
-  local ok, message, errno, failure = cgroup.check(compiled)
+  local ok, message, errno, failure = cgroup.ready(compiled)
   if not ok then return nil, message, errno, failure end
   local steps = {}
   for _, s in ipairs(compiled.before) do
