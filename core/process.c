@@ -282,7 +282,7 @@ l_close(lua_State *L)
   if (s->owner != getpid())
     return 0;
   if (!s->reaped && s->pidfd >= 0) {
-    syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+    csn_kill_child(s);
     reap(s, true);
   }
   csn_undo(s);

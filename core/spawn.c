@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -480,6 +481,18 @@ csn_reap_runner(struct csn_spawn *s)
   s->runner = -1;
 }
 
+/* Who is frozen by cgroup v1 does not even die, until the undoing of its group has thawed it; the same goes
+ * for the runner, which is in that group too. */
+void
+csn_kill_child(struct csn_spawn *s)
+{
+  struct pollfd pfd = { .fd = s->pidfd, .events = POLLIN };
+
+  syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+  if (poll(&pfd, 1, 100) == 0)
+    csn_undo(s);
+}
+
 /* Kill what was started, reap it, take back the parent's steps. */
 static void
 abandon(struct csn_spawn *s)
@@ -487,7 +500,7 @@ abandon(struct csn_spawn *s)
   int signal;
 
   if (s->pidfd >= 0)
-    syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+    csn_kill_child(s);
   else if (s->pid > 0 && !s->stolen) /* no descriptor was left for it */
     kill(s->pid, SIGKILL);
   else if (s->runner >= 0) /* it may be blocked before it made a child */

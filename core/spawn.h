@@ -33,6 +33,7 @@ struct csn_spawn {
 struct csn_spawn *csn_newprocess(lua_State *L, const struct csn_plan *p);
 void csn_release_process(struct csn_spawn *s); /* descriptors and memory; not the child */
 void csn_reap_runner(struct csn_spawn *s);
+void csn_kill_child(struct csn_spawn *s);
 void csn_undo(struct csn_spawn *s); /* take back the parent's steps, last first */
 
 #pragma GCC visibility pop
