@@ -3,9 +3,10 @@
  * Control groups, version 1 and 2: made, set and entered (cgroups(7)).
  *
  * A group is a directory of one hierarchy; a plan knows it by a slot. On v2 clone puts the child into
- * the group of slot "cgroup" (CLONE_INTO_CGROUP). On v1 the child's creator enters before clone, as a
- * process of one thread, through the file tasks: any write to cgroup.procs, and any write of another's
- * pid, makes the kernel wait for an RCU grace period, about 10 ms on an idle machine.
+ * the group of slot "cgroup" (CLONE_INTO_CGROUP). On v1 the child enters by its first steps, as a process of
+ * one thread, through the file tasks: any write to cgroup.procs, and any write of another's pid, makes
+ * the kernel wait for an RCU grace period, about 10 ms on an idle machine. Its creator stays outside: it
+ * would count as a process, and pids.max = 1 would leave no room for the child.
  */
 #include "cgroup.h"
 #include <linux/magic.h>

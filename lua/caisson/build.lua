@@ -105,7 +105,7 @@ local function clone(b)
   b.phase = "clone"
   local list = {}
   for _, n in ipairs(namespace_names) do
-    -- v1: the cgroup namespace is made after the process is in its cgroup
+    -- a cgroup namespace is made once the process is in its cgroup, which is then its root
     if b.new[n] and not (n == "cgroup" and b.late_cgroup_namespace) then list[#list + 1] = n end
   end
   b:step("namespaces", "clone", { namespaces = list, cgroup = b.cgroup_slot })

@@ -7,8 +7,8 @@
 --   }
 --
 -- Without a path, or with a relative one, the group is made below this process's own; an absolute path
--- counts from the root of the hierarchy. v2: the child is cloned into the group. v1: its creator enters
--- the groups before it clones the child, so that the child is born in all of them.
+-- counts from the root of the hierarchy. v2: the child is cloned into the group. v1: the child's first steps
+-- are to enter the groups, which only a process itself can do fast (see core/cgroup.c).
 local core = require "caisson.core"
 local files = require "caisson.cgroup.files"
 local limits = require "caisson.cgroup.limits"
@@ -168,6 +168,7 @@ local accounts = {
 
 ---@class caisson.cgroup.Compiled
 ---@field before { step: string, side: string, options: table, key: string, optional?: boolean }[]
+---@field after { step: string, side: string, options: table, key: string }[]  right behind clone
 ---@field slot? string         what clone takes as `cgroup`
 ---@field late_namespace boolean  a cgroup namespace is made after clone, to have the group as its root
 ---@field groups caisson.cgroup.Group[]
@@ -178,7 +179,7 @@ local accounts = {
 -- Raises { key =, message = } where the table is wrong.
 function M.compile(t, env)
   local wanted = limits.check(t)
-  local out = { before = {}, groups = {}, missing = {}, unlimited = {}, late_namespace = false }
+  local out = { before = {}, after = {}, groups = {}, missing = {}, unlimited = {} }
   local by_hierarchy, hierarchies = {}, {}
 
   local function lack(controller, key, why, hint, errno)
@@ -285,7 +286,6 @@ function M.compile(t, env)
   end
   table.sort(hierarchies, function(a, b) return rank[a] < rank[b] end)
 
-  local attach = {}
   for _, h in ipairs(hierarchies) do
     local g = by_hierarchy[h]
     local at, path, move = place(env, h, t, h.version == 2 and g.controllers or {})
@@ -306,14 +306,14 @@ function M.compile(t, env)
         step("cgroup.set", "parent", { file = w[1], value = w[2], group = slot }, w.key, w.optional)
       end
       if h.version == 2 then
-        out.slot, out.late_namespace = slot, true
+        out.slot = slot
       else
-        attach[#attach + 1] = { step = "cgroup.attach", side = "child", options = { group = slot }, key = key }
+        out.after[#out.after + 1] = { step = "cgroup.attach", side = "child", options = { group = slot }, key = key }
       end
       out.groups[#out.groups + 1] = { slot = slot, version = h.version, controllers = g.controllers, at = at, path = path }
     end
   end
-  for _, s in ipairs(attach) do out.before[#out.before + 1] = s end
+  out.late_namespace = #out.groups > 0
   return out
 end
 
@@ -342,6 +342,13 @@ function M.ready(compiled)
   return true
 end
 
+local function add_steps(b, steps)
+  b.phase = "cgroup"
+  for _, s in ipairs(steps) do
+    b:step("cgroup/" .. s.key:match("^[%w_]+"), s.step, s.options, { side = s.side, optional = s.optional })
+  end
+end
+
 -- The groups' steps, put before clone in the plan that builder b makes.
 function M.before_clone(b)
   local env, message = M.probe()
@@ -353,16 +360,14 @@ function M.before_clone(b)
     local rest = compiled.key:sub(#(key or "") + 1)
     b:fail(key and "cgroup/" .. key or "cgroup", (rest ~= "" and rest:gsub("^%.", "") .. ": " or "") .. compiled.message)
   end
-  b.phase = "cgroup"
-  for _, s in ipairs(compiled.before) do
-    b:step("cgroup/" .. s.key:match("^[%w_]+"), s.step, s.options, { side = s.side, optional = s.optional })
-  end
+  add_steps(b, compiled.before)
   b.cgroup, b.cgroup_slot, b.late_cgroup_namespace = compiled, compiled.slot, compiled.late_namespace
   b.optional_limits = compiled.unlimited
 end
 
--- The cgroup namespace, once the child is in its group: that is then its root.
+-- Into the groups; then the cgroup namespace, which has them as its root.
 function M.after_clone(b)
+  add_steps(b, b.cgroup.after)
   if b.late_cgroup_namespace and b.new.cgroup then
     b.phase = "cgroup"
     b:step("namespaces", "namespace.unshare", { namespaces = { "cgroup" } }, { side = "child" })

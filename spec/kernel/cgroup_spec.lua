@@ -2,6 +2,7 @@
 local t = require "support"
 local g = require "support.cgroup"
 local core = t.core
+local escaped = g.prefix:gsub("%-", "%%-")
 
 local limits = {
   -- table, controller, { v1 file, what it holds }, { v2 file, what it holds }
@@ -23,7 +24,7 @@ local limits = {
   { { cpu = { shares = 512 } }, { "cpu.shares", "512" }, { "cpu.weight", "50" } },
   { { cpu = { idle = true } }, { "cpu.idle", "1" }, { "cpu.idle", "1" } },
   { { cpuset = { cpus = "0", mems = "0" } }, { "cpuset.cpus", "0" }, { "cpuset.cpus", "0" } },
-  { { io = { bfq_weight = 300 } }, { "blkio.bfq.weight", "300" } },
+  { { io = { bfq_weight = 300 } }, { "blkio.bfq.weight", "300" }, { "io.bfq.weight", "default 300" } },
 }
 
 for _, world in ipairs(g.worlds()) do
@@ -32,7 +33,6 @@ for _, world in ipairs(g.worlds()) do
     local v2 = world.name == "v2"
     local only = world.only
 
-    before_each(function() assert.equal("", g.left()) end)
     after_each(function() assert.equal("", g.left()) end)
 
     local function run(cg, opts)
@@ -43,7 +43,7 @@ for _, world in ipairs(g.worlds()) do
 
     it("hold the program from its start, and are removed after its end", function()
       local r = assert(run({ memory = { max = "64M" }, pids = { max = 17 } }, { script = "cat /proc/self/cgroup" }))
-      local where = "/csnspec%-" .. ("%x"):rep(16) .. "\n"
+      local where = "/" .. escaped .. ("%x"):rep(16) .. "\n"
       if v2 then
         assert.truthy(r.output:match("^0::[^\n]*" .. where .. "$"), r.output)
       else
@@ -85,12 +85,13 @@ for _, world in ipairs(g.worlds()) do
     end
 
     it("let as many processes be as pids.max, and no more", function()
+      assert.equal(0, assert(run({ pids = { max = 1 } }, { argv = { "/bin/true" } })).code)
       local r = assert(run({ pids = { max = 4 } }, { script = "sleep 1 & sleep 1 & sleep 1 & echo three; kill %1 %2 %3" }))
       assert.truthy(r.output:match("three"), r.output)
       r = assert(run({ pids = { max = 3 } }, { script = "sleep 1 & sleep 1 & sleep 1 & echo three; kill %1 %2 %3" }))
       assert.is_nil(r.output:match("three"))
       assert.truthy(r.output:match("fork"), r.output)
-      assert.equal(3, r.stats.pids_peak or 3)
+      if r.stats.pids_peak then assert.equal(3, r.stats.pids_peak) end -- Linux 6.1
       assert.is_true(r.stats.pids_limit_hits > 0)
     end)
 
@@ -148,7 +149,7 @@ for _, world in ipairs(g.worlds()) do
     it("die as a whole, a fork bomb too", function()
       local bombs = { { pids = { max = 64 } }, { pids = { max = 64 }, accounting = { "freeze" } } }
       for _, cg in ipairs(bombs) do
-        local process, groups = g.start(cg, { "/bin/sh", "-c", "f() { f & f & sleep 1; }; f" }, only)
+        local process, groups = g.start(cg, { "/bin/sh", "-c", "f() { f & f & sleep 1; }; f & exec sleep 100" }, only)
         assert.is_true(g.eventually(function() return groups:figure("pids_current") > 30 end))
         assert(groups:kill())
         assert.is_true(g.eventually(function() return #groups:procs() == 0 end))
@@ -179,6 +180,7 @@ for _, world in ipairs(g.worlds()) do
     it("are not left behind by a step that fails, wherever it stands", function()
       local compiled = g.compile({ memory = { max = "64M" }, pids = { max = 5 }, cpu = { weight = 50 } }, only)
       local steps = g.steps(compiled)
+      collectgarbage()
       local fds, children = t.count_fds(), t.count_children()
       for i = 1, #steps + 1 do
         local ok, _, errno, failure = t.run(steps, { fail = { step = i, errno = 71 } })
@@ -187,6 +189,7 @@ for _, world in ipairs(g.worlds()) do
         assert.equal(i, failure.number)
         assert.equal("", g.left())
       end
+      collectgarbage()
       assert.equal(fds, t.count_fds())
       assert.equal(children, t.count_children())
     end)
@@ -200,36 +203,36 @@ for _, world in ipairs(g.worlds()) do
     end)
 
     it("are the run's own: a name that is taken is an error, and the other keeps its group", function()
-      local process, groups = g.start({ path = "csnspec-one" }, { "/bin/sleep", "100" }, only)
-      local r, message, errno = run { path = "csnspec-one" }
+      local process, groups = g.start({ path = g.prefix .. "one" }, { "/bin/sleep", "100" }, only)
+      local r, message, errno = run { path = g.prefix .. "one" }
       assert.is_nil(r)
       assert.equal(core.errno.EEXIST, errno)
-      assert.truthy(message:match("csnspec%-one is there already"), message)
+      assert.truthy(message:match(escaped .. "one is there already"), message)
       assert.equal(1, #groups:procs())
       -- a second program in the same groups, as exec does it
-      r = assert(run({ path = "csnspec-one", existing = true }, { script = "cat /proc/self/cgroup" }))
-      assert.truthy(r.output:match("/csnspec%-one\n"), r.output)
+      r = assert(run({ path = g.prefix .. "one", existing = true }, { script = "cat /proc/self/cgroup" }))
+      assert.truthy(r.output:match("/" .. escaped .. "one\n"), r.output)
       assert.equal(1, #groups:procs())
       groups:close()
       process:close()
     end)
 
     it("can stand deeper, and all that was made for them goes", function()
-      local r = assert(run({ path = "csnspec-a/b/c-*", pids = { max = 9 } }, { script = "cat /proc/self/cgroup" }))
-      assert.truthy(r.output:match("/csnspec%-a/b/c%-%x+\n"), r.output)
+      local r = assert(run({ path = g.prefix .. "a/b/c-*", pids = { max = 9 } }, { script = "cat /proc/self/cgroup" }))
+      assert.truthy(r.output:match("/" .. escaped .. "a/b/c%-%x+\n"), r.output)
     end)
 
     it("are the root of the container's cgroup namespace", function()
       local compiled = g.compile({ memory = { max = "64M" }, pids = { max = 9 }, accounting = { "cpu" } }, only)
-      local steps = g.steps(compiled, not compiled.late_namespace and { "cgroup" } or {})
-      if compiled.late_namespace then steps[#steps + 1] = t.step("namespace.unshare", { "cgroup" }) end
+      local steps = g.steps(compiled)
+      steps[#steps + 1] = t.step("namespace.unshare", { "cgroup" })
       local r = assert(t.run(steps, { script = "cat /proc/self/cgroup; readlink /proc/self/ns/cgroup" }))
       for _, group in ipairs(compiled.groups) do
         for _, c in ipairs(group.version == 1 and group.controllers or {}) do
           assert.truthy(r.output:match(":" .. c .. ":/\n"), r.output)
         end
       end
-      if compiled.late_namespace then assert.truthy(r.output:match("\n?0::/\n"), r.output) end
+      if compiled.slot then assert.truthy(r.output:match("\n?0::/\n"), r.output) end
       assert.not_equal(g.link("/proc/self/ns/cgroup"), r.output:match("cgroup:%[%d+%]"))
     end)
 
@@ -240,8 +243,8 @@ for _, world in ipairs(g.worlds()) do
     end)
 
     it("are swept when the host that made them was killed, and only then", function()
-      local live, groups = g.start({ path = "csnspec-*" }, { "/bin/sleep", "100" }, only)
-      local compiled = g.compile({ path = "csnspec-*", pids = { max = 5 } }, only)
+      local live, groups = g.start({}, { "/bin/sleep", "100" }, only)
+      local compiled = g.compile({ pids = { max = 5 } }, only)
       -- a host of its own, that is gone before it can undo anything
       t.run({ t.step("lua", { name = "host" }) }, { argv = { "/bin/true" }, functions = { host = function()
         local steps = g.steps(compiled)
@@ -255,7 +258,7 @@ for _, world in ipairs(g.worlds()) do
       assert.equal(#groups.groups + #compiled.groups, before)
       for _, group in ipairs(compiled.groups) do
         -- the runner may still be dying
-        assert.is_true(g.eventually(function() return core.cgroup.sweep(group.at, "csnspec-", "") == 1 end))
+        assert.is_true(g.eventually(function() return core.cgroup.sweep(group.at, g.prefix, "") == 1 end))
       end
       assert.equal(#groups.groups, select(2, g.left():gsub("\n", "")))
       assert.equal(1, #groups:procs())

@@ -5,9 +5,12 @@ require "caisson.cgroup.group" -- before any spec gives up the right to read the
 
 local M = {}
 
+-- Names begin with this: specs may run in several checkouts at once.
+M.prefix = "csnspec-" .. t.getpid() .. "-"
+
 -- Groups of these specs that are there now, in any hierarchy.
 function M.left()
-  return t.sh("find /sys/fs/cgroup -type d -name 'csnspec*' 2>/dev/null")
+  return t.sh("find /sys/fs/cgroup -type d -name '" .. M.prefix .. "*' 2>/dev/null")
 end
 
 -- What cgroup.probe() answers, with what `only` leaves of it: "v1", "v2", or all.
@@ -32,7 +35,7 @@ function M.worlds()
 end
 
 function M.compile(cg, only)
-  local own = { path = "csnspec-*" }
+  local own = { path = M.prefix .. "*" }
   for k, v in pairs(cg) do own[k] = v end
   return cgroup.compile(own, M.env(only))
 end
@@ -44,6 +47,9 @@ function M.steps(compiled, namespaces)
     steps[#steps + 1] = { step = s.step, options = s.options, side = s.side, optional = s.optional }
   end
   steps[#steps + 1] = t.step("clone", { namespaces = namespaces or {}, cgroup = compiled.slot })
+  for _, s in ipairs(compiled.after) do
+    steps[#steps + 1] = { step = s.step, options = s.options, side = s.side }
+  end
   return steps
 end
 

@@ -42,8 +42,8 @@ function cgroup.set(options) end
 ---@class caisson.cgroup.attach.Options
 ---@field group? string  slot of the group ("cgroup"); in a direct call a descriptor
 
----Enter a group. Child's side: the process that applies the step; before clone that is the child's creator, and
----the child is born in the group. Parent's side: the child is moved. On v1 only the first is fast: moving another
+---Enter a group. Child's side: the process that applies the step (before clone, the child's creator). Parent's
+---side: the child is moved. On v1 only the first is fast: moving another
 ---process, or one with threads, waits for an RCU grace period (about 10 ms on an idle machine).
 ---```lua
 ---{ step = "cgroup.attach", side = "child", options = { group = "cgroup.memory" } }
