@@ -29,6 +29,38 @@ csn_send_msg(int sock, const struct csn_msg *m)
   return n < 0 ? (int)n : n == sizeof(*m) ? 0 : -EPIPE;
 }
 
+/* struct msghdr and its one control message, as the kernel has them. */
+struct message {
+  const void *name;
+  u64 name_len;
+  const void *iov;
+  u64 iov_len;
+  const void *control;
+  u64 control_len;
+  u64 flags;
+};
+
+static int
+send_slot(struct csn_run *run, u32 step, s64 slot)
+{
+  struct csn_msg m = { .kind = CSN_MSG_SLOT, .step = step, .pid = run->record->tid };
+  struct {
+    const void *base;
+    u64 len;
+  } iov = { &m, sizeof(m) };
+  struct {
+    u64 len;
+    s32 level, type, fd, pad;
+  } rights = { 20, 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, run->ctx.slots[slot], 0 };
+  struct message msg = { .iov = &iov, .iov_len = 1, .control = &rights, .control_len = sizeof(rights) };
+  long n;
+
+  if (run->ctx.slots[slot] < 0)
+    return csn_detail(&run->ctx, -EBADF, "no descriptor in the slot", NULL);
+  n = CSN_RETRY(csn_sys(__NR_sendmsg, run->sock, &msg, MSG_NOSIGNAL));
+  return n < 0 ? (int)n : 0;
+}
+
 _Noreturn void
 csn_leave(int status)
 {
@@ -68,6 +100,8 @@ csn_apply_step(struct csn_run *run, u32 i)
   else if (p->action == CSN_ACT_LUA)
     rc = run->lua_step ? run->lua_step(run, csn_s(&run->ctx, ((const struct engine_lua_args *)args)->name))
                        : -EOPNOTSUPP;
+  else if (p->action == CSN_ACT_SEND)
+    rc = send_slot(run, i, ((const struct engine_send_args *)args)->fd);
   else
     rc = p->apply(args, &run->ctx);
   if (rc < 0 && (s->flags & CSN_STEP_OPTIONAL)) {

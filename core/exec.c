@@ -15,6 +15,7 @@
 
 CSN_ACTION(engine_clone, "clone", CLONE, CSN_PARENT, CSN_ACT_CLONE, "$namespaces[ into $cgroup]")
 CSN_ACTION(engine_lua, "lua", LUA, CSN_CHILD, CSN_ACT_LUA, "$name")
+CSN_ACTION(engine_send, "send", SEND, CSN_CHILD, CSN_ACT_SEND, "$fd")
 CSN_ACTION(engine_exec, "exec", EXEC, CSN_CHILD, CSN_ACT_EXEC, "$argv[ fd=$fd][ path=$path]")
 
 /* How the program is found is settled before the filter is loaded, and kept here. One child at a time:

@@ -740,6 +740,8 @@ l_plan(lua_State *L)
     if (csn_field(L, 4, "side")) {
       st.side = (u8)csn_to_words(L, -1, sides, "side", false, false);
       lua_pop(L, 1);
+      if (p->action != CSN_ACT_NONE && p->action != CSN_ACT_LUA && st.side != (p->side & CSN_SIDE))
+        return luaL_error(L, "step %d: %s has a side of its own", (int)i + 1, p->name);
     }
     if (csn_opt_bool(L, 4, "optional", false))
       st.flags |= CSN_STEP_OPTIONAL;

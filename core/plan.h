@@ -57,6 +57,10 @@ CSN_ARGS(engine_clone, CLONE)
 #define LUA(F) F(str, name, CSN_REQUIRED, NULL, 0)
 CSN_ARGS(engine_lua, LUA)
 
+/* send: a copy of the child's descriptor goes to the host, into the same slot of the run there. */
+#define SEND(F) F(slot, fd, CSN_REQUIRED, NULL, 0)
+CSN_ARGS(engine_send, SEND)
+
 /* exec: the program. files[i] is the slot that becomes descriptor i ("-": closed). With init the child
  * stays as init (init.c), and the program is its child. */
 #define EXEC(F)                                                                                    \
@@ -80,12 +84,12 @@ extern const struct csn_word csn_namespace_words[], csn_signal_words[], csn_sigs
 
 /* ---- one run ---- */
 
-enum { CSN_MSG_HELLO = 1, CSN_MSG_SYNC, CSN_MSG_DONE, CSN_MSG_FAILED };
+enum { CSN_MSG_HELLO = 1, CSN_MSG_SYNC, CSN_MSG_SLOT, CSN_MSG_DONE, CSN_MSG_FAILED };
 
 /* The one message between child, runner and host; fixed size, one send, one receive. */
 struct csn_msg {
   u32 kind;
-  u32 step; /* 0-based; nsteps: before or outside any step */
+  u32 step; /* 0-based; nsteps: before or outside any step; of SLOT: the send, whose descriptor comes along */
   s32 err;  /* positive errno */
   s32 pid;  /* of the child, as its creator sees it */
   s32 signal;  /* that killed the program of an init before it was executed */

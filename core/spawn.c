@@ -362,15 +362,46 @@ csn_undo(struct csn_spawn *s)
   }
 }
 
+/* A message; *fd: the descriptor that came with it, else -1. */
 static int
-receive(struct csn_spawn *s, void *buf, size_t size)
+receive(struct csn_spawn *s, void *buf, size_t size, int *fd)
 {
+  struct iovec iov = { .iov_base = buf, .iov_len = size };
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+                        .msg_controllen = sizeof(control.bytes) };
+  struct cmsghdr *c;
   ssize_t n;
 
+  *fd = -1;
   do
-    n = recv(s->sock, buf, size, 0);
+    n = recvmsg(s->sock, &msg, MSG_CMSG_CLOEXEC);
   while (n < 0 && errno == EINTR);
-  return n < 0 ? -errno : (int)n;
+  if (n < 0)
+    return -errno;
+  c = CMSG_FIRSTHDR(&msg);
+  if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+    memcpy(fd, CMSG_DATA(c), sizeof(int));
+  return (int)n;
+}
+
+/* What the step sent goes into its slot; 0 or -errno. The descriptor is ours to keep or to close. */
+static int
+take_slot(struct csn_spawn *s, u32 step, int fd)
+{
+  const struct csn_step *st;
+
+  if (fd < 0 || step >= s->plan->nsteps)
+    return -EBADMSG;
+  st = csn_plan_step(s->plan, step);
+  if (csn_step_prim(st)->action != CSN_ACT_SEND) {
+    close(fd);
+    return -EBADMSG;
+  }
+  return csn_fill(&s->ctx, ((const struct engine_send_args *)((const u8 *)s->plan + st->args))->fd, fd);
 }
 
 /* The child's first message comes while it lives, or is a zombie that only we can reap: its pid is its
@@ -400,22 +431,33 @@ static void
 attend(struct csn_spawn *s)
 {
   struct csn_msg m;
-  int rc;
+  int rc, fd;
 
   for (;;) {
-    rc = receive(s, &m, sizeof(m));
+    rc = receive(s, &m, sizeof(m), &fd);
+    if (fd >= 0 && (rc != sizeof(m) || m.kind != CSN_MSG_SLOT)) {
+      close(fd);
+      rc = -EBADMSG;
+    }
     if (rc != sizeof(m)) {
       /* The end without a report: killed together with its creator, by the OOM killer for one. */
       set_failure(s, s->plan->nsteps, rc < 0 ? -rc : 0);
       return;
     }
     if ((rc = remember_child(s, m.pid)) < 0) {
+      csn_close(fd);
       csn_detail(&s->ctx, rc, "a descriptor for the child", NULL);
       set_failure(s, s->plan->nsteps, -rc);
       return;
     }
     switch (m.kind) {
     case CSN_MSG_HELLO:
+      break;
+    case CSN_MSG_SLOT:
+      if ((rc = take_slot(s, m.step, fd)) < 0) {
+        set_failure(s, s->plan->nsteps, -rc);
+        return;
+      }
       break;
     case CSN_MSG_SYNC:
       for (u32 i = m.step; i < s->plan->nsteps && csn_plan_step(s->plan, i)->side == CSN_PARENT; i++)
@@ -432,7 +474,7 @@ attend(struct csn_spawn *s)
         for (u32 i = 0; i < s->plan->nsteps; i += 256) {
           u8 chunk[256];
 
-          if (receive(s, chunk, sizeof(chunk)) <= 0)
+          if (receive(s, chunk, sizeof(chunk), &fd) <= 0)
             break;
           for (u32 k = 0; k < 256 && i + k < s->plan->nsteps; k++)
             if (chunk[k])

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A terminal for the container: a pty of its own devpts, so that nothing in there ever holds a
+ * descriptor of the caller's terminal (pty(7); TIOCGPTPEER of ioctl_tty(2)).
+ */
+#include "path.h"
+#include <asm/termios.h>
+
+#define DEVPTS_SUPER_MAGIC 0x1cd1
+
+#define PTY(F)                                                                                     \
+  F(path, path, 0, NULL, 0)                                                                        \
+  F(u32, rows, 0, NULL, 0)                                                                         \
+  F(u32, columns, 0, NULL, 0)                                                                      \
+  F(u32, uid, 0, NULL, ~0u)                                                                        \
+  F(u32, gid, 0, NULL, ~0u)                                                                        \
+  F(slot, master, CSN_OUT | CSN_REQUIRED, NULL, 0)                                                 \
+  F(slot, slave, CSN_OUT | CSN_REQUIRED, NULL, 0)                                                  \
+  CSN_ROOT_FIELD(F)
+CSN_ARGS(pty, PTY)
+
+/* By its directory: what is called ptmx must be devpts's own, not something put in its place. */
+static int
+open_master(const struct pty_args *a, struct csn_ctx *c)
+{
+  const char *path = a->path.off ? csn_s(c, a->path) : "/dev/pts";
+  long type[16] = { 0 }; /* struct statfs, whose first member is the type */
+  CSN_CLEANUP_FD int dir = csn_in_root_open(c, c->slots[a->root], path, CSN_WANT_DIR);
+  long rc = dir < 0 ? dir : csn_sys(__NR_fstatfs, dir, type);
+
+  if (rc < 0)
+    return (int)rc;
+  if (type[0] != DEVPTS_SUPER_MAGIC)
+    return csn_detail(c, -ENODEV, path, " is no devpts: mount one there");
+  return (int)csn_sys(__NR_openat, dir, "ptmx", O_RDWR | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int
+apply_pty(const struct pty_args *a, struct csn_ctx *c)
+{
+  CSN_CLEANUP_FD int master = open_master(a, c), slave = -1;
+  struct winsize size = { .ws_row = (u16)a->rows, .ws_col = (u16)a->columns };
+  int unlock = 0;
+  long rc = master;
+
+  if (rc < 0)
+    return (int)rc;
+  if ((rc = csn_sys(__NR_ioctl, master, TIOCSPTLCK, &unlock)) < 0)
+    return (int)rc;
+  slave = (int)csn_sys(__NR_ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (slave < 0)
+    return slave;
+  if ((a->rows || a->columns) && (rc = csn_sys(__NR_ioctl, slave, TIOCSWINSZ, &size)) < 0)
+    return (int)rc;
+  /* The program opens /dev/pts/N by name under ids that it does not have yet. */
+  if (((u32)a->uid != ~0u || (u32)a->gid != ~0u) &&
+      (rc = csn_sys(__NR_fchown, slave, (u32)a->uid, (u32)a->gid)) < 0)
+    return (int)rc;
+  if ((rc = csn_fill(c, a->master, csn_steal_fd(&master))) < 0)
+    return (int)rc;
+  return csn_fill(c, a->slave, csn_steal_fd(&slave));
+}
+
+CSN_PRIMITIVE(pty, "pty", PTY, CSN_CHILD, apply_pty, NULL, "$master, $slave[ of $path][ for $uid]")

@@ -1,0 +1,116 @@
+---@meta
+-- Terminals and signals: what an interactive container needs, inside and on the caller's side.
+
+---@class caisson.core
+---@field terminal caisson.core.terminal
+---@field signal caisson.core.signal
+local core = {}
+
+---@class caisson.pty.Options
+---@field path? string     the devpts inside the root; "/dev/pts"
+---@field rows? integer    the window's size, before the program can ask for it; 0 by default
+---@field columns? integer
+---@field uid? integer     owner of the slave, as seen inside; by default who applies the step
+---@field gid? integer
+---@field master string    slot that is filled with the master: `send` it to the host
+---@field slave string     slot that is filled with the slave, for `tty` and the program's descriptors
+---@field root? string     slot of the root that path is resolved in; "root"
+
+---A terminal for the container, of the container's own devpts. Child's side. `ENODEV`: no devpts is mounted there.
+---pty(7), ioctl_tty(2).
+---```lua
+---{ step = "pty", options = { master = "pty", slave = "tty", rows = 25, columns = 80 } },
+---{ step = "send", options = { fd = "pty" } }, -- process:slot("pty") is then the master
+---{ step = "session" },
+---{ step = "tty", options = { fd = "tty" } },
+---```
+---@param options caisson.pty.Options
+---@return true|nil ok, string? message, integer? errno
+function core.pty(options) end
+
+---@class caisson.send.Options
+---@field fd string  the slot
+
+---A copy of the child's descriptor goes to the host, into the same slot of the run there: `process:slot(name)`, and
+---the parent's steps that follow. An action of the engine: it works in a plan only, on the child's side.
+---```lua
+---{ step = "send", options = { fd = "pty" } }
+---```
+---@param options caisson.send.Options|string
+function core.send(options) end
+
+---This process's own terminal. Every function fails with `ENOTTY` where fd is none.
+---@class caisson.core.terminal
+local terminal = {}
+
+---The window's size. ioctl_tty(2), TIOCGWINSZ.
+---@param fd integer|caisson.fd
+---@return integer|nil rows, integer|string columns, integer? errno
+function terminal.size(fd) end
+
+---Set the window's size; who is in the foreground there gets SIGWINCH.
+---@param fd integer|caisson.fd
+---@param rows integer
+---@param columns integer
+---@return true|nil ok, string? message, integer? errno
+function terminal.resize(fd, rows, columns) end
+
+---Every byte as it is, no echo, no signals from keys: cfmakeraw(3). Returns the modes that it had.
+---```lua
+---local modes = assert(core.terminal.raw(0))
+---core.terminal.restore(0, modes)
+---```
+---@param fd integer|caisson.fd
+---@return string|nil modes, string? message, integer? errno
+function terminal.raw(fd) end
+
+---@param fd integer|caisson.fd
+---@param modes string  what terminal.raw returned
+---@return true|nil ok, string? message, integer? errno
+function terminal.restore(fd, modes) end
+
+---Is it this process's controlling terminal, and this process in its foreground? tcgetpgrp(3)
+---@param fd integer|caisson.fd
+---@return boolean
+function terminal.foreground(fd) end
+
+---Signals as something to read, for programs that hand them on. The library itself calls none of this.
+---@class caisson.core.signal
+local signal = {}
+
+---From now on these signals wait in the descriptor and do nothing else (in this thread). One that the process
+---ignores stays ignored. signalfd(2).
+---```lua
+---local fd = assert(core.signal.open { "INT", "TERM" })
+---core.poll({ { fd = fd } })
+---local s = core.signal.read(fd)
+---```
+---@param signals string[]  words such as "TERM"
+---@return caisson.fd|nil fd, string? message, integer? errno
+function signal.open(signals) end
+
+---@class caisson.signal.Info
+---@field signal integer
+---@field kernel boolean  sent by the kernel, as those of a terminal's keys are, and not by a process
+---@field pid integer     of the sender
+---@field uid integer
+
+---The next signal; nil where none has come.
+---@param fd caisson.fd
+---@return caisson.signal.Info|nil info, string? message, integer? errno
+function signal.read(fd) end
+
+---Let them go: what came and was not read takes its effect now.
+---@param signals string[]
+---@return true
+function signal.unblock(signals) end
+
+---Send a signal to this process.
+---@param sig string|integer
+---@return true|nil ok, string? message, integer? errno
+function signal.raise(sig) end
+
+---`core.signal.name(15) == "TERM"`; nil for a number without a name.
+---@param number integer
+---@return string|nil name
+function signal.name(number) end
