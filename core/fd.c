@@ -255,11 +255,21 @@ l_memfd(lua_State *L)
   return 1;
 }
 
+/* core.dup(fd) -> fd object of the same open file | nil, message, errno */
+static int
+l_dup(lua_State *L)
+{
+  int from = csn_tofd(L, 1), *fd = csn_newfd(L);
+
+  *fd = fcntl(from, F_DUPFD_CLOEXEC, 3);
+  return *fd < 0 ? csn_pusherr(L, errno, "dup fd %d", from) : 1;
+}
+
 static void
 open_fd(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    { "pipe", l_pipe }, { "open", l_open }, { "memfd", l_memfd }, { NULL, NULL }
+    { "pipe", l_pipe }, { "open", l_open }, { "memfd", l_memfd }, { "dup", l_dup }, { NULL, NULL }
   };
   static const luaL_Reg methods[] = { { "close", l_close },       { "fileno", l_fileno },
                                       { "detach", l_detach },     { "read", l_read },

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Queries about this process and the host's files, for recipes that look before they build. */
+#define _GNU_SOURCE
 #include "csn.h"
+#include <dirent.h>
+#include <fcntl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -122,6 +125,63 @@ l_realpath(lua_State *L)
   return 1;
 }
 
+/* core.list(directory) -> the names in it, sorted, without "." and ".." | nil, message, errno */
+static int
+l_list(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1);
+  DIR **d = lua_newuserdata(L, sizeof(*d)); /* closed by its metatable, should a push raise */
+  struct dirent *e;
+  int n = 0, err = 0;
+
+  *d = NULL;
+  luaL_getmetatable(L, "caisson.directory");
+  lua_setmetatable(L, -2);
+  *d = opendir(path);
+  if (!*d)
+    return csn_pusherr(L, errno, "%s", path);
+  lua_newtable(L);
+  for (errno = 0; (e = readdir(*d)); errno = 0)
+    if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+      lua_pushstring(L, e->d_name);
+      lua_rawseti(L, -2, ++n);
+    }
+  err = errno;
+  closedir(*d);
+  *d = NULL;
+  if (err)
+    return csn_pusherr(L, err, "%s", path);
+  lua_getglobal(L, "table");
+  lua_getfield(L, -1, "sort");
+  lua_pushvalue(L, -3);
+  lua_call(L, 1, 0);
+  lua_pop(L, 1);
+  return 1;
+}
+
+static int
+l_closedir(lua_State *L)
+{
+  DIR **d = luaL_checkudata(L, 1, "caisson.directory");
+
+  if (*d)
+    closedir(*d);
+  *d = NULL;
+  return 0;
+}
+
+/* core.access(path, "r"|"w"|"x"...) -> true | nil, message, errno: with the effective ids */
+static int
+l_access(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1), *how = luaL_optstring(L, 2, "");
+  int mode = (strchr(how, 'r') ? R_OK : 0) | (strchr(how, 'w') ? W_OK : 0) | (strchr(how, 'x') ? X_OK : 0);
+
+  if (faccessat(AT_FDCWD, path, mode, AT_EACCESS) < 0)
+    return csn_pusherr(L, errno, "%s", path);
+  return csn_pushok(L);
+}
+
 /* core.kill_group(pgid, signal) -> true | nil, message, errno */
 static int
 l_kill_group(lua_State *L)
@@ -142,9 +202,16 @@ open_host(lua_State *L)
                                         { "now", l_now },
                                         { "kill_group", l_kill_group },
                                         { "lstat", l_lstat },
+                                        { "list", l_list },
+                                        { "access", l_access },
                                         { "realpath", l_realpath },
                                         { NULL, NULL } };
 
+  if (luaL_newmetatable(L, "caisson.directory")) {
+    lua_pushcfunction(L, l_closedir);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_pop(L, 1);
   csn_register(L, "", functions);
 }
 

@@ -1,87 +1,153 @@
 /* SPDX-License-Identifier: MIT
  *
- * Signals as something to read: signalfd(2), for a command line that hands them on to its container.
- * The library itself never calls this: the host's signals are the host's.
+ * Signals as something to read, for a command line that hands them on to its container. The library
+ * itself never calls this: the host's signals are the host's.
+ *
+ * Handlers and a pipe, not signalfd(2): that wants the signals blocked, and a blocked mask goes on to all
+ * that the process starts (a hook's os.execute), while exec turns handlers back into the default.
  */
 #define _GNU_SOURCE
 #include "csn.h"
 #include <errno.h>
-#include <pthread.h>
+#include <fcntl.h>
 #include <signal.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
+/* What a handler writes; less than PIPE_BUF, so one write is one message. */
+struct arrival {
+  int signal, kernel, pid, uid;
+};
+
+/* Of the process, as its handlers are. */
+static volatile sig_atomic_t pipe_end = -1;
+static pid_t owner;
+static u64 caught;
+
 static void
-to_sigset(u64 bits, sigset_t *set)
+on_signal(int sig, siginfo_t *si, void *context)
 {
-  sigemptyset(set);
-  for (int sig = 1; sig <= 64; sig++)
-    if (bits >> (sig - 1) & 1)
-      sigaddset(set, sig); /* refuses the two that are libc's own */
+  struct arrival a = { sig, si->si_code == SI_KERNEL, si->si_code <= 0 ? si->si_pid : 0,
+                       si->si_code <= 0 ? (int)si->si_uid : 0 };
+  int saved = errno;
+
+  (void)context;
+  /* A fork has the handlers until it execs: what is sent to it is none of ours. A full pipe: enough is
+   * known already. */
+  if (pipe_end >= 0 && getpid() == owner && write(pipe_end, &a, sizeof(a)) < 0)
+    errno = 0;
+  errno = saved;
 }
 
-/* signal.open(words) -> fd object: from now on these signals wait there and do nothing else. One that
+static void
+let_go(u64 bits)
+{
+  struct sigaction sa = { .sa_handler = SIG_DFL };
+
+  sigemptyset(&sa.sa_mask);
+  for (int sig = 1; sig <= 64; sig++)
+    if (bits & caught & 1ull << (sig - 1))
+      sigaction(sig, &sa, NULL);
+  caught &= ~bits;
+}
+
+/* 0 or -errno */
+static int
+catch(u64 bits)
+{
+  struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART }, old;
+
+  sigfillset(&sa.sa_mask);
+  for (int sig = 1; sig <= 64; sig++)
+    if (bits & ~caught & 1ull << (sig - 1)) {
+      if (sigaction(sig, NULL, &old) < 0)
+        return -errno;
+      if (old.sa_handler == SIG_IGN)
+        continue;
+      if (sigaction(sig, &sa, NULL) < 0)
+        return -errno;
+      caught |= 1ull << (sig - 1);
+    }
+  return 0;
+}
+
+/* signal.open(words) -> fd object: from now on these signals are read there and do nothing else. One that
  * this process ignores (nohup, a shell's background job) stays ignored. | nil, message, errno */
 static int
 l_open(lua_State *L)
 {
   u64 bits = csn_to_words(L, 1, csn_sigset_words, "signals", true, false);
-  struct sigaction sa;
-  sigset_t set;
-  int *fd = csn_newfd(L);
+  int *fd = csn_newfd(L), pair[2], rc;
 
-  for (int sig = 1; sig <= 64; sig++)
-    if (bits >> (sig - 1) & 1 && sigaction(sig, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN &&
-        sig != SIGWINCH && sig != SIGCONT)
-      bits &= ~(1ull << (sig - 1));
-  to_sigset(bits, &set);
-  *fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (*fd < 0)
-    return csn_pusherr(L, errno, "signalfd");
-  pthread_sigmask(SIG_BLOCK, &set, NULL);
-  return 1;
+  if (pipe_end >= 0 && owner == getpid())
+    return csn_pusherr(L, EBUSY, "signals are being read already");
+  if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
+    return csn_pusherr(L, errno, "pipe");
+  *fd = pair[0];
+  pipe_end = pair[1];
+  owner = getpid();
+  caught = 0; /* of a process that this one was forked from */
+  rc = catch(bits);
+  if (rc == 0)
+    return 1;
+  let_go(~0ull);
+  pipe_end = -1;
+  close(pair[1]);
+  return csn_pusherr(L, -rc, "signals");
+}
+
+/* signal.add(words) -> true | nil, message, errno: these too */
+static int
+l_add(lua_State *L)
+{
+  u64 bits = csn_to_words(L, 1, csn_sigset_words, "signals", true, false);
+  int rc = pipe_end >= 0 && owner == getpid() ? catch(bits) : -EBADF;
+
+  return rc < 0 ? csn_pusherr(L, -rc, "signals") : csn_pushok(L);
 }
 
 /* signal.read(fd) -> { signal =, kernel =, pid =, uid = }, or nil where none has come
- * kernel: sent by the kernel, as a terminal's are, not by a process. */
+ * kernel: sent by the kernel, as a terminal's keys do, not by a process. */
 static int
 l_read(lua_State *L)
 {
-  struct signalfd_siginfo si;
   int fd = csn_tofd(L, 1);
+  struct arrival a;
   ssize_t n;
 
   do
-    n = read(fd, &si, sizeof(si));
+    n = read(fd, &a, sizeof(a));
   while (n < 0 && errno == EINTR);
   if (n < 0 && errno == EAGAIN)
     return 0;
-  if (n != sizeof(si))
+  if (n != sizeof(a))
     return csn_pusherr(L, n < 0 ? errno : EINVAL, "read signals");
   lua_newtable(L);
-  lua_pushinteger(L, (lua_Integer)si.ssi_signo);
+  lua_pushinteger(L, a.signal);
   lua_setfield(L, -2, "signal");
-  lua_pushboolean(L, si.ssi_code == SI_KERNEL);
+  lua_pushboolean(L, a.kernel);
   lua_setfield(L, -2, "kernel");
-  lua_pushinteger(L, (lua_Integer)si.ssi_pid);
+  lua_pushinteger(L, a.pid);
   lua_setfield(L, -2, "pid");
-  lua_pushinteger(L, (lua_Integer)si.ssi_uid);
+  lua_pushinteger(L, a.uid);
   lua_setfield(L, -2, "uid");
   return 1;
 }
 
-/* signal.unblock(words) -> true: what came and was not read takes its effect now */
+/* signal.close(fd) -> true: every signal has its default effect again */
 static int
-l_unblock(lua_State *L)
+l_close(lua_State *L)
 {
-  sigset_t set;
-
-  to_sigset(csn_to_words(L, 1, csn_sigset_words, "signals", true, false), &set);
-  pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-  return csn_pushok(L);
+  luaL_argcheck(L, csn_isfd(L, 1), 1, "what signal.open returned is expected");
+  let_go(~0ull);
+  csn_close(pipe_end);
+  pipe_end = -1;
+  lua_getfield(L, 1, "close");
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  return 1;
 }
 
-/* signal.raise(signal) -> true: to this process */
+/* signal.raise(signal) -> true | nil, message, errno: to this process */
 static int
 l_raise(lua_State *L)
 {
@@ -109,8 +175,9 @@ l_name(lua_State *L)
 static void
 open_signal(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "open", l_open },   { "read", l_read }, { "unblock", l_unblock },
-                                        { "raise", l_raise }, { "name", l_name }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "open", l_open },   { "add", l_add },     { "read", l_read },
+                                        { "close", l_close }, { "raise", l_raise }, { "name", l_name },
+                                        { NULL, NULL } };
 
   csn_register(L, "signal", functions);
 }

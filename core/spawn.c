@@ -366,6 +366,7 @@ csn_undo(struct csn_spawn *s)
 static int
 receive(struct csn_spawn *s, void *buf, size_t size, int *fd)
 {
+  struct pollfd ready[] = { { .fd = s->sock, .events = POLLIN }, { .fd = s->cancel, .events = POLLIN } };
   struct iovec iov = { .iov_base = buf, .iov_len = size };
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
@@ -377,6 +378,12 @@ receive(struct csn_spawn *s, void *buf, size_t size, int *fd)
   ssize_t n;
 
   *fd = -1;
+  if (s->cancel >= 0) {
+    while (poll(ready, 2, -1) < 0 && errno == EINTR)
+      ;
+    if (ready[1].revents && !ready[0].revents)
+      return -ECANCELED;
+  }
   do
     n = recvmsg(s->sock, &msg, MSG_CMSG_CLOEXEC);
   while (n < 0 && errno == EINTR);
@@ -682,7 +689,7 @@ push_failure(lua_State *L, struct csn_spawn *s)
 static int
 l_spawn(lua_State *L)
 {
-  static const char *const keys[] = { "plan", "slots", "functions", "fork", "fail", NULL };
+  static const char *const keys[] = { "plan", "slots", "functions", "fork", "fail", "cancel", NULL };
   const struct csn_plan *p;
   struct csn_spawn *s;
   bool given[CSN_SLOTS] = { false };
@@ -700,6 +707,7 @@ l_spawn(lua_State *L)
   s->L = L;
   s->functions = lua_isnil(L, 3) ? 0 : 3;
   s->fork = csn_opt_bool(L, 1, "fork", false);
+  s->cancel = csn_opt_fd(L, 1, "cancel");
   if (csn_field(L, 1, "slots")) {
     luaL_checktype(L, -1, LUA_TTABLE);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
@@ -737,6 +745,7 @@ l_spawn(lua_State *L)
       s->fork = true;
   }
   run_plan(s);
+  s->cancel = -1;
   s->L = NULL;
   s->functions = 0;
   /* Only what steps have filled is kept: a pipe's reader waits for its last writer. */

@@ -16,6 +16,7 @@ struct csn_spawn {
   int functions;
   bool fork;
   int sock, pidfd, runner; /* runner: a pidfd, like the child's */
+  int cancel; /* the caller's: construction is given up when it becomes readable; -1: none */
   pid_t pid, owner;        /* owner: the process that made the object; a forked copy does nothing */
   u64 start_ns, exec_ns;
   bool failed;

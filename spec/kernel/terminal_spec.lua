@@ -81,12 +81,14 @@ describe("pty and send", function()
   end)
 
   it("fail to send an empty slot, and leave no descriptor", function()
+    collectgarbage()
     local before = t.count_fds()
     for _ = 1, 5 do
       local ok, message = t.run { t.is_root and step("clone", {}) or step("clone", { "user" }), step("send", { fd = "none" }) }
       assert.is_nil(ok)
       assert.equal("step 2, send[1] none: no descriptor in the slot: Bad file descriptor (EBADF)", message)
     end
+    collectgarbage()
     assert.equal(before, t.count_fds())
   end)
 
@@ -122,7 +124,9 @@ describe("signal", function()
   local script = [[
 package.path, package.cpath = %q, %q
 local core = require "caisson.core"
-local fd = core.signal.open { "TERM", "USR1", "HUP" }
+assert(select(3, core.signal.add { "HUP" }) == 9)
+local fd = core.signal.open { "TERM", "USR1" }
+assert(core.signal.add { "HUP" })
 assert(core.signal.read(fd) == nil)
 core.signal.raise("USR1")
 local s = core.signal.read(fd)
@@ -131,8 +135,11 @@ assert(core.signal.name(10) == "USR1" and core.signal.name(40) == nil)
 core.signal.raise("HUP")
 io.write(tostring(core.signal.read(fd) ~= nil), " ")
 io.flush()
+assert(select(3, core.signal.open { "INT" }) == 16)
+assert(os.execute("kill -USR1 $$") ~= 0) -- a child has the default
+assert(core.signal.read(fd) == nil)
+core.signal.close(fd)
 core.signal.raise("TERM")
-core.signal.unblock { "TERM" }
 print "not reached"
 ]]
   local function run(prefix)

@@ -44,12 +44,12 @@ function core.send(options) end
 local terminal = {}
 
 ---The window's size. ioctl_tty(2), TIOCGWINSZ.
----@param fd integer|caisson.fd
+---@param fd integer|caisson.core.Fd
 ---@return integer|nil rows, integer|string columns, integer? errno
 function terminal.size(fd) end
 
 ---Set the window's size; who is in the foreground there gets SIGWINCH.
----@param fd integer|caisson.fd
+---@param fd integer|caisson.core.Fd
 ---@param rows integer
 ---@param columns integer
 ---@return true|nil ok, string? message, integer? errno
@@ -60,17 +60,17 @@ function terminal.resize(fd, rows, columns) end
 ---local modes = assert(core.terminal.raw(0))
 ---core.terminal.restore(0, modes)
 ---```
----@param fd integer|caisson.fd
+---@param fd integer|caisson.core.Fd
 ---@return string|nil modes, string? message, integer? errno
 function terminal.raw(fd) end
 
----@param fd integer|caisson.fd
+---@param fd integer|caisson.core.Fd
 ---@param modes string  what terminal.raw returned
 ---@return true|nil ok, string? message, integer? errno
 function terminal.restore(fd, modes) end
 
 ---Is it this process's controlling terminal, and this process in its foreground? tcgetpgrp(3)
----@param fd integer|caisson.fd
+---@param fd integer|caisson.core.Fd
 ---@return boolean
 function terminal.foreground(fd) end
 
@@ -78,16 +78,22 @@ function terminal.foreground(fd) end
 ---@class caisson.core.signal
 local signal = {}
 
----From now on these signals wait in the descriptor and do nothing else (in this thread). One that the process
----ignores stays ignored. signalfd(2).
+---From now on these signals are read from the descriptor and do nothing else: handlers that write to a pipe, so
+---that what the process starts has the default for them. One that the process ignores stays ignored.
+---`EBUSY`: one such descriptor is open already. sigaction(2).
 ---```lua
 ---local fd = assert(core.signal.open { "INT", "TERM" })
 ---core.poll({ { fd = fd } })
 ---local s = core.signal.read(fd)
 ---```
 ---@param signals string[]  words such as "TERM"
----@return caisson.fd|nil fd, string? message, integer? errno
+---@return caisson.core.Fd|nil fd, string? message, integer? errno
 function signal.open(signals) end
+
+---These too, in the descriptor that is open.
+---@param signals string[]
+---@return true|nil ok, string? message, integer? errno
+function signal.add(signals) end
 
 ---@class caisson.signal.Info
 ---@field signal integer
@@ -96,14 +102,14 @@ function signal.open(signals) end
 ---@field uid integer
 
 ---The next signal; nil where none has come.
----@param fd caisson.fd
+---@param fd caisson.core.Fd
 ---@return caisson.signal.Info|nil info, string? message, integer? errno
 function signal.read(fd) end
 
----Let them go: what came and was not read takes its effect now.
----@param signals string[]
+---Close the descriptor; every signal has its default effect again.
+---@param fd caisson.core.Fd
 ---@return true
-function signal.unblock(signals) end
+function signal.close(fd) end
 
 ---Send a signal to this process.
 ---@param sig string|integer
