@@ -353,8 +353,34 @@ function B:payload_ids()
   return user.uid or self.identity.euid, user.gid or user.uid or self.identity.egid
 end
 
+-- Landlock and seccomp: last of all; but without no_new_privs they need CAP_SYS_ADMIN, and so come
+-- before the credentials.
+local function confinement(b)
+  local o = b.options
+  b.phase = "policy"
+  if o.landlock then
+    local steps, left_out = require("caisson.landlock").compile(o.landlock)
+    if not steps then b:fail("landlock", left_out) end
+    for _, s in ipairs(steps) do b:step("landlock", s.step, s.options, { optional = s.optional }) end
+    if #left_out > 0 then b.landlock_left_out = left_out end
+  end
+  if o.seccomp then
+    local policy, list = require "caisson.policy", o.seccomp
+    if type(list) ~= "table" or policy.is(list) then list = { list } end
+    for i, p in ipairs(list) do
+      if type(p) ~= "string" and not policy.is(p) then
+        b:fail("seccomp", ("a policy, or a program as bytes, expected, got %s (item %d)"):format(type(p), i))
+      end
+      local s, message = policy.step(p)
+      if not s then b:fail("seccomp", message) end
+      b:step("seccomp", s.step, s.options)
+    end
+  end
+end
+
 local function credentials(b)
   local o = b.options
+  if o.no_new_privs == false then confinement(b) end
   b.phase = "credentials"
   if o.securebits then b:step("securebits", "securebits", { flags = o.securebits }) end
   local caps = o.capabilities
@@ -383,22 +409,7 @@ local function credentials(b)
   if o.cwd then b:step("cwd", "chdir", { path = o.cwd }) end
   b.phase = "policy"
   if o.no_new_privs ~= false then b:step("no_new_privs", "no_new_privs", {}) end
-  if o.landlock then
-    for _, s in ipairs(require("caisson.landlock").steps(o.landlock)) do b:step("landlock", s.step, s.options, { optional = s.optional }) end
-  end
-  if o.seccomp then
-    local list = o.seccomp
-    if type(list) == "string" or getmetatable(list) or #list == 0 then list = { list } end
-    for _, policy in ipairs(list) do
-      local program = policy
-      if type(policy) ~= "string" then
-        local message
-        program, message = require("caisson.policy").program(policy)
-        if not program then b:fail("seccomp", message) end
-      end
-      b:step("seccomp", "seccomp", { program = program })
-    end
-  end
+  if o.no_new_privs ~= false then confinement(b) end
 end
 
 -- HOME and PATH are what programs can't do without; the rest of the environment is the recipe's.

@@ -22,6 +22,7 @@ local M = {}
 ---@field stdout? string       what was captured
 ---@field stderr? string
 ---@field report? string       what the recipe's own `result` function has to say
+---@field landlock_left_out? string[]  rights that best_effort names and this kernel lacks
 ---@field skipped table        optional steps that were left out: { step =, object =, errno =, at = }
 
 local Running = {}
@@ -246,6 +247,7 @@ function Running:finish(status, ended)
   if self.built.optional_limits then
     for name in pairs(self.built.optional_limits) do r[name] = "unlimited" end
   end
+  r.landlock_left_out = self.built.landlock_left_out
   for i, errno in pairs(self.process:skipped()) do
     local step = self.built.plan.steps[i]
     r.skipped[#r.skipped + 1] = { number = i, step = step.step, errno = errno,

@@ -113,6 +113,15 @@ function probes.cgroup_v2()
   return c ~= nil and c:match("memory") ~= nil, "no pure cgroup v2 here; make test-vm proves it"
 end
 
+function probes.landlock()
+  local abi, message = core.landlock.abi()
+  return (abi or 0) >= 6, message or ("ABI " .. tostring(abi) .. ", 6 is needed; make test-vm proves it")
+end
+
+function probes.perl()
+  return M.sh("perl -MSocket -e 'print 1' 2>&1") == "1", "no perl with Socket"
+end
+
 local known = {}
 
 -- In a describe or it: pending with the reason where an ability is missing, or, where
