@@ -115,7 +115,9 @@ write_map(const struct map *m, struct csn_ctx *c)
   if (n + 1 >= sizeof(text))
     return csn_detail(c, -EINVAL, m->what, ": the ranges fill more than a page, which is all the kernel takes");
   rc = csn_proc_write(csn_proc_open_pid(c, m->file, O_WRONLY), text, n);
-  if (rc == -EPERM && !c->detail_len && !own_id_alone(m) && !have_capability(m->capability))
+  if (rc == -EPERM && !c->pid && !c->detail_len)
+    csn_detail(c, rc, m->file, ": once, from inside, and its own id alone (a gid with setgroups denied)");
+  else if (rc == -EPERM && !c->detail_len && !own_id_alone(m) && !have_capability(m->capability))
     csn_detail(c, rc, m->file,
                m->capability == CAP_SETUID ? ": more than the caller's own uid takes CAP_SETUID, or newuidmap"
                                            : ": more than the caller's own gid takes CAP_SETGID, or newgidmap");
@@ -247,17 +249,18 @@ call_helper(const struct map *m, struct csn_ctx *c)
   return rc < 0 ? csn_detail(c, rc, complaint[0] ? complaint : m->helper, NULL) : 0;
 }
 
+/* From inside, a process may map its own id and nothing else, whatever it is capable of there. */
 static int
 set_map(const struct map *m, struct csn_ctx *c)
 {
-  bool alone = own_id_alone(m);
+  bool single = m->count == 1 && m->ranges[0].count == 1;
 
   if (!m->count)
     return 0;
-  if (!m->helper || alone || have_capability(m->capability))
-    return write_map(m, c);
-  if (!c->pid)
+  if (m->helper && !c->pid && !single)
     return csn_detail(c, -EINVAL, m->helper, " serves the parent's side only");
+  if (!m->helper || !c->pid || own_id_alone(m) || have_capability(m->capability))
+    return write_map(m, c);
   return call_helper(m, c);
 }
 

@@ -15,6 +15,8 @@ apply_unshare(const struct namespace_unshare_args *a, struct csn_ctx *c)
 {
   int rc;
 
+  if (!a->namespaces)
+    return csn_detail(c, -EINVAL, "no namespace", NULL);
   /* These are for the children of the process that makes them. Exec takes it into its time namespace,
    * but only where the kernel does that. */
   if (c->born && (a->namespaces & CLONE_NEWPID))

@@ -234,12 +234,16 @@ csn_to_words(lua_State *L, int idx, const struct csn_word *words, const char *wh
              bool num)
 {
   u64 v = 0;
-  size_t n;
+  size_t n, keys = 0;
 
   idx = lua_absindex(L, idx);
   if (!list || lua_type(L, idx) != LUA_TTABLE)
     return to_word(L, idx, words, what, num);
   n = lua_rawlen(L, idx);
+  for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1))
+    keys++;
+  if (keys != n)
+    luaL_error(L, "option '%s': a list of words expected, without holes or names", what);
   for (size_t i = 1; i <= n; i++) {
     lua_rawgeti(L, idx, (int)i);
     v |= to_word(L, -1, words, what, num);

@@ -62,6 +62,54 @@ function M.run(steps, opts)
   return result
 end
 
+-- A shell command that runs Lua code in a process of its own, by this interpreter and with our paths: a
+-- host that may be killed, or changed, without harm to the specs.
+function M.lua_command(code)
+  local path = os.tmpname()
+  local f = assert(io.open(path, "w"))
+  f:write(("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath), code)
+  f:close()
+  return M.core.realpath("/proc/self/exe") .. " " .. path .. "; rm -f " .. path
+end
+
+function M.host(code)
+  return M.sh(M.lua_command(code))
+end
+
+-- /proc/PID/ns/NAME of this process, or another: "net:[4026531840]".
+function M.namespace(name, pid)
+  local st = M.core.lstat(("/proc/%s/ns/%s"):format(pid or "self", name))
+  return st and st.target
+end
+
+-- Steps that begin a container in which this user is root: a clone with these namespaces and, but for
+-- root without "user" among them, a user namespace and its maps.
+function M.contained(namespaces)
+  local list, user = {}, not M.is_root
+  for i, n in ipairs(namespaces) do
+    list[i] = n
+    user = user or n == "user"
+  end
+  if not user then return { M.step("clone", list) } end
+  if not M.is_root then list[#list + 1] = "user" end
+  local me = M.core.identity()
+  return { M.step("clone", list),
+    M.step("idmap", { uid = { { 0, me.euid, 1 } }, gid = { { 0, me.egid, 1 } }, setgroups = "deny" }) }
+end
+
+-- Lists of steps, one behind the other.
+function M.steps(...)
+  local all = {}
+  for _, list in ipairs { ... } do
+    if list.step then
+      all[#all + 1] = list
+    else
+      for _, s in ipairs(list) do all[#all + 1] = s end
+    end
+  end
+  return all
+end
+
 -- Steps in short: M.step("hostname", "box"), M.step("idmap", {...}, { side = "child" }).
 function M.step(name, options, extra)
   local s = { step = name, options = options }
@@ -101,6 +149,22 @@ end
 function probes.userns()
   local ok, message = M.run({ M.step("clone", { "user" }) }, { script = "true" })
   return ok ~= nil, message
+end
+
+-- Ranges of ids for this user, and the programs that hand them out.
+function probes.subids()
+  if M.is_root then return false, "root needs no ranges; the ordinary user's run proves it" end
+  local me = M.sh("id -un"):match("%S+")
+  for _, file in ipairs { "/etc/subuid", "/etc/subgid" } do
+    if not ("\n" .. (M.read_file(file) or "")):find("\n" .. me .. ":", 1, true) then
+      return false, file .. " has no range for " .. me
+    end
+  end
+  return M.sh("command -v newuidmap newgidmap"):match("\n.*\n") ~= nil, "no newuidmap and newgidmap (package uidmap)"
+end
+
+function probes.cc()
+  return M.sh("command -v cc") ~= "", "no C compiler"
 end
 
 function probes.cgroup_v1()
