@@ -1,129 +1,12 @@
 /* SPDX-License-Identifier: MIT
- *
- * New filesystems: fsopen, fsconfig, fsmount. What the kernel writes to the context's descriptor about a
- * refusal becomes the error's detail.
- */
+ * The filesystems that a container is made of, each with its own options. */
 #include "mount.h"
 
 /* Without flags given, a new filesystem can hold no way to more power. */
 #define SAFE (CSN_M_NOSUID | CSN_M_NODEV)
 #define DATA_ONLY (SAFE | CSN_M_NOEXEC)
 
-/* ---- the context ---- */
-
-/* The last complaint in the log: lines of "e", "w" or "i", a space and the text, one a read. */
-static void
-read_log(struct csn_fs *f, const char *what)
-{
-  char line[CSN_DETAIL];
-  long n;
-
-  csn_detail(f->c, 0, what, NULL);
-  while ((n = csn_sys(__NR_read, f->fd, line, sizeof(line) - 1)) > 0) {
-    while (n > 0 && line[n - 1] == '\n')
-      n--;
-    line[n] = 0;
-    if (line[0] == 'e' && line[1] == ' ')
-      csn_detail(f->c, 0, line + 2, NULL);
-  }
-}
-
-void
-csn_fs_check(struct csn_fs *f, long rc, const char *what)
-{
-  if (rc >= 0 || f->err)
-    return;
-  f->err = (int)rc;
-  read_log(f, what);
-}
-
-struct csn_fs
-csn_fs_open(struct csn_ctx *c, const char *type)
-{
-  struct csn_fs f = { .c = c, .fd = (int)csn_sys(__NR_fsopen, type, FSOPEN_CLOEXEC) };
-
-  if (f.fd >= 0) {
-    csn_fs_set(&f, "source", type); /* what mountinfo and df show */
-    return f;
-  }
-  f.err = f.fd;
-  csn_detail(c, 0, f.err == -ENODEV ? "the kernel has no filesystem called " : "filesystem ", type);
-  return f;
-}
-
-void
-csn_fs_set(struct csn_fs *f, const char *key, const char *value)
-{
-  if (!f->err)
-    csn_fs_check(f, csn_sys(__NR_fsconfig, f->fd, value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, key,
-                            value, 0), key);
-}
-
-void
-csn_fs_number(struct csn_fs *f, const char *key, u64 value, unsigned base)
-{
-  char buf[32];
-  int i = sizeof(buf) - 1;
-
-  buf[i] = 0;
-  do
-    buf[--i] = (char)('0' + value % base);
-  while (value /= base);
-  csn_fs_set(f, key, buf + i);
-}
-
-void
-csn_fs_options(struct csn_fs *f, struct csn_list options)
-{
-  const struct csn_str *s = csn_l(f->c, options);
-  char key[64];
-
-  for (u32 i = 0; i < options.count && !f->err; i++) {
-    const char *text = csn_s(f->c, s[i]);
-    size_t n = 0;
-
-    while (text[n] && text[n] != '=' && n + 1 < sizeof(key)) {
-      key[n] = text[n];
-      n++;
-    }
-    key[n] = 0;
-    if (!n || (text[n] && text[n] != '=')) {
-      f->err = -EINVAL;
-      csn_detail(f->c, 0, "not an option: ", text);
-    } else {
-      csn_fs_set(f, key, text[n] ? text + n + 1 : NULL);
-    }
-  }
-}
-
-int
-csn_fs_mount(struct csn_fs *f, u64 flags)
-{
-  s64 attrs = csn_fsmount_attrs(f->c, flags);
-  long tree = attrs;
-
-  if (!f->err && attrs >= 0) {
-    csn_fs_check(f, csn_sys(__NR_fsconfig, f->fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0), "creating the filesystem");
-    if (!f->err) {
-      tree = csn_sys(__NR_fsmount, f->fd, FSMOUNT_CLOEXEC, attrs);
-      csn_fs_check(f, tree, "mounting the filesystem");
-    }
-  }
-  csn_close(f->fd);
-  f->fd = -1;
-  return f->err ? f->err : (int)tree;
-}
-
-/* Mount f at target; the tail of every primitive here. */
-static int
-finish(struct csn_fs *f, u64 flags, s64 root, struct csn_str target, int how)
-{
-  CSN_CLEANUP_FD int tree = csn_fs_mount(f, flags);
-
-  if (tree < 0)
-    return tree;
-  return csn_attach(f->c, tree, f->c->slots[root], csn_s(f->c, target), how);
-}
+#define GIVEN(a, field) ((a)->present >> (field)&1)
 
 /* ---- proc, sysfs, mqueue, devpts ---- */
 
@@ -140,10 +23,16 @@ explain_visible(struct csn_ctx *c, int rc, const char *type)
   if (rc != -EPERM)
     return rc;
   if (csn_streq(type, "proc"))
-    return csn_detail(c, rc, "a user namespace may mount a new proc only with a pid namespace of its own, and "
-                             "where it sees a proc that nothing is mounted over", NULL);
-  return csn_detail(c, rc, "a user namespace may mount a new sysfs only with a network namespace of its own, "
-                           "and where it sees a sysfs that nothing is mounted over", NULL);
+    return csn_detail(
+        c, rc,
+        "a user namespace may mount a new proc only with a pid namespace of its own, and "
+        "where it sees a proc that nothing is mounted over",
+        NULL);
+  return csn_detail(
+      c, rc,
+      "a user namespace may mount a new sysfs only with a network namespace of its own, "
+      "and where it sees a sysfs that nothing is mounted over",
+      NULL);
 }
 
 #define PROC(F)                                                                                    \
@@ -157,8 +46,9 @@ CSN_ARGS(mount_proc, PROC)
 static int
 new_proc(struct csn_ctx *c, u64 flags, u64 hidepid, u64 subset)
 {
-  struct csn_fs f = csn_fs_open(c, "proc");
+  struct csn_fs f;
 
+  csn_fs_open(&f, c, "proc", NULL);
   if (hidepid)
     csn_fs_number(&f, "hidepid", hidepid, 10);
   if (subset)
@@ -173,7 +63,8 @@ apply_proc(const struct mount_proc_args *a, struct csn_ctx *c)
 {
   CSN_CLEANUP_FD int tree = new_proc(c, a->flags, a->hidepid, a->subset);
 
-  return tree < 0 ? tree : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_NO_SYMLINKS);
+  return tree < 0 ? tree
+                  : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_NO_SYMLINKS);
 }
 
 CSN_PRIMITIVE(mount_proc, "mount.proc", PROC, CSN_CHILD, apply_proc, NULL, "$target[ ($flags)]")
@@ -201,10 +92,13 @@ CSN_ARGS(mount_mqueue, PLAIN)
 static int
 apply_sysfs(const struct mount_sysfs_args *a, struct csn_ctx *c)
 {
-  struct csn_fs f = csn_fs_open(c, "sysfs");
-  CSN_CLEANUP_FD int tree = explain_visible(c, csn_fs_mount(&f, a->flags), "sysfs");
+  CSN_CLEANUP_FD int tree = -1;
+  struct csn_fs f;
 
-  return tree < 0 ? tree : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_NO_SYMLINKS);
+  csn_fs_open(&f, c, "sysfs", NULL);
+  tree = explain_visible(c, csn_fs_mount(&f, a->flags), "sysfs");
+  return tree < 0 ? tree
+                  : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_NO_SYMLINKS);
 }
 
 CSN_PRIMITIVE(mount_sysfs, "mount.sysfs", PLAIN, CSN_CHILD, apply_sysfs, NULL, "$target[ ($flags)]")
@@ -212,12 +106,14 @@ CSN_PRIMITIVE(mount_sysfs, "mount.sysfs", PLAIN, CSN_CHILD, apply_sysfs, NULL, "
 static int
 apply_mqueue(const struct mount_mqueue_args *a, struct csn_ctx *c)
 {
-  struct csn_fs f = csn_fs_open(c, "mqueue");
+  struct csn_fs f;
 
-  return finish(&f, a->flags, a->root, a->target, 0);
+  csn_fs_open(&f, c, "mqueue", NULL);
+  return csn_fs_attach(&f, a->flags, a->root, a->target, 0);
 }
 
-CSN_PRIMITIVE(mount_mqueue, "mount.mqueue", PLAIN, CSN_CHILD, apply_mqueue, NULL, "$target[ ($flags)]")
+CSN_PRIMITIVE(mount_mqueue, "mount.mqueue", PLAIN, CSN_CHILD, apply_mqueue, NULL,
+              "$target[ ($flags)]")
 
 #define DEVPTS(F)                                                                                  \
   F(path, target, CSN_REQUIRED, NULL, 0)                                                           \
@@ -230,13 +126,12 @@ CSN_PRIMITIVE(mount_mqueue, "mount.mqueue", PLAIN, CSN_CHILD, apply_mqueue, NULL
   CSN_ROOT_FIELD(F)
 CSN_ARGS(mount_devpts, DEVPTS)
 
-#define GIVEN(a, field) ((a)->present >> (field) & 1)
-
 static int
 apply_devpts(const struct mount_devpts_args *a, struct csn_ctx *c)
 {
-  struct csn_fs f = csn_fs_open(c, "devpts");
+  struct csn_fs f;
 
+  csn_fs_open(&f, c, "devpts", NULL);
   csn_fs_set(&f, "newinstance", NULL);
   csn_fs_number(&f, "mode", a->mode, 8);
   csn_fs_number(&f, "ptmxmode", a->ptmxmode, 8);
@@ -246,10 +141,11 @@ apply_devpts(const struct mount_devpts_args *a, struct csn_ctx *c)
     csn_fs_number(&f, "gid", a->gid, 10);
   if (GIVEN(a, 6))
     csn_fs_number(&f, "max", a->max, 10);
-  return finish(&f, a->flags, a->root, a->target, 0);
+  return csn_fs_attach(&f, a->flags, a->root, a->target, 0);
 }
 
-CSN_PRIMITIVE(mount_devpts, "mount.devpts", DEVPTS, CSN_CHILD, apply_devpts, NULL, "$target[ ($flags)]")
+CSN_PRIMITIVE(mount_devpts, "mount.devpts", DEVPTS, CSN_CHILD, apply_devpts, NULL,
+              "$target[ ($flags)]")
 
 /* ---- tmpfs ---- */
 
@@ -262,26 +158,125 @@ CSN_PRIMITIVE(mount_devpts, "mount.devpts", DEVPTS, CSN_CHILD, apply_devpts, NUL
   F(u32, gid, 0, NULL, 0)                                                                          \
   F(strs, options, 0, NULL, 0)                                                                     \
   F(flags, flags, 0, csn_mount_words, SAFE)                                                        \
+  F(bool, copyup, 0, NULL, 0)                                                                      \
   CSN_ROOT_FIELD(F)
 CSN_ARGS(mount_tmpfs, TMPFS)
+
+/* The tmpfs is filled before it is attached, while what it covers can still be seen. Then it gets the flags
+ * (ro for one) that would have been in the way. */
+static int
+filled_tmpfs(struct csn_fs *f, const struct mount_tmpfs_args *a, int covered,
+             const struct csn_stat *st)
+{
+  struct csn_ctx *c = f->c;
+  struct csn_tree_opts o = { .flags = a->flags };
+  CSN_CLEANUP_FD int tree = csn_fs_mount(f, SAFE);
+  int rc;
+
+  if (tree < 0)
+    return tree;
+  if (!GIVEN(a, 4) &&
+      !GIVEN(a, 5)) /* where this user namespace has no such id, the creator's stays */
+    csn_sys(__NR_fchownat, tree, "", st->uid, st->gid, AT_EMPTY_PATH);
+  if ((rc = csn_copy_up(c, covered, tree)) < 0 || (rc = csn_set_tree(c, tree, &o)) < 0) {
+    csn_old_drop(tree);
+    return rc;
+  }
+  return csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), 0);
+}
 
 static int
 apply_tmpfs(const struct mount_tmpfs_args *a, struct csn_ctx *c)
 {
-  struct csn_fs f = csn_fs_open(c, "tmpfs");
+  CSN_CLEANUP_FD int covered = -1;
+  struct csn_stat st = { .mode = (u32)a->mode };
+  struct csn_fs f;
 
+  if (a->copyup) {
+    covered = csn_in_root_open(c, c->slots[a->root], csn_s(c, a->target), CSN_WANT_DIR);
+    if (covered < 0 && covered != -ENOENT)
+      return covered;
+    if (covered >= 0 && csn_stat(covered, &st) == 0 && GIVEN(a, 3))
+      st.mode = (u32)a->mode;
+  }
+  csn_fs_open(&f, c, "tmpfs", NULL);
   if (GIVEN(a, 1))
     csn_fs_number(&f, "size", a->size, 10);
   if (GIVEN(a, 2))
     csn_fs_number(&f, "nr_inodes", a->nr_inodes, 10);
-  csn_fs_number(&f, "mode", a->mode, 8);
+  csn_fs_number(&f, "mode", st.mode & 07777, 8);
   if (GIVEN(a, 4))
     csn_fs_number(&f, "uid", a->uid, 10);
   if (GIVEN(a, 5))
     csn_fs_number(&f, "gid", a->gid, 10);
   csn_fs_options(&f, a->options);
-  return finish(&f, a->flags, a->root, a->target, 0);
+  return covered >= 0 ? filled_tmpfs(&f, a, covered, &st)
+                      : csn_fs_attach(&f, a->flags, a->root, a->target, 0);
 }
 
 CSN_PRIMITIVE(mount_tmpfs, "mount.tmpfs", TMPFS, CSN_CHILD, apply_tmpfs, NULL,
-              "$target[ size=$size][ ($flags)]")
+              "$target[ size=$size][ ($flags)][ $copyup]")
+
+/* ---- cgroup ---- */
+
+#define CGROUP(F)                                                                                  \
+  F(path, target, CSN_REQUIRED, NULL, 0)                                                           \
+  F(flags, flags, 0, csn_mount_words, DATA_ONLY | CSN_M_RO)                                        \
+  F(strs, controllers, 0, NULL, 0)                                                                 \
+  F(str, name, 0, NULL, 0)                                                                         \
+  CSN_ROOT_FIELD(F)
+CSN_ARGS(mount_cgroup, CGROUP)
+
+/* The unified hierarchy, or, with controllers or a name, one of version 1. */
+static int
+apply_cgroup(const struct mount_cgroup_args *a, struct csn_ctx *c)
+{
+  const struct csn_str *s = csn_l(c, a->controllers);
+  bool v1 = a->controllers.count || a->name.off;
+  struct csn_fs f;
+  int rc;
+
+  csn_fs_open(&f, c, v1 ? "cgroup" : "cgroup2", NULL);
+  for (u32 i = 0; i < a->controllers.count; i++)
+    csn_fs_set(&f, csn_s(c, s[i]), NULL);
+  if (a->name.off) {
+    if (!a->controllers.count)
+      csn_fs_set(&f, "none", NULL);
+    csn_fs_set(&f, "name", csn_s(c, a->name));
+  }
+  rc = csn_fs_attach(&f, a->flags, a->root, a->target, 0);
+  if (rc == -EPERM)
+    return csn_detail(
+        c, rc, "in a user namespace, mounting cgroups takes a cgroup namespace that it owns", NULL);
+  if (rc == -EBUSY && v1)
+    return csn_detail(
+        c, rc, "the controllers are mounted together with others, or used by cgroup v2", NULL);
+  return rc;
+}
+
+CSN_PRIMITIVE(mount_cgroup, "mount.cgroup", CGROUP, CSN_CHILD, apply_cgroup, NULL,
+              "$target[ $controllers][ name=$name][ ($flags)]")
+
+/* ---- any other ---- */
+
+#define ANY(F)                                                                                     \
+  F(str, type, CSN_REQUIRED, NULL, 0)                                                              \
+  F(path, target, CSN_REQUIRED, NULL, 0)                                                           \
+  F(str, source, 0, NULL, 0)                                                                       \
+  F(strs, options, 0, NULL, 0)                                                                     \
+  F(flags, flags, 0, csn_mount_words, SAFE)                                                        \
+  CSN_ROOT_FIELD(F)
+CSN_ARGS(mount_fs, ANY)
+
+static int
+apply_fs(const struct mount_fs_args *a, struct csn_ctx *c)
+{
+  struct csn_fs f;
+
+  csn_fs_open(&f, c, csn_s(c, a->type), csn_s(c, a->source));
+  csn_fs_options(&f, a->options);
+  return csn_fs_attach(&f, a->flags, a->root, a->target, 0);
+}
+
+CSN_PRIMITIVE(mount_fs, "mount.fs", ANY, CSN_CHILD, apply_fs, NULL,
+              "$type[ $source] -> $target[ ($flags)][ $options]")

@@ -42,8 +42,8 @@ pid_in_procfs(int proc, int pidfd, char *pid, size_t size)
     return (int)n;
   text[n] = 0;
   for (i = 0; i < n; i++)
-    if ((i == 0 || text[i - 1] == '\n') && text[i] == 'P' && text[i + 1] == 'i' && text[i + 2] == 'd' &&
-        text[i + 3] == ':')
+    if ((i == 0 || text[i - 1] == '\n') && text[i] == 'P' && text[i + 1] == 'i' &&
+        text[i + 2] == 'd' && text[i + 3] == ':')
       break;
   for (i += 4; i < n && (text[i] == '\t' || text[i] == ' '); i++)
     ;
@@ -79,7 +79,9 @@ write_map(struct csn_ctx *c, int dir, const char *file, struct csn_list l)
   if (fd < 0)
     return csn_detail(c, fd, "id map of the mount: ", file);
   rc = csn_sys(__NR_write, fd, text, n);
-  return rc < 0 ? csn_detail(c, (int)rc, "id map of the mount (unmapped or overlapping ids?): ", file) : 0;
+  return rc < 0
+             ? csn_detail(c, (int)rc, "id map of the mount (unmapped or overlapping ids?): ", file)
+             : 0;
 }
 
 static int
@@ -97,7 +99,8 @@ map_and_open(struct csn_ctx *c, int pidfd, struct csn_list uids, struct csn_list
   dir = (int)csn_sys(__NR_openat, proc, pid, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (dir < 0)
     return dir;
-  if ((rc = write_map(c, dir, "uid_map", uids)) < 0 || (rc = write_map(c, dir, "gid_map", gids)) < 0)
+  if ((rc = write_map(c, dir, "uid_map", uids)) < 0 ||
+      (rc = write_map(c, dir, "gid_map", gids)) < 0)
     return rc;
   ns = (int)csn_sys(__NR_openat, dir, "ns/user", O_RDONLY | O_CLOEXEC);
   return ns < 0 ? csn_detail(c, ns, "opening the user namespace of the id map", NULL) : ns;

@@ -1,24 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Mounts: binds, their flags in both forms, propagation, read-only and masked paths. All through
- * descriptors (open_tree, mount_setattr, move_mount): no mountinfo is read, and no path is used twice.
+ * Mounts: binds, their flags in both forms, propagation. All through descriptors (open_tree,
+ * mount_setattr, move_mount): no mountinfo is read, and no path is used twice.
  */
 #include "mount.h"
 #include <linux/limits.h>
 
-#ifndef MS_SHARED /* <sys/mount.h> is libc's */
-#define MS_UNBINDABLE (1 << 17)
-#define MS_PRIVATE (1 << 18)
-#define MS_SLAVE (1 << 19)
-#define MS_SHARED (1 << 20)
-#endif
-
-#define CLEAR(m) ((u64)(m) << 16)
-#define ALL(m) ((u64)(m) << 32)
 #define ATIMES (CSN_M_NOATIME | CSN_M_STRICTATIME | CSN_M_RELATIME)
 
 #define FLAG(off, on, m)                                                                           \
-  { on, m }, { off, CLEAR(m) }, { "r" on, ALL(m) }, { "r" off, ALL(CLEAR(m)) }
+  { on, m }, { off, CSN_M_CLEAR(m) }, { "r" on, CSN_M_ALL(m) },                                    \
+  {                                                                                                \
+    "r" off, CSN_M_ALL(CSN_M_CLEAR(m))                                                             \
+  }
 
 const struct csn_word csn_mount_words[] = {
   FLAG("rw", "ro", CSN_M_RO),
@@ -36,9 +30,15 @@ const struct csn_word csn_mount_words[] = {
 /* The recursive words say so for the whole tree; "recursive" of mount.propagation does the same. */
 #define R (1ull << 32)
 const struct csn_word csn_propagation_words[] = {
-  { "private", MS_PRIVATE },       { "slave", MS_SLAVE },           { "shared", MS_SHARED },
-  { "unbindable", MS_UNBINDABLE }, { "rprivate", R | MS_PRIVATE },  { "rslave", R | MS_SLAVE },
-  { "rshared", R | MS_SHARED },    { "runbindable", R | MS_UNBINDABLE }, { NULL, 0 },
+  { "private", MS_PRIVATE },
+  { "slave", MS_SLAVE },
+  { "shared", MS_SHARED },
+  { "unbindable", MS_UNBINDABLE },
+  { "rprivate", R | MS_PRIVATE },
+  { "rslave", R | MS_SLAVE },
+  { "rshared", R | MS_SHARED },
+  { "runbindable", R | MS_UNBINDABLE },
+  { NULL, 0 },
 };
 
 /* ---- flags ---- */
@@ -65,7 +65,8 @@ set_and_clear(struct csn_ctx *c, u64 half, struct mount_attr *m)
   m->attr_clr = kernel_bits(clr);
   if (atime || (clr & ATIMES)) {
     m->attr_clr |= MOUNT_ATTR__ATIME;
-    m->attr_set |= atime & (CSN_M_NOATIME | CSN_M_STRICTATIME); /* the same bits; relatime has none */
+    m->attr_set |=
+        atime & (CSN_M_NOATIME | CSN_M_STRICTATIME); /* the same bits; relatime has none */
   }
   return 0;
 }
@@ -73,48 +74,65 @@ set_and_clear(struct csn_ctx *c, u64 half, struct mount_attr *m)
 static int
 set_attr(int tree, int flags, const struct mount_attr *m)
 {
+  long rc;
+
   if (!m->attr_set && !m->attr_clr && !m->propagation)
     return 0;
-  return (int)csn_sys(__NR_mount_setattr, tree, "", AT_EMPTY_PATH | flags, m, sizeof(*m));
+  rc = csn_sys(__NR_mount_setattr, tree, "", AT_EMPTY_PATH | flags, m, sizeof(*m));
+  return rc == -ENOSYS ? csn_old_set_attr(tree, flags, m) : (int)rc;
 }
 
-/* Of the flags a user namespace may only add to, and not change the atime. */
 static int
 explain_flags(struct csn_ctx *c, int rc, const struct mount_attr *m)
 {
   if (rc == -EPERM && m->attr_clr)
-    return csn_detail(c, rc, "a flag that the source's mount has is locked in this user namespace "
-                             "and can't be cleared or changed (ro, nosuid, nodev, noexec, atime)", NULL);
-  return rc < 0 && !c->detail_len ? csn_detail(c, rc, "mount flags", NULL) : rc;
+    return csn_detail(
+        c, rc,
+        "a flag that the source's mount has is locked in this user namespace: it can't "
+        "be cleared or changed (ro, nosuid, nodev, noexec, atime)",
+        NULL);
+  if (rc == -ENOSYS)
+    return csn_detail(c, rc, "mount_setattr(2) is denied here, and flags of a whole tree need it",
+                      NULL);
+  return rc < 0 ? csn_detail(c, rc, "mount flags", NULL) : 0;
+}
+
+static int
+set_idmap(struct csn_ctx *c, int tree, const struct csn_tree_opts *o)
+{
+  struct mount_attr m = { .attr_set = MOUNT_ATTR_IDMAP };
+  CSN_CLEANUP_FD int ns = csn_make_userns(c, o->uids, o->gids);
+  int rc;
+
+  if (ns < 0)
+    return ns;
+  m.userns_fd = (u64)ns;
+  rc = set_attr(tree, o->recursive ? AT_RECURSIVE : 0, &m);
+  if (rc == -EPERM)
+    return csn_detail(
+        c, rc,
+        "an id-mapped mount needs CAP_SYS_ADMIN in the user namespace that the filesystem "
+        "was mounted in",
+        NULL);
+  if (rc == -EINVAL)
+    return csn_detail(c, rc, "its filesystem can't be id-mapped, or its mount is already", NULL);
+  return rc < 0 ? csn_detail(c, rc, "id map of the mount", NULL) : 0;
 }
 
 int
 csn_set_tree(struct csn_ctx *c, int tree, const struct csn_tree_opts *o)
 {
   struct mount_attr whole = { 0 }, top = { 0 };
-  bool all = o->propagation & R;
   int rc;
 
   if ((rc = set_and_clear(c, o->flags >> 32, &whole)) < 0 ||
       (rc = set_and_clear(c, o->flags & 0xffffffff, &top)) < 0)
     return rc;
-  *(all ? &whole.propagation : &top.propagation) = o->propagation & ~R;
-  if (o->uids.count || o->gids.count) {
-    struct mount_attr m = { .attr_set = MOUNT_ATTR_IDMAP };
-    CSN_CLEANUP_FD int ns = csn_make_userns(c, o->uids, o->gids);
-
-    if (ns < 0)
-      return ns;
-    m.userns_fd = (u64)ns;
-    if ((rc = set_attr(tree, o->recursive ? AT_RECURSIVE : 0, &m)) < 0)
-      return csn_detail(c, rc, rc == -EPERM
-                                   ? "an id-mapped mount needs CAP_SYS_ADMIN in the user namespace that "
-                                     "the filesystem was mounted in"
-                               : rc == -EINVAL ? "the filesystem can't be id-mapped, or already is"
-                                               : "id map of the mount", NULL);
-  }
-  if ((rc = set_attr(tree, AT_RECURSIVE, &whole)) < 0)
-    return explain_flags(c, rc, &whole);
+  *(o->propagation & R ? &whole.propagation : &top.propagation) = o->propagation & ~R;
+  if ((o->uids.count || o->gids.count) && (rc = set_idmap(c, tree, o)) < 0)
+    return rc;
+  if ((rc = explain_flags(c, set_attr(tree, AT_RECURSIVE, &whole), &whole)) < 0)
+    return rc;
   return explain_flags(c, set_attr(tree, 0, &top), &top);
 }
 
@@ -130,52 +148,121 @@ csn_fsmount_attrs(struct csn_ctx *c, u64 flags)
 
 /* ---- trees ---- */
 
-int
-csn_clone_tree(struct csn_ctx *c, int at, const char *source, const struct csn_tree_opts *o)
+static int
+open_tree(int fd, bool recursive)
 {
-  CSN_CLEANUP_FD int tree = -1;
-  struct csn_stat st;
+  return (int)csn_sys(__NR_open_tree, fd, "",
+                      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
+                          (recursive ? AT_RECURSIVE : 0));
+}
+
+int
+csn_clone_fd(struct csn_ctx *c, int fd, const char *source, const struct csn_tree_opts *o)
+{
+  CSN_CLEANUP_FD int tree = open_tree(fd, o->recursive);
   int rc;
 
-  tree = (int)csn_sys(__NR_open_tree, at, source,
-                      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (o->recursive ? AT_RECURSIVE : 0) |
-                          (o->nofollow ? AT_SYMLINK_NOFOLLOW : 0) | (*source ? 0 : AT_EMPTY_PATH));
+  if (tree == -ENOSYS)
+    tree = csn_old_clone(fd, o->recursive);
   if (tree == -EINVAL && !o->recursive)
-    return csn_detail(c, tree, "can't bind it without the mounts below it (locked in a user namespace), or "
-                               "its mount is unbindable: ", source);
+    return csn_detail(
+        c, tree,
+        "can't be bound without the mounts below it (they are locked in a user namespace), "
+        "or is not of this mount namespace, or is unbindable: ",
+        source);
+  if (tree == -EINVAL)
+    return csn_detail(c, tree, "not of this mount namespace, or unbindable: ", source);
   if (tree < 0)
     return csn_detail(c, tree, "source ", source);
-  if (o->nofollow && ((rc = csn_stat(tree, &st)) < 0 || (st.mode & S_IFMT) == S_IFLNK))
-    return csn_detail(c, rc < 0 ? rc : -ELOOP, "nofollow: a symlink: ", source);
-  if ((rc = csn_set_tree(c, tree, o)) < 0)
+  if ((rc = csn_set_tree(c, tree, o)) < 0) {
+    csn_old_drop(tree);
     return rc;
+  }
   return csn_steal_fd(&tree);
 }
 
 int
-csn_attach(struct csn_ctx *c, int tree, int root, const char *path, int how)
+csn_clone_tree(struct csn_ctx *c, const char *source, const struct csn_tree_opts *o)
+{
+  CSN_CLEANUP_FD int fd = csn_source_open(c, source, o->nofollow ? CSN_NOFOLLOW : 0);
+
+  return fd < 0 ? fd : csn_clone_fd(c, fd, source, o);
+}
+
+int
+csn_attach_fd(struct csn_ctx *c, int tree, int target, const char *path)
+{
+  long rc = csn_sys(__NR_move_mount, tree, "", target, "",
+                    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+
+  if (rc == -ENOSYS)
+    rc = csn_old_move(tree, target);
+  return rc < 0 ? csn_detail(c, (int)rc, "mounting at ", path) : 0;
+}
+
+/* Over the new root itself, the slot would name what lies below. */
+static bool
+is_root_itself(int root, int target)
+{
+  struct csn_stat a, b;
+
+  return root >= 0 && csn_stat(root, &a) == 0 && csn_stat(target, &b) == 0 && a.ino == b.ino &&
+         a.mount == b.mount;
+}
+
+static int
+attach(struct csn_ctx *c, int tree, int root, const char *path, int how)
 {
   CSN_CLEANUP_FD int target = -1;
-  struct csn_stat st, top;
-  long rc = csn_stat(tree, &st);
+  struct csn_stat st;
   bool dir;
+  int rc;
 
-  if (rc < 0)
-    return (int)rc;
+  if ((rc = csn_stat(tree, &st)) < 0)
+    return rc;
   dir = (st.mode & S_IFMT) == S_IFDIR;
   target = csn_in_root_target(c, root, path, how | (dir ? CSN_WANT_DIR : 0));
   if (target < 0)
     return target;
   if (!dir && csn_stat(target, &st) == 0 && (st.mode & S_IFMT) == S_IFDIR)
-    return csn_detail(c, -EISDIR, "the source is a file, the target a directory: ", path);
-  /* Over the new root itself the slot would name what lies below. */
-  if (root >= 0 && csn_stat(root, &top) == 0 && csn_stat(target, &st) == 0 && st.ino == top.ino &&
-      st.mount == top.mount)
-    return csn_detail(c, -EBUSY, "a mount at the root's own place would hide it; root.bind or "
-                                 "root.tmpfs make the root: ", path);
-  rc = csn_sys(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
-  return rc < 0 ? csn_detail(c, (int)rc, "mounting at ", path) : 0;
+    return csn_detail(c, -EISDIR, "a file can't be mounted over the directory ", path);
+  if (is_root_itself(root, target))
+    return csn_detail(
+        c, -EBUSY,
+        "a mount over the root itself would hide it (root.bind and root.tmpfs make it): ", path);
+  return csn_attach_fd(c, tree, target, path);
 }
+
+int
+csn_attach(struct csn_ctx *c, int tree, int root, const char *path, int how)
+{
+  int rc = attach(c, tree, root, path, how);
+
+  if (rc < 0)
+    csn_old_drop(tree);
+  return rc;
+}
+
+/* ---- mount.tree, mount.bind ---- */
+
+#define TREE(F)                                                                                    \
+  F(path, source, CSN_REQUIRED, NULL, 0)                                                           \
+  CSN_TREE_FIELDS(F)                                                                               \
+  F(slot, tree, CSN_OUT | CSN_REQUIRED, NULL, 0)
+CSN_ARGS(mount_tree, TREE)
+
+/* On the parent's side before clone it is the host's right that counts: a container in a user namespace
+ * of its own gets an id-mapped mount in no other way. */
+static int
+apply_tree(const struct mount_tree_args *a, struct csn_ctx *c)
+{
+  struct csn_tree_opts o = CSN_TREE_OPTS(a);
+
+  return csn_fill(c, a->tree, csn_clone_tree(c, csn_s(c, a->source), &o));
+}
+
+CSN_PRIMITIVE(mount_tree, "mount.tree", TREE, CSN_CHILD, apply_tree, NULL,
+              "$source[ ($flags)][ $recursive][ idmap $idmap][ as $tree]")
 
 #define BIND(F)                                                                                    \
   F(path, source, 0, NULL, 0)                                                                      \
@@ -185,6 +272,57 @@ csn_attach(struct csn_ctx *c, int tree, int root, const char *path, int how)
   CSN_ROOT_FIELD(F)
 CSN_ARGS(mount_bind, BIND)
 
+/* A descriptor that was opened in another mount namespace: the same name here, if it is the same thing. */
+static int
+same_here(struct csn_ctx *c, int fd)
+{
+  char link[32] = "self/fd/", path[PATH_MAX];
+  CSN_CLEANUP_FD int proc = -1, here = -1;
+  struct csn_stat a, b;
+  long n;
+
+  csn_append_u64(link, sizeof(link), csn_strlen(link), (u64)fd);
+  proc = c->slots[CSN_SLOT_PROCFS] >= 0
+             ? (int)csn_sys(__NR_fcntl, c->slots[CSN_SLOT_PROCFS], F_DUPFD_CLOEXEC, 3)
+             : (int)csn_sys(__NR_openat, AT_FDCWD, "/proc", O_PATH | O_CLOEXEC);
+  n = csn_sys(__NR_readlinkat, proc, link, path, sizeof(path) - 1);
+  if (n < 0)
+    return (int)n;
+  path[n] = 0;
+  here = (int)csn_sys(__NR_openat, AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if (here < 0 || csn_stat(here, &a) < 0 || csn_stat(fd, &b) < 0 || a.ino != b.ino ||
+      a.dev != b.dev)
+    return csn_detail(
+        c, -ESTALE,
+        "the descriptor is of another mount namespace, and this one has not the same at ", path);
+  return csn_steal_fd(&here);
+}
+
+/* A tree that was made by mount.tree is copied where the kernel can (6.15), else used up. */
+static int
+bind_fd(struct csn_ctx *c, const struct mount_bind_args *a, const struct csn_tree_opts *o)
+{
+  int fd = c->slots[a->fd], root = c->slots[a->root];
+  CSN_CLEANUP_FD int tree = -1, here = -1;
+  int rc;
+
+  if (fd < 0)
+    return csn_detail(c, -EBADF, "no descriptor in the slot", NULL);
+  tree = open_tree(fd, o->recursive);
+  if (tree == -EINVAL) {
+    if ((rc = csn_set_tree(c, fd, o)) == 0)
+      rc = csn_attach(c, fd, root, csn_s(c, a->target), 0);
+    if (rc != -EINVAL)
+      return rc;
+    here = same_here(c, fd);
+    if (here < 0)
+      return here;
+  }
+  csn_close(csn_steal_fd(&tree));
+  tree = csn_clone_fd(c, here >= 0 ? here : fd, "(descriptor)", o);
+  return tree < 0 ? tree : csn_attach(c, tree, root, csn_s(c, a->target), 0);
+}
+
 static int
 apply_bind(const struct mount_bind_args *a, struct csn_ctx *c)
 {
@@ -193,19 +331,16 @@ apply_bind(const struct mount_bind_args *a, struct csn_ctx *c)
 
   if (!a->source.off == (a->fd < 0))
     return csn_detail(c, -EINVAL, "source or fd, one of the two", NULL);
-  if (a->fd >= 0 && c->slots[a->fd] < 0)
-    return csn_detail(c, -EBADF, "no descriptor in the slot", NULL);
-  tree = a->fd >= 0 ? csn_clone_tree(c, c->slots[a->fd], "", &o)
-                    : csn_clone_tree(c, AT_FDCWD, csn_s(c, a->source), &o);
-  if (tree < 0)
-    return tree;
-  return csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), 0);
+  if (a->fd >= 0)
+    return bind_fd(c, a, &o);
+  tree = csn_clone_tree(c, csn_s(c, a->source), &o);
+  return tree < 0 ? tree : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), 0);
 }
 
 CSN_PRIMITIVE(mount_bind, "mount.bind", BIND, CSN_CHILD, apply_bind, NULL,
-              "[$source][fd $fd] -> $target[ ($flags)][ $recursive]")
+              "[$source][fd $fd] -> $target[ ($flags)][ $recursive][ $propagation][ idmap $idmap]")
 
-/* ---- changes to what is mounted ---- */
+/* ---- mount.propagation ---- */
 
 #define PROPAGATION(F)                                                                             \
   F(path, path, 0, NULL, 0)                                                                        \
@@ -230,96 +365,3 @@ apply_propagation(const struct mount_propagation_args *a, struct csn_ctx *c)
 
 CSN_PRIMITIVE(mount_propagation, "mount.propagation", PROPAGATION, CSN_CHILD, apply_propagation,
               NULL, "[$path ]$propagation[ $recursive]")
-
-#define READONLY(F)                                                                                \
-  F(path, path, CSN_REQUIRED, NULL, 0)                                                             \
-  CSN_ROOT_FIELD(F)
-CSN_ARGS(readonly, READONLY)
-
-/* A recursive bind of the path onto itself, read-only with all that is mounted below it. */
-static int
-apply_readonly(const struct readonly_args *a, struct csn_ctx *c)
-{
-  struct csn_tree_opts o = { .flags = ALL(CSN_M_RO), .recursive = true };
-  CSN_CLEANUP_FD int target = csn_in_root_open(c, c->slots[a->root], csn_s(c, a->path), 0);
-  CSN_CLEANUP_FD int tree = -1;
-  long rc;
-
-  if (target < 0) /* what isn't there can't be written */
-    return target == -ENOENT ? 0 : target;
-  tree = csn_clone_tree(c, target, "", &o);
-  if (tree < 0)
-    return tree;
-  rc = csn_sys(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
-  return rc < 0 ? csn_detail(c, (int)rc, "mounting at ", csn_s(c, a->path)) : 0;
-}
-
-CSN_PRIMITIVE(readonly, "readonly", READONLY, CSN_CHILD, apply_readonly, NULL, "$path")
-
-/* ---- masked paths ---- */
-
-CSN_ARGS(mask, READONLY)
-
-/* One read-only tmpfs, empty, with no room for an inode more, over all directories: the mount that was
- * attached first is the one that the others are copied from. */
-static int
-empty_directory(struct csn_ctx *c)
-{
-  struct csn_fs f;
-  long tree;
-
-  if (c->slots[CSN_SLOT_MASK] >= 0) {
-    tree = csn_sys(__NR_open_tree, c->slots[CSN_SLOT_MASK], "",
-                   OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-    if (tree != -EINVAL) /* that mount is gone: unmounted by a later step */
-      return (int)tree;
-  }
-  f = csn_fs_open(c, "tmpfs");
-  csn_fs_set(&f, "nr_inodes", "2");
-  csn_fs_set(&f, "mode", "0555");
-  tree = csn_fs_mount(&f, CSN_M_RO | CSN_M_NOSUID | CSN_M_NODEV | CSN_M_NOEXEC);
-  if (tree < 0)
-    return (int)tree;
-  csn_fill(c, CSN_SLOT_MASK, csn_sys(__NR_fcntl, tree, F_DUPFD_CLOEXEC, 3));
-  return (int)tree;
-}
-
-/* The host's /dev/null: looked up by the process's own paths, and checked by what was opened, since in a
- * container's root the name may lead anywhere (CVE-2025-31133). */
-static int
-null_device(struct csn_ctx *c)
-{
-  CSN_CLEANUP_FD int tree = (int)csn_sys(__NR_open_tree, AT_FDCWD, "/dev/null",
-                                         OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-  struct csn_stat st;
-  int rc;
-
-  if (tree < 0)
-    return csn_detail(c, tree, "/dev/null", NULL);
-  if ((rc = csn_stat(tree, &st)) < 0)
-    return rc;
-  if ((st.mode & S_IFMT) != S_IFCHR || st.major != 1 || st.minor != 3)
-    return csn_detail(c, -ENODEV, "/dev/null is not the null device", NULL);
-  return csn_steal_fd(&tree);
-}
-
-static int
-apply_mask(const struct mask_args *a, struct csn_ctx *c)
-{
-  CSN_CLEANUP_FD int target = csn_in_root_open(c, c->slots[a->root], csn_s(c, a->path), 0);
-  CSN_CLEANUP_FD int tree = -1;
-  struct csn_stat st;
-  long rc;
-
-  if (target < 0) /* what isn't there can't be read */
-    return target == -ENOENT ? 0 : target;
-  if ((rc = csn_stat(target, &st)) < 0)
-    return (int)rc;
-  tree = (st.mode & S_IFMT) == S_IFDIR ? empty_directory(c) : null_device(c);
-  if (tree < 0)
-    return tree;
-  rc = csn_sys(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
-  return rc < 0 ? csn_detail(c, (int)rc, "mounting at ", csn_s(c, a->path)) : 0;
-}
-
-CSN_PRIMITIVE(mask, "mask", READONLY, CSN_CHILD, apply_mask, NULL, "$path")

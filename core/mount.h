@@ -22,6 +22,8 @@ enum {
   CSN_M_NODIRATIME = 0x80,
   CSN_M_NOSYMFOLLOW = 0x100,
 };
+#define CSN_M_CLEAR(m) ((u64)(m) << 16)
+#define CSN_M_ALL(m) ((u64)(m) << 32)
 
 extern const struct csn_word csn_mount_words[], csn_propagation_words[];
 
@@ -49,8 +51,11 @@ struct csn_tree_opts {
                            .uids = (a)->uids.count ? (a)->uids : (a)->idmap,                       \
                            .gids = (a)->gids.count ? (a)->gids : (a)->idmap })
 
-/* A detached copy of the mount (or tree of mounts) at source, looked up by the process's own paths. */
-int csn_clone_tree(struct csn_ctx *c, int at, const char *source, const struct csn_tree_opts *o);
+/* A detached copy of the mount (or tree of mounts) at source, a path of the process's own. */
+int csn_clone_tree(struct csn_ctx *c, const char *source, const struct csn_tree_opts *o);
+
+/* The same of what fd is open on; source is its name in an error. */
+int csn_clone_fd(struct csn_ctx *c, int fd, const char *source, const struct csn_tree_opts *o);
 
 /* Flags, propagation and id map of a tree; only what is given is changed. */
 int csn_set_tree(struct csn_ctx *c, int tree, const struct csn_tree_opts *o);
@@ -61,23 +66,44 @@ s64 csn_fsmount_attrs(struct csn_ctx *c, u64 flags);
 /* Mount the tree at path in the root; what is missing of path is made. how: CSN_NO_SYMLINKS. */
 int csn_attach(struct csn_ctx *c, int tree, int root, const char *path, int how);
 
+/* Mount the tree over what target is open on; path is its name in an error. */
+int csn_attach_fd(struct csn_ctx *c, int tree, int target, const char *path);
+
 /* A filesystem being configured: the first error is kept, and what the kernel says goes to the detail. */
 struct csn_fs {
   struct csn_ctx *c;
+  const char *type, *source;
   int fd, err;
+  bool old; /* by mount(2), which takes all options as one string */
+  u32 len;
+  char data[1024];
 };
 
-struct csn_fs csn_fs_open(struct csn_ctx *c, const char *type);
+void csn_fs_open(struct csn_fs *f, struct csn_ctx *c, const char *type, const char *source);
 void csn_fs_set(struct csn_fs *f, const char *key, const char *value); /* value NULL: a flag */
 void csn_fs_number(struct csn_fs *f, const char *key, u64 value, unsigned base);
 void csn_fs_options(struct csn_fs *f, struct csn_list options); /* "key=value" or "key" each */
-void csn_fs_check(struct csn_fs *f, long rc, const char *what);
+void csn_fs_fail(struct csn_fs *f, int err, const char *what);
 
 /* Create the filesystem and mount it, detached; closes f. Returns the tree or -errno. */
 int csn_fs_mount(struct csn_fs *f, u64 flags);
 
-/* A user namespace with these maps, by descriptor. */
+/* csn_fs_mount, then csn_attach: the end of every primitive that mounts a filesystem. */
+int csn_fs_attach(struct csn_fs *f, u64 flags, s64 root, struct csn_str target, int how);
+
+/* What the directory src holds, to be found in dst too (copyup.c). */
+int csn_copy_up(struct csn_ctx *c, int src, int dst);
+
+/* A user namespace with these maps, by descriptor (idmapped.c). */
 int csn_make_userns(struct csn_ctx *c, struct csn_list uids, struct csn_list gids);
+
+/* mount(2) in place of open_tree, mount_setattr, fsmount and move_mount (legacy.c). */
+int csn_old_clone(int source, bool recursive);
+int csn_old_set_attr(int tree, int flags, const struct mount_attr *m);
+int csn_old_fs_mount(const char *type, const char *source, const char *data, u64 attrs);
+int csn_old_move(int tree, int target);
+void
+csn_old_drop(int tree); /* unmount what was staged and is of no use; any other tree is left alone */
 
 #pragma GCC visibility pop
 

@@ -18,23 +18,20 @@
 int
 csn_stat(int fd, struct csn_stat *st)
 {
-  union {
-    u8 bytes[512];
-    u64 align;
-  } b;
-  struct statx *sx = (struct statx *)&b;
+  struct statx sx = { 0 };
   long rc = csn_sys(__NR_statx, fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT,
-                    STATX_BASIC_STATS | STATX_MNT_ID, sx);
+                    STATX_BASIC_STATS | STATX_MNT_ID, &sx);
 
   if (rc < 0)
     return (int)rc;
-  st->mode = sx->stx_mode;
-  st->uid = sx->stx_uid;
-  st->gid = sx->stx_gid;
-  st->major = sx->stx_rdev_major;
-  st->minor = sx->stx_rdev_minor;
-  st->ino = sx->stx_ino;
-  st->mount = sx->stx_mnt_id;
+  st->mode = sx.stx_mode;
+  st->uid = sx.stx_uid;
+  st->gid = sx.stx_gid;
+  st->major = sx.stx_rdev_major;
+  st->minor = sx.stx_rdev_minor;
+  st->ino = sx.stx_ino;
+  st->dev = (u64)sx.stx_dev_major << 32 | sx.stx_dev_minor;
+  st->mount = sx.stx_mnt_id;
   return 0;
 }
 
@@ -85,9 +82,19 @@ restart(struct walk *w, bool absolute)
   if (w->in_root)
     return 0;
   csn_close(w->fds[0]);
-  w->fds[0] = (s32)csn_sys(__NR_openat, AT_FDCWD, absolute ? "/" : ".",
-                           O_PATH | O_DIRECTORY | O_CLOEXEC);
+  w->fds[0] =
+      (s32)csn_sys(__NR_openat, AT_FDCWD, absolute ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
   return w->fds[0] < 0 ? w->fds[0] : 0;
+}
+
+/* "/.." is the topmost mount at "/", which is not the process's root once a new root lies over it. */
+static bool
+is_own_root(int fd)
+{
+  CSN_CLEANUP_FD int root = (int)csn_sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_CLOEXEC);
+  struct csn_stat a, b;
+
+  return csn_stat(root, &a) == 0 && csn_stat(fd, &b) == 0 && a.ino == b.ino && a.mount == b.mount;
 }
 
 static int
@@ -100,6 +107,8 @@ go_up(struct walk *w)
     return 0;
   }
   if (w->in_root)
+    return 0;
+  if (is_own_root(w->fds[0]))
     return 0;
   fd = csn_sys(__NR_openat, w->fds[0], "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0)
@@ -227,8 +236,9 @@ walk(int root, const char *path, size_t len, int how, bool create)
       csn_close(fd);
       goto out;
     }
-    if ((st.mode & S_IFMT) == S_IFLNK) {
-      rc = (how & CSN_NO_SYMLINKS) || ++links > MAX_LINKS ? -ELOOP : splice_link(fd, rest, p, w.in_root);
+    if ((st.mode & S_IFMT) == S_IFLNK && (more || !(how & CSN_NOFOLLOW))) {
+      rc = (how & CSN_NO_SYMLINKS) || ++links > MAX_LINKS ? -ELOOP
+                                                          : splice_link(fd, rest, p, w.in_root);
       csn_close(fd);
       p = rest;
       if (rc == 0 && rest[0] == '/')
@@ -263,7 +273,8 @@ open_in_root(int root, const char *path, int how)
 {
   struct open_how oh = {
     .flags = O_PATH | O_CLOEXEC | (how & CSN_WANT_DIR ? O_DIRECTORY : 0),
-    .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (how & CSN_NO_SYMLINKS ? RESOLVE_NO_SYMLINKS : 0),
+    .resolve =
+        RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (how & CSN_NO_SYMLINKS ? RESOLVE_NO_SYMLINKS : 0),
   };
   long fd = -EAGAIN;
 
@@ -292,6 +303,35 @@ csn_in_root_target(struct csn_ctx *c, int root, const char *path, int how)
   if (fd == -ENOENT || fd == -ENOSYS)
     fd = walk(root, path, csn_strlen(path), how, true);
   return fd < 0 ? csn_detail(c, fd, "target ", path) : fd;
+}
+
+static bool
+goes_up(const char *p)
+{
+  for (; *p; p++) {
+    if (p[0] == '.' && p[1] == '.' && (!p[2] || p[2] == '/'))
+      return true;
+    while (p[1] && p[0] != '/')
+      p++;
+  }
+  return false;
+}
+
+int
+csn_source_open(struct csn_ctx *c, const char *path, int how)
+{
+  int fd = goes_up(path) ? walk(-1, path, csn_strlen(path), how, false)
+                         : (int)csn_sys(__NR_openat, AT_FDCWD, path,
+                                        O_PATH | O_CLOEXEC | (how & CSN_NOFOLLOW ? O_NOFOLLOW : 0));
+  struct csn_stat st;
+
+  if (fd < 0)
+    return csn_detail(c, fd, "source ", path);
+  if ((how & CSN_NOFOLLOW) && csn_stat(fd, &st) == 0 && (st.mode & S_IFMT) == S_IFLNK) {
+    csn_close(fd);
+    return csn_detail(c, -ELOOP, "source is a symlink, and nofollow was asked for: ", path);
+  }
+  return fd;
 }
 
 int

@@ -22,13 +22,14 @@
 
 struct csn_stat {
   u32 mode, uid, gid, major, minor; /* major, minor: of a device node */
-  u64 ino, mount; /* mount: the number of the mount it stands in */
+  u64 dev, ino, mount;              /* mount: the number of the mount it stands in */
 };
 
 /* Of the descriptor itself. */
 int csn_stat(int fd, struct csn_stat *st);
 
-enum { CSN_NO_SYMLINKS = 1, CSN_WANT_DIR = 2 };
+/* how: no symlink in any place; the result is a directory; a symlink at the end is not followed. */
+enum { CSN_NO_SYMLINKS = 1, CSN_WANT_DIR = 2, CSN_NOFOLLOW = 4 };
 
 /* An O_PATH descriptor of what path is in the root, or -errno. */
 int csn_in_root_open(struct csn_ctx *c, int root, const char *path, int how);
@@ -40,6 +41,9 @@ int csn_in_root_target(struct csn_ctx *c, int root, const char *path, int how);
 /* An O_PATH descriptor of the directory in which path's last component stands or is to be made; missing
  * directories are made. *name points into path; it is not "", "." or ".." and has no slash. */
 int csn_in_root_parent(struct csn_ctx *c, int root, const char *path, const char **name);
+
+/* An O_PATH descriptor of what the process's own paths have at path: a mount's source. */
+int csn_source_open(struct csn_ctx *c, const char *path, int how);
 
 /* Set exactly this mode, whatever the umask was. */
 int csn_set_mode(int fd, u32 mode);

@@ -10,25 +10,28 @@
 #ifndef MNT_DETACH
 #define MNT_DETACH 2
 #endif
-#ifndef MS_SLAVE
-#define MS_SLAVE (1 << 19)
-#endif
 
 static int
 attach_root(struct csn_ctx *c, int tree, s64 slot)
 {
   /* Mounted over a shared "/", it would appear in the host too; pivot_root refuses that as well. */
   struct mount_attr m = { .propagation = MS_SLAVE };
-  long rc = csn_sys(__NR_mount_setattr, AT_FDCWD, "/", 0, &m, sizeof(m));
+  CSN_CLEANUP_FD int top = (int)csn_sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_CLOEXEC);
+  long rc = csn_sys(__NR_mount_setattr, top, "", AT_EMPTY_PATH, &m, sizeof(m));
 
+  if (rc == -ENOSYS)
+    rc = csn_old_set_attr(top, 0, &m);
   if (rc == -EINVAL)
     csn_detail(c, (int)rc, "\"/\" is not a mount: this process is in a chroot", NULL);
+  else if (rc == -EPERM)
+    csn_detail(c, (int)rc, "a new root needs a mount namespace of its own", NULL);
   if (rc >= 0)
-    rc = csn_sys(__NR_move_mount, tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH);
+    rc = csn_attach_fd(c, tree, top, "/");
   if (rc >= 0)
     return csn_fill(c, slot, tree);
+  csn_old_drop(tree);
   csn_close(tree);
-  return rc == -EPERM ? csn_detail(c, (int)rc, "a new root needs a mount namespace of its own", NULL) : (int)rc;
+  return (int)rc;
 }
 
 #define ROOT_TMPFS(F)                                                                              \
@@ -43,9 +46,10 @@ CSN_ARGS(root_tmpfs, ROOT_TMPFS)
 static int
 apply_root_tmpfs(const struct root_tmpfs_args *a, struct csn_ctx *c)
 {
-  struct csn_fs f = csn_fs_open(c, "tmpfs");
+  struct csn_fs f;
   int tree;
 
+  csn_fs_open(&f, c, "tmpfs", NULL);
   if (a->present & 1)
     csn_fs_number(&f, "size", a->size, 10);
   if (a->present & 2)
@@ -69,7 +73,7 @@ static int
 apply_root_bind(const struct root_bind_args *a, struct csn_ctx *c)
 {
   struct csn_tree_opts o = CSN_TREE_OPTS(a);
-  int tree = csn_clone_tree(c, AT_FDCWD, csn_s(c, a->source), &o);
+  int tree = csn_clone_tree(c, csn_s(c, a->source), &o);
   struct csn_stat st;
 
   if (tree < 0)
@@ -127,8 +131,10 @@ apply_pivot(const struct pivot_root_args *a, struct csn_ctx *c)
     return (int)rc;
   rc = csn_sys(__NR_pivot_root, ".", ".");
   if (rc == -EINVAL)
-    return csn_detail(c, (int)rc, "the old root can't be left by pivot_root (an initramfs, or a chroot); "
-                                  "root.move can", NULL);
+    return csn_detail(c, (int)rc,
+                      "the old root can't be left by pivot_root (an initramfs, or a chroot); "
+                      "root.move can",
+                      NULL);
   if (rc < 0)
     return (int)rc;
   rc = csn_sys(__NR_umount2, ".", MNT_DETACH);
