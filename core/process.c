@@ -258,6 +258,20 @@ l_times(lua_State *L)
   return 2;
 }
 
+/* process:cpu_ns() -> CPU time of the process so far, without that of its children | nil: it has ended */
+static int
+l_cpu_ns(lua_State *L)
+{
+  struct csn_spawn *s = check_process(L);
+  struct timespec ts;
+
+  /* its clock, as clock_getcpuclockid(3) makes the id */
+  if (s->reaped || clock_gettime((clockid_t)((~(unsigned)s->pid << 3) | 2), &ts) < 0)
+    return 0;
+  lua_pushnumber(L, (lua_Number)ts.tv_sec * 1e9 + (lua_Number)ts.tv_nsec);
+  return 1;
+}
+
 /* process:skipped() -> { [step number] = errno } of the optional steps that were left out */
 static int
 l_skipped(lua_State *L)
@@ -353,7 +367,7 @@ open_process(lua_State *L)
 {
   static const luaL_Reg methods[] = {
     { "wait", l_wait },   { "kill", l_kill },       { "pid", l_pid },   { "pidfd", l_pidfd },
-    { "slot", l_slot },   { "times", l_times },     { "close", l_close }, { "skipped", l_skipped },
+    { "slot", l_slot },   { "times", l_times }, { "cpu_ns", l_cpu_ns },     { "close", l_close }, { "skipped", l_skipped },
     { "__gc", l_gc },     { "__tostring", l_tostring }, { NULL, NULL }
   };
 

@@ -62,6 +62,7 @@ return caisson.recipe {
       devices = { "default" },
       masked = { "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sysrq-trigger", "/proc/acpi", "/proc/scsi" },
       readonly = { "/proc/sys", "/proc/bus", "/proc/fs", "/proc/irq" },
+      init = true, -- as process 1 it would not get the signals that it sends itself
       hostname = "sandbox",
       cwd = p.dir or "/tmp",
       env = { HOME = "/tmp", USER = "user", TERM = os.getenv("TERM"), LANG = os.getenv("LANG") },

@@ -217,8 +217,8 @@ function Running:step()
   for _, s in ipairs(self.streams) do drain(self, s) end
   local now = core.now()
   if self.deadline and now >= self.deadline then self:stop("time_limit") end
-  if self.limits.cpu and self.cgroup and not self.stopped then
-    local usage = self.cgroup:cpu_ns()
+  if self.limits.cpu and not self.stopped then
+    local usage = self.cgroup and self.cgroup:cpu_ns() or self.process:cpu_ns()
     if usage and usage > self.limits.cpu * 1e9 then self:stop("time_limit") end
   end
   local status, message = self.process:wait(0)

@@ -55,7 +55,7 @@ describe("the sandbox recipe", function()
   end)
 
   it("shows it no other process", function()
-    assert.equal("1\n", output "echo $$")
+    assert.equal("2\n", output "echo $$")
     assert.equal("", output "ls /proc | grep '^[0-9]' | grep -v '^[1-9]$'")
   end)
 

@@ -82,6 +82,10 @@ function Process:slot(name) end
 ---@return number start, number exec CLOCK_MONOTONIC, nanoseconds
 function Process:times() end
 
+---CPU time so far, without that of children; nil once it has ended.
+---@return number? nanoseconds
+function Process:cpu_ns() end
+
 ---@return table<integer, integer> errno by number of the optional steps that were left out
 function Process:skipped() end
 
