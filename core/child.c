@@ -217,6 +217,8 @@ child_main(void *arg)
   if (p->exec >= p->nsteps)
     csn_fail(run, p->nsteps, -ENOEXEC);
   exec = csn_exec_args(p);
+  if (exec->init && (rc = csn_prepare_init(run)) < 0)
+    csn_fail(run, p->exec, rc);
   if (run->unshare_time && (rc = (int)csn_sys(__NR_unshare, CLONE_NEWTIME)) < 0)
     csn_fail(run, p->clone, rc);
   for (; i < p->last; i++) {

@@ -2,7 +2,8 @@
  *
  * exec { init = true }: the child stays, as pid 1 of its namespace or else as a subreaper. It starts the
  * program, hands signals on to it, reaps what is orphaned, and ends as the program ended: with its exit
- * code, or 128 + its signal (pid 1 can't be killed by its own signal; one that is not pid 1 dies of it).
+ * code, or 128 + its signal (pid 1 can't be killed by its own signal; one that is not pid 1 dies of it). A
+ * host that is there still gets the exact status over the socket.
  *
  * Init is the runner's program, executed once more, so that it holds nothing of the host and has let go
  * of its creator's memory. The last steps (seccomp) are the program's own. Whoever may trace init, as root
@@ -38,39 +39,44 @@ block_all(void)
   return csn_sys(__NR_rt_sigprocmask, SET_MASK, &all, NULL, 8);
 }
 
-static int
-write_all(int fd, const void *data, size_t len)
+static size_t
+state_size(const struct csn_plan *p)
 {
-  const u8 *p = data;
+  return sizeof(struct state) + p->size + p->nsteps;
+}
 
-  while (len) {
-    long n = CSN_RETRY(csn_sys(__NR_write, fd, p, len));
+int
+csn_prepare_init(struct csn_run *run)
+{
+  long rc = run->state = (int)csn_sys(__NR_memfd_create, "caisson", 1 /* MFD_CLOEXEC */);
 
-    if (n <= 0)
-      return n < 0 ? (int)n : -EIO;
-    p += n;
-    len -= (size_t)n;
-  }
-  return 0;
+  if (rc >= 0)
+    rc = csn_sys(__NR_ftruncate, run->state, state_size(run->plan));
+  return rc < 0 ? csn_detail(&run->ctx, (int)rc, "init: the plan in a memfd", NULL) : 0;
 }
 
 static int
 write_state(const struct csn_run *run)
 {
-  struct state st = { .fail_step = run->fail_step, .fail_errno = run->fail_errno, .sock = run->sock,
-                      .nskipped = run->record->msg.nskipped, .own = run->ctx.own };
-  CSN_CLEANUP_FD int fd = (int)csn_sys(__NR_memfd_create, "caisson", 0);
-  int rc = fd;
+  size_t size = state_size(run->plan);
+  long at = csn_sys(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, run->state, 0);
+  struct state *st = (struct state *)at;
+  u8 *rest = (u8 *)(st + 1);
 
+  if (at < 0)
+    return (int)at;
+  st->fail_step = run->fail_step;
+  st->fail_errno = run->fail_errno;
+  st->sock = run->sock;
+  st->nskipped = run->record->msg.nskipped;
+  st->own = run->ctx.own;
   for (int i = 0; i < CSN_SLOTS; i++)
-    st.slots[i] = run->ctx.slots[i];
-  if (rc >= 0)
-    rc = write_all(fd, &st, sizeof(st));
-  if (rc >= 0)
-    rc = write_all(fd, run->plan, run->plan->size);
-  if (rc >= 0)
-    rc = write_all(fd, run->record->skipped, run->plan->nsteps);
-  return rc < 0 ? rc : csn_steal_fd(&fd);
+    st->slots[i] = run->ctx.slots[i];
+  for (u32 i = 0; i < run->plan->size; i++)
+    *rest++ = ((const u8 *)run->plan)[i];
+  for (u32 i = 0; i < run->plan->nsteps; i++)
+    *rest++ = run->record->skipped[i];
+  return (int)csn_sys(__NR_munmap, at, size);
 }
 
 int
@@ -78,15 +84,14 @@ csn_become_init(struct csn_run *run)
 {
   char state[16];
   const char *argv[] = { "caisson-init", "init", state, NULL }, *env[] = { NULL };
-  int fd;
   long rc;
 
   run->ctx.detail_len = 0;
   if (run->runner < 0)
     return csn_detail(&run->ctx, -EBADF, "init: no runner", NULL);
-  if ((fd = write_state(run)) < 0)
-    return csn_detail(&run->ctx, fd, "init: the plan in a memfd", NULL);
-  csn_append_u64(state, sizeof(state), 0, (u64)fd);
+  if ((rc = write_state(run)) < 0)
+    return csn_detail(&run->ctx, (int)rc, "init: the plan in a memfd", NULL);
+  csn_append_u64(state, sizeof(state), 0, (u64)run->state);
   rc = csn_sys(__NR_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
   for (int i = 0; rc >= 0 && i < CSN_SLOTS; i++)
     if (run->ctx.slots[i] >= 0)
@@ -94,7 +99,7 @@ csn_become_init(struct csn_run *run)
   if (rc >= 0)
     rc = csn_sys(__NR_fcntl, run->sock, F_SETFD, 0);
   if (rc >= 0)
-    rc = csn_sys(__NR_fcntl, fd, F_SETFD, 0);
+    rc = csn_sys(__NR_fcntl, run->state, F_SETFD, 0);
   if (rc >= 0)
     rc = block_all();
   run->record->handed_over = 1;
@@ -123,7 +128,7 @@ read_state(struct csn_run *run, int fd)
   st = (const struct state *)at;
   p = (const struct csn_plan *)(st + 1);
   if (p->magic != CSN_PLAN_MAGIC || p->nprims != csn_nprims() || p->exec >= p->nsteps ||
-      (u64)size != sizeof(*st) + p->size + p->nsteps)
+      (u64)size != state_size(p))
     return false;
   at = csn_sys(__NR_mmap, 0, sizeof(*run->record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (at < 0)
@@ -270,11 +275,15 @@ check_program(struct csn_run *run, int pid)
   return false;
 }
 
+/* The host, if it is there still, is told what an exit code can't say. */
 _Noreturn static void
 end_as(s32 status)
 {
+  struct csn_msg m = { .kind = CSN_MSG_ENDED, .err = status };
   s32 sig = status & 0x7f;
   u64 none = 0;
+
+  csn_send_msg(SOCK, &m);
 
   if (!sig)
     csn_leave(status >> 8 & 0xff);
@@ -350,7 +359,7 @@ csn_init_main(struct csn_run *run, int state)
     csn_leave(125);
   }
   csn_send_report(run);
-  csn_sys(__NR_close_range, 0, ~0u, 0);
+  csn_sys(__NR_close_range, SOCK + 1, ~0u, 0);
   watch(pid);
 }
 

@@ -84,7 +84,7 @@ extern const struct csn_word csn_namespace_words[], csn_signal_words[], csn_sigs
 
 /* ---- one run ---- */
 
-enum { CSN_MSG_HELLO = 1, CSN_MSG_SYNC, CSN_MSG_SLOT, CSN_MSG_DONE, CSN_MSG_FAILED };
+enum { CSN_MSG_HELLO = 1, CSN_MSG_SYNC, CSN_MSG_SLOT, CSN_MSG_DONE, CSN_MSG_FAILED, CSN_MSG_ENDED };
 
 /* The one message between child, runner and host; fixed size, one send, one receive. */
 struct csn_msg {
@@ -125,6 +125,7 @@ struct csn_run {
   struct csn_record *record;
   int sock; /* to the host */
   int runner; /* the runner's program, or -1 */
+  int state;  /* what init will be told, a memfd made before any step could limit files */
   bool unshare_time; /* the child makes its time namespace itself */
   u32 fail_step;
   s32 fail_errno;
@@ -147,7 +148,9 @@ _Noreturn void csn_leave(int status);
 _Noreturn void csn_fail(struct csn_run *run, u32 step, int err); /* into the record, and leave */
 _Noreturn void csn_last_line(struct csn_run *run, u64 death_signal); /* the last steps, and exec */
 
-/* init.c: go on as init, in the runner's program; returns -errno only. */
+/* init.c: room for what goes over the exec; 0 or -errno. */
+int csn_prepare_init(struct csn_run *run);
+/* Go on as init, in the runner's program; returns -errno only. */
 int csn_become_init(struct csn_run *run);
 #ifdef CSN_RUNNER
 _Noreturn void csn_init_main(struct csn_run *run, int state); /* there: state is the descriptor it reads */

@@ -6,6 +6,9 @@
 #define _GNU_SOURCE
 #include "spawn.h"
 #include <errno.h>
+#include <sys/socket.h>
+#include <stdio.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -71,6 +74,21 @@ struct pidfd_exit {
 #define PIDFD_GET_EXIT _IOWR(0xff, 11, struct pidfd_exit)
 #define PIDFD_EXIT (1u << 3)
 
+/* How the program ended, from the init that outlived it: a signal is no exit code of 128 and more. */
+static void
+hear_init(struct csn_spawn *s)
+{
+  struct csn_msg m;
+
+  while (s->sock >= 0 && recv(s->sock, &m, sizeof(m), MSG_DONTWAIT) == (ssize_t)sizeof(m))
+    if (m.kind == CSN_MSG_ENDED && s->code) {
+      s->signal = WIFSIGNALED(m.err) ? WTERMSIG(m.err) : 0;
+      s->core_dumped = WCOREDUMP(m.err);
+    }
+  csn_close(s->sock);
+  s->sock = -1;
+}
+
 /* A host that ignores SIGCHLD, or waits for any child in a handler, has taken the status. 1, or -ECHILD
  * where the kernel keeps no copy. */
 static int
@@ -84,6 +102,7 @@ stolen_status(struct csn_spawn *s)
   s->code = WIFEXITED(x.status) ? WEXITSTATUS(x.status) : 0;
   s->signal = WIFSIGNALED(x.status) ? WTERMSIG(x.status) : 0;
   s->core_dumped = WCOREDUMP(x.status);
+  hear_init(s);
   return 1;
 }
 
@@ -115,6 +134,7 @@ reap(struct csn_spawn *s, bool block)
   else
     s->signal = si.si_status;
   s->core_dumped = si.si_code == CLD_DUMPED;
+  hear_init(s);
   s->usage.user_us = (u64)ru.ru_utime.tv_sec * 1000000u + (u64)ru.ru_utime.tv_usec;
   s->usage.system_us = (u64)ru.ru_stime.tv_sec * 1000000u + (u64)ru.ru_stime.tv_usec;
   s->usage.maxrss_kb = (u64)ru.ru_maxrss;
@@ -258,17 +278,41 @@ l_times(lua_State *L)
   return 2;
 }
 
-/* process:cpu_ns() -> CPU time of the process so far, without that of its children | nil: it has ended */
+/* Of one process's clock, whose id is made as clock_getcpuclockid(3) does it. */
+static lua_Number
+cpu_of(pid_t pid)
+{
+  struct timespec ts;
+
+  if (clock_gettime((clockid_t)((~(unsigned)pid << 3) | 2), &ts) < 0)
+    return 0;
+  return (lua_Number)ts.tv_sec * 1e9 + (lua_Number)ts.tv_nsec;
+}
+
+/* process:cpu_ns() -> CPU time of the program so far, without that of its children | nil: it has ended */
 static int
 l_cpu_ns(lua_State *L)
 {
   struct csn_spawn *s = check_process(L);
-  struct timespec ts;
+  lua_Number sum;
 
-  /* its clock, as clock_getcpuclockid(3) makes the id */
-  if (s->reaped || clock_gettime((clockid_t)((~(unsigned)s->pid << 3) | 2), &ts) < 0)
+  if (s->reaped)
     return 0;
-  lua_pushnumber(L, (lua_Number)ts.tv_sec * 1e9 + (lua_Number)ts.tv_nsec);
+  sum = cpu_of(s->pid);
+  if (s->init) { /* the program and what it has orphaned are init's children */
+    char text[4096], *p = text, *end;
+    int fd;
+    ssize_t n;
+
+    snprintf(text, sizeof(text), "/proc/%d/task/%d/children", (int)s->pid, (int)s->pid);
+    fd = open(text, O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+    csn_close(fd);
+    text[n > 0 ? n : 0] = 0;
+    for (long pid; (pid = strtol(p, &end, 10)) > 0; p = end)
+      sum += cpu_of((pid_t)pid);
+  }
+  lua_pushnumber(L, sum);
   return 1;
 }
 

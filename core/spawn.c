@@ -611,9 +611,12 @@ run_plan(struct csn_spawn *s)
     abandon(s);
     return;
   }
+  csn_reap_runner(s);
+  s->init = csn_exec_args(s->plan)->init;
+  if (s->init) /* it will tell how the program ended */
+    return;
   csn_close(s->sock);
   s->sock = -1;
-  csn_reap_runner(s);
 }
 
 /* nil, message, errno, failure */

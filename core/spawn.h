@@ -23,7 +23,7 @@ struct csn_spawn {
   u32 fail_step;
   int fail_errno, died_by;
   u8 *done, *skipped; /* one a step */
-  bool reaped;
+  bool reaped, init;  /* init: what was started stays as the program's parent */
   int code, signal;   /* how it ended, once reaped */
   bool core_dumped, stolen; /* stolen: the host took its status, and with it the usage */
   struct csn_usage {

@@ -182,6 +182,8 @@ end
 function Running:stop(why)
   if not self.stopped then
     self.stopped = why
+    -- who is killed with its init is reaped by nobody who could tell what it used
+    self.cpu_at_stop = self.process:cpu_ns()
     if self.cgroup then self.cgroup:kill() end
     self.process:kill("KILL")
   end
@@ -243,7 +245,7 @@ function Running:finish(status, ended)
     memory_from = "rusage", oom = false, wall_ns = ended - self.exec_ns, setup_ns = self.exec_ns - self.started,
     skipped = {} }
   if self.cgroup then self.cgroup:account(r) end
-  r.cpu_ns = r.user_ns + r.system_ns
+  r.cpu_ns = math.max(r.user_ns + r.system_ns, r.cpu_from == "rusage" and self.cpu_at_stop or 0)
   if self.built.optional_limits then
     for name in pairs(self.built.optional_limits) do r[name] = "unlimited" end
   end
