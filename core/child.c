@@ -41,24 +41,30 @@ struct message {
 };
 
 static int
-send_slot(struct csn_run *run, u32 step, s64 slot)
+send_fd(int sock, const struct csn_msg *m, int fd)
 {
-  struct csn_msg m = { .kind = CSN_MSG_SLOT, .step = step, .pid = run->record->tid };
   struct {
     const void *base;
     u64 len;
-  } iov = { &m, sizeof(m) };
+  } iov = { m, sizeof(*m) };
   struct {
     u64 len;
     s32 level, type, fd, pad;
-  } rights = { 20, 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, run->ctx.slots[slot], 0 };
+  } rights = { 20, 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, fd, 0 };
   struct message msg = { .iov = &iov, .iov_len = 1, .control = &rights, .control_len = sizeof(rights) };
-  long n;
+  long n = CSN_RETRY(csn_sys(__NR_sendmsg, sock, &msg, MSG_NOSIGNAL));
+
+  return n < 0 ? (int)n : 0;
+}
+
+static int
+send_slot(struct csn_run *run, u32 step, s64 slot)
+{
+  struct csn_msg m = { .kind = CSN_MSG_SLOT, .step = step, .pid = run->record->tid };
 
   if (run->ctx.slots[slot] < 0)
     return csn_detail(&run->ctx, -EBADF, "no descriptor in the slot", NULL);
-  n = CSN_RETRY(csn_sys(__NR_sendmsg, run->sock, &msg, MSG_NOSIGNAL));
-  return n < 0 ? (int)n : 0;
+  return send_fd(run->sock, &m, run->ctx.slots[slot]);
 }
 
 _Noreturn void
@@ -139,12 +145,16 @@ sync_with_host(struct csn_run *run, u32 step)
   return n == 1 ? 0 : n < 0 ? (int)n : -EPIPE;
 }
 
+/* The first message carries the child's own pidfd: its host may ignore SIGCHLD, or wait for any child,
+ * and then find its pid gone or another's. */
 static int
 greet(struct csn_run *run)
 {
   struct csn_msg m = { .kind = CSN_MSG_HELLO, .pid = run->record->tid };
+  CSN_CLEANUP_FD int fd = (int)csn_sys(__NR_pidfd_open, csn_sys(__NR_getpid, 0), 0);
 
-  return csn_send_msg(run->sock, &m);
+  /* without one the host opens it, or says why it can't */
+  return fd < 0 ? csn_send_msg(run->sock, &m) : send_fd(run->sock, &m, fd);
 }
 
 static u64

@@ -275,7 +275,12 @@ forked(struct csn_spawn *s, int sock)
   struct csn_run run = { .plan = s->plan, .sock = sock, .fail_step = s->header.fail_step,
                          .fail_errno = s->header.fail_errno, .runner = s->header.runner, .lua_step = lua_step, .lua = s };
 
+  char go;
+
   csn_sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  /* Nothing is made before the host has a hold on this process. */
+  if (CSN_RETRY(csn_sys(__NR_recvfrom, sock, &go, 1, 0, 0, 0)) != 1)
+    _exit(0);
   run.record = mmap(NULL, sizeof(*run.record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (run.record != MAP_FAILED) {
     run.ctx = s->ctx;
@@ -307,6 +312,7 @@ spawn_fork(struct csn_spawn *s, int child_sock)
     CSN_RETRY(csn_sys(__NR_wait4, pid, NULL, 0, 0));
     return -err;
   }
+  send(s->sock, "", 1, MSG_NOSIGNAL);
   return 0;
 }
 
@@ -411,17 +417,17 @@ take_slot(struct csn_spawn *s, u32 step, int fd)
   return csn_fill(&s->ctx, ((const struct engine_send_args *)((const u8 *)s->plan + st->args))->fd, fd);
 }
 
-/* The child's first message comes while it lives, or is a zombie that only we can reap: its pid is its
- * own. Where the host ignores SIGCHLD it may be gone already; its report is still to come. */
+/* The child's pidfd comes with its first message; without (no descriptor was free) one is opened here. */
 static int
 remember_child(struct csn_spawn *s, s32 pid)
 {
   if (s->pid > 0 || pid <= 0)
     return 0;
   s->ctx.pid = s->pid = pid;
-  s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+  if (s->pidfd < 0)
+    s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
   if (s->pidfd < 0 && errno == ESRCH)
-    s->stolen = true;
+    s->stolen = true; /* reaped by the host; its report is still to come */
   return s->pidfd < 0 && !s->stolen ? -errno : 0;
 }
 
@@ -442,7 +448,9 @@ attend(struct csn_spawn *s)
 
   for (;;) {
     rc = receive(s, &m, sizeof(m), &fd);
-    if (fd >= 0 && (rc != sizeof(m) || m.kind != CSN_MSG_SLOT)) {
+    if (fd >= 0 && rc == sizeof(m) && m.kind == CSN_MSG_HELLO && s->pidfd < 0) {
+      s->pidfd = fd;
+    } else if (fd >= 0 && (rc != sizeof(m) || m.kind != CSN_MSG_SLOT)) {
       close(fd);
       rc = -EBADMSG;
     }
@@ -452,7 +460,8 @@ attend(struct csn_spawn *s)
       return;
     }
     if ((rc = remember_child(s, m.pid)) < 0) {
-      csn_close(fd);
+      if (m.kind == CSN_MSG_SLOT)
+        csn_close(fd);
       csn_detail(&s->ctx, rc, "a descriptor for the child", NULL);
       set_failure(s, s->plan->nsteps, -rc);
       return;
