@@ -176,6 +176,7 @@ describe("A host", function()
   end)
 
   it("may be where memfds can't be executed: the installed runner serves", function()
+    if not t.needs "root" then return end -- the sysctl belongs to the machine's root
     local script = os.tmpname()
     local f = assert(io.open(script, "w"))
     f:write([[
@@ -184,14 +185,8 @@ describe("A host", function()
       print(p:wait().code)
     ]])
     f:close()
-    local namespaces = t.is_root and { "pid", "mount" } or { "user", "pid", "mount" }
     local cwd = core.realpath(".")
-    local steps = { t.step("clone", namespaces) }
-    if not t.is_root then
-      local id = core.identity()
-      steps[2] = t.step("idmap", { uid = { { 0, id.uid, 1 } }, gid = { { 0, id.gid, 1 } }, setgroups = "deny" })
-    end
-    local r = assert(t.run(steps, {
+    local r = assert(t.run({ t.step("clone", { "pid", "mount" }) }, {
       script = "mount -t proc proc /proc || exit 9; echo 2 > /proc/sys/vm/memfd_noexec || exit 9; cd " .. cwd ..
         " && exec " .. host.lua .. " " .. script,
       env = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LUA_PATH=" .. package.path, "LUA_CPATH=" .. package.cpath } }))
