@@ -574,6 +574,11 @@ flatten(lua_State *L, const struct csn_field *f)
   n = lua_rawlen(L, t);
   lua_pushliteral(L, "");
   for (size_t i = 1; i <= n; i++) {
+    if (lua_rawlen(L, -1) > 400) { /* it is for people to read */
+      lua_pushfstring(L, "%s... (%d in all)", sep, (int)n);
+      lua_concat(L, 2);
+      break;
+    }
     lua_rawgeti(L, t, (int)i);
     if (lua_type(L, -1) == LUA_TTABLE) {
       int item = lua_gettop(L);
