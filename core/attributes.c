@@ -151,16 +151,9 @@ CSN_ARGS(scheduler, SCHEDULER)
 static int
 apply_scheduler(const struct scheduler_args *a, struct csn_ctx *c)
 {
-  struct { /* the kernel's struct sched_attr, version 1 */
-    u32 size, policy;
-    u64 flags;
-    s32 nice;
-    u32 priority;
-    u64 runtime, deadline, period;
-    u32 util_min, util_max;
-  } attr = { .size = sizeof(attr), .policy = (u32)a->policy, .flags = a->flags, .nice = (s32)a->nice,
-             .priority = (u32)a->priority, .runtime = a->runtime, .deadline = a->deadline,
-             .period = a->period, .util_min = (u32)a->util_min, .util_max = (u32)a->util_max };
+  struct csn_sched_attr attr = { .size = sizeof(attr), .policy = (u32)a->policy, .flags = a->flags, .nice = (s32)a->nice,
+                                 .priority = (u32)a->priority, .runtime = a->runtime, .deadline = a->deadline,
+                                 .period = a->period, .util_min = (u32)a->util_min, .util_max = (u32)a->util_max };
   int rc = check_nice(a->nice, c);
 
   if (rc < 0)

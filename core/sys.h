@@ -88,6 +88,16 @@ struct csn_clone_args {
   u64 set_tid, set_tid_size, cgroup;
 };
 
+/* The kernel's struct sched_attr, in its 5.3 form. */
+struct csn_sched_attr {
+  u32 size, policy;
+  u64 flags;
+  s32 nice;
+  u32 priority;
+  u64 runtime, deadline, period;
+  u32 util_min, util_max;
+};
+
 /*
  * clone3 through an assembly stub: the child calls fn(arg) on the stack that args names (or, without
  * CLONE_VM, on its copy of the caller's) and leaves by exit_group(fn's value). clone(2) can't carry

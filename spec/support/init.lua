@@ -76,6 +76,23 @@ function M.host(code)
   return M.sh(M.lua_command(code))
 end
 
+-- A program that runs Lua code, for t.run's argv: `core` is the library, and what the code returns is
+-- printed as text (tables with sorted keys).
+function M.program(code)
+  return { M.core.realpath("/proc/self/exe"), "-e", ([[
+    package.path, package.cpath = %q, %q
+    local core = require "caisson.core"
+    local function text(v)
+      if type(v) ~= "table" then return tostring(v) end
+      local keys, parts = {}, {}
+      for k in pairs(v) do keys[#keys + 1] = k end
+      table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+      for i, k in ipairs(keys) do parts[i] = (type(k) == "number" and "" or k .. "=") .. text(v[k]) end
+      return "{" .. table.concat(parts, " ") .. "}"
+    end
+    io.write(text((function() %s end)()))]]):format(package.path, package.cpath, code) }
+end
+
 -- /proc/PID/ns/NAME of this process, or another: "net:[4026531840]".
 function M.namespace(name, pid)
   local st = M.core.lstat(("/proc/%s/ns/%s"):format(pid or "self", name))
