@@ -20,8 +20,6 @@ apply_mkdir(const struct mkdir_args *a, struct csn_ctx *c)
   const char *path = csn_s(c, a->path);
   CSN_CLEANUP_FD int fd = csn_in_root_open(c, c->slots[a->root], path, CSN_WANT_DIR);
 
-  if (fd == -ENOTDIR)
-    return csn_detail(c, -EEXIST, "not a directory: ", path);
   if (fd != -ENOENT) /* what is there keeps its mode */
     return fd < 0 ? fd : 0;
   fd = csn_in_root_target(c, c->slots[a->root], path, CSN_WANT_DIR);

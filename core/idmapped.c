@@ -106,32 +106,10 @@ map_and_open(struct csn_ctx *c, int pidfd, struct csn_list uids, struct csn_list
   return ns < 0 ? csn_detail(c, ns, "opening the user namespace of the id map", NULL) : ns;
 }
 
-struct maker {
-  struct csn_clone_args *args;
-  long *creator;
-  int root;
-  long pid;
-};
-
-/* The kernel makes no user namespace for a process in a chroot, and takes one whose "/" is covered by
- * the new root for such. So this child, which shares all but the file system context, enters that root
- * first. */
-static int
-make_holder(void *arg)
-{
-  struct maker *m = arg;
-  long rc = csn_sys(__NR_fchdir, m->root);
-
-  if (rc == 0)
-    rc = csn_sys(__NR_chroot, ".");
-  m->pid = rc == 0 ? csn_clone3(m->args, sizeof(*m->args), hold_userns, m->creator) : rc;
-  return 0;
-}
-
 int
 csn_make_userns(struct csn_ctx *c, struct csn_list uids, struct csn_list gids)
 {
-  u8 stack[4096] __attribute__((aligned(16))), maker_stack[4096] __attribute__((aligned(16)));
+  u8 stack[4096] __attribute__((aligned(16)));
   CSN_CLEANUP_FD int pidfd = -1;
   long creator = csn_sys(__NR_getpid, 0), pid;
   struct csn_clone_args ca = {
@@ -142,23 +120,7 @@ csn_make_userns(struct csn_ctx *c, struct csn_list uids, struct csn_list gids)
   };
   int ns;
 
-  if (c->slots[CSN_SLOT_ROOT] >= 0) {
-    struct csn_clone_args via = {
-      .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND | CLONE_FILES,
-      .stack = (u64)(uintptr_t)maker_stack,
-      .stack_size = sizeof(maker_stack),
-    };
-    struct maker m = { .args = &ca, .creator = &creator, .root = c->slots[CSN_SLOT_ROOT] };
-
-    ca.flags |= CSN_CLONE_PARENT;
-    pid = csn_clone3(&via, sizeof(via), make_holder, &m);
-    if (pid >= 0) {
-      CSN_RETRY(csn_sys(__NR_wait4, pid, NULL, __WALL, NULL));
-      pid = m.pid;
-    }
-  } else {
-    pid = csn_clone3(&ca, sizeof(ca), hold_userns, &creator);
-  }
+  pid = csn_clone3(&ca, sizeof(ca), hold_userns, &creator);
   if (pid < 0)
     return csn_detail(c, (int)pid, "a user namespace for the id map", NULL);
   ns = map_and_open(c, pidfd, uids, gids);

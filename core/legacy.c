@@ -2,9 +2,8 @@
  *
  * mount(2), where a policy answers ENOSYS to the calls that know mounts by descriptor.
  *
- * A tree then is a mount staged over "/", out of sight of the process, whose root is the mount below
- * (for a file, over one that every procfs has), and attached by moving it from there. "/.." is the topmost
- * mount at "/". What only mount_setattr can do (flags of a whole tree, id maps) is refused.
+ * A tree then is a mount staged over a directory, or for a file over a file, that every procfs has, and
+ * attached by moving it from there. What only mount_setattr can do (flags of a whole tree, id maps) is refused.
  */
 #include "mount.h"
 #include <asm/statfs.h>
@@ -13,6 +12,7 @@
 #define ST_RELATIME 0x1000
 #define ST_NOSYMFOLLOW 0x2000
 
+#define STAGE_DIR "/proc/fs"
 #define STAGE_FILE "/proc/version"
 
 struct fd_link {
@@ -37,10 +37,11 @@ csn_old_clone(int source, bool recursive)
   bool dir = rc >= 0 && (st.mode & S_IFMT) == S_IFDIR;
 
   if (rc >= 0)
-    rc = csn_sys(__NR_mount, from.path, dir ? "/" : STAGE_FILE, NULL,
+    rc = csn_sys(__NR_mount, from.path, dir ? STAGE_DIR : STAGE_FILE, NULL,
                  MS_BIND | (recursive ? MS_REC : 0), NULL);
   return rc < 0 ? (int)rc
-                : (int)csn_sys(__NR_openat, AT_FDCWD, dir ? "/.." : STAGE_FILE, O_PATH | O_CLOEXEC);
+                : (int)csn_sys(__NR_openat, AT_FDCWD, dir ? STAGE_DIR : STAGE_FILE,
+                               O_PATH | O_CLOEXEC);
 }
 
 static u64
@@ -101,10 +102,10 @@ csn_old_set_attr(int tree, int flags, const struct mount_attr *m)
 int
 csn_old_fs_mount(const char *type, const char *source, const char *data, u64 attrs)
 {
-  long rc = csn_sys(__NR_mount, source, "/", type, mount_bits(attrs), *data ? data : NULL);
+  long rc = csn_sys(__NR_mount, source, STAGE_DIR, type, mount_bits(attrs), *data ? data : NULL);
 
   return rc < 0 ? (int)rc
-                : (int)csn_sys(__NR_openat, AT_FDCWD, "/..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+                : (int)csn_sys(__NR_openat, AT_FDCWD, STAGE_DIR, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 int

@@ -32,6 +32,7 @@ csn_stat(int fd, struct csn_stat *st)
   st->ino = sx.stx_ino;
   st->dev = (u64)sx.stx_dev_major << 32 | sx.stx_dev_minor;
   st->mount = sx.stx_mnt_id;
+  st->mount_root = sx.stx_attributes & STATX_ATTR_MOUNT_ROOT;
   return 0;
 }
 
@@ -87,16 +88,6 @@ restart(struct walk *w, bool absolute)
   return w->fds[0] < 0 ? w->fds[0] : 0;
 }
 
-/* "/.." is the topmost mount at "/", which is not the process's root once a new root lies over it. */
-static bool
-is_own_root(int fd)
-{
-  CSN_CLEANUP_FD int root = (int)csn_sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_CLOEXEC);
-  struct csn_stat a, b;
-
-  return csn_stat(root, &a) == 0 && csn_stat(fd, &b) == 0 && a.ino == b.ino && a.mount == b.mount;
-}
-
 static int
 go_up(struct walk *w)
 {
@@ -107,8 +98,6 @@ go_up(struct walk *w)
     return 0;
   }
   if (w->in_root)
-    return 0;
-  if (is_own_root(w->fds[0]))
     return 0;
   fd = csn_sys(__NR_openat, w->fds[0], "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0)
@@ -236,7 +225,7 @@ walk(int root, const char *path, size_t len, int how, bool create)
       csn_close(fd);
       goto out;
     }
-    if ((st.mode & S_IFMT) == S_IFLNK && (more || !(how & CSN_NOFOLLOW))) {
+    if ((st.mode & S_IFMT) == S_IFLNK) {
       rc = (how & CSN_NO_SYMLINKS) || ++links > MAX_LINKS ? -ELOOP
                                                           : splice_link(fd, rest, p, w.in_root);
       csn_close(fd);
@@ -302,27 +291,21 @@ csn_in_root_target(struct csn_ctx *c, int root, const char *path, int how)
 
   if (fd == -ENOENT || fd == -ENOSYS)
     fd = walk(root, path, csn_strlen(path), how, true);
+  if (fd == -EOVERFLOW)
+    return csn_detail(
+        c, fd,
+        "this process's uid or gid is not in the user namespace's map (steps gid and uid change "
+        "it), so it can make nothing: target ",
+        path);
   return fd < 0 ? csn_detail(c, fd, "target ", path) : fd;
-}
-
-static bool
-goes_up(const char *p)
-{
-  for (; *p; p++) {
-    if (p[0] == '.' && p[1] == '.' && (!p[2] || p[2] == '/'))
-      return true;
-    while (p[1] && p[0] != '/')
-      p++;
-  }
-  return false;
 }
 
 int
 csn_source_open(struct csn_ctx *c, const char *path, int how)
 {
-  int fd = goes_up(path) ? walk(-1, path, csn_strlen(path), how, false)
-                         : (int)csn_sys(__NR_openat, AT_FDCWD, path,
-                                        O_PATH | O_CLOEXEC | (how & CSN_NOFOLLOW ? O_NOFOLLOW : 0));
+  int fd = (int)csn_sys(__NR_openat, AT_FDCWD, path,
+                        O_PATH | O_CLOEXEC | (how & CSN_NOFOLLOW ? O_NOFOLLOW : 0) |
+                            (how & CSN_WANT_DIR ? O_DIRECTORY : 0));
   struct csn_stat st;
 
   if (fd < 0)

@@ -23,12 +23,13 @@
 struct csn_stat {
   u32 mode, uid, gid, major, minor; /* major, minor: of a device node */
   u64 dev, ino, mount;              /* mount: the number of the mount it stands in */
+  bool mount_root;                  /* it is that mount's root */
 };
 
 /* Of the descriptor itself. */
 int csn_stat(int fd, struct csn_stat *st);
 
-/* how: no symlink in any place; the result is a directory; a symlink at the end is not followed. */
+/* how: no symlink in any place; the result is a directory; a source that is a symlink is refused. */
 enum { CSN_NO_SYMLINKS = 1, CSN_WANT_DIR = 2, CSN_NOFOLLOW = 4 };
 
 /* An O_PATH descriptor of what path is in the root, or -errno. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The new root: made, attached over "/" of the private mount namespace, filled, and switched to.
+ * The new root: made, attached, filled, and switched to.
  *
- * A mount over "/" is not seen by processes whose root is the mount below it, so until the switch the
- * host's paths work as before, and the new root is reached by its descriptor alone.
+ * A mount has to be attached somewhere before things can be mounted in it (until 6.15). That place is
+ * hidden from then on, so it is one that no bind's source is: /proc/fs, which every procfs has. Over "/"
+ * itself nothing would be hidden at first sight, but "..", coming to "/", steps into what lies over it,
+ * and the kernel takes the process for one in a chroot.
  */
 #include "mount.h"
 
@@ -11,22 +13,54 @@
 #define MNT_DETACH 2
 #endif
 
-static int
-attach_root(struct csn_ctx *c, int tree, s64 slot)
-{
-  /* Mounted over a shared "/", it would appear in the host too; pivot_root refuses that as well. */
-  struct mount_attr m = { .propagation = MS_SLAVE };
-  CSN_CLEANUP_FD int top = (int)csn_sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_CLOEXEC);
-  long rc = csn_sys(__NR_mount_setattr, top, "", AT_EMPTY_PATH, &m, sizeof(m));
+#define WAITING_PLACE "/proc/fs"
 
+/* The root of the mount that fd stands in; none is found in a chroot that is no mount. */
+static int
+mount_of(int fd)
+{
+  int up = (int)csn_sys(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+  struct csn_stat st, was = { .ino = 0 };
+  int rc;
+
+  while (up >= 0) {
+    int parent;
+
+    rc = csn_stat(up, &st);
+    if (rc == 0 && st.mount_root)
+      return up;
+    if (rc == 0 && st.ino == was.ino && st.mount == was.mount)
+      rc = -EINVAL;
+    was = st;
+    parent = rc < 0 ? rc : (int)csn_sys(__NR_openat, up, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    csn_close(up);
+    up = parent;
+  }
+  return up;
+}
+
+static int
+attach_root(struct csn_ctx *c, int tree, s64 slot, struct csn_str at)
+{
+  const char *path = at.off ? csn_s(c, at) : WAITING_PLACE;
+  CSN_CLEANUP_FD int place = csn_source_open(c, path, CSN_WANT_DIR), parent = -1;
+  struct mount_attr m = { .propagation = MS_SLAVE };
+  long rc;
+
+  if (place < 0) {
+    csn_close(tree);
+    return csn_detail(c, place, "where the new root waits for the switch: ", path);
+  }
+  /* Mounted in a shared mount, it would appear in the host too, and pivot_root would refuse it. */
+  rc = parent = mount_of(place);
+  if (rc >= 0)
+    rc = csn_sys(__NR_mount_setattr, parent, "", AT_EMPTY_PATH, &m, sizeof(m));
   if (rc == -ENOSYS)
-    rc = csn_old_set_attr(top, 0, &m);
-  if (rc == -EINVAL)
-    csn_detail(c, (int)rc, "\"/\" is not a mount: this process is in a chroot", NULL);
-  else if (rc == -EPERM)
+    rc = csn_old_set_attr(parent, 0, &m);
+  if (rc == -EINVAL || rc == -EPERM)
     csn_detail(c, (int)rc, "a new root needs a mount namespace of its own", NULL);
   if (rc >= 0)
-    rc = csn_attach_fd(c, tree, top, "/");
+    rc = csn_attach_fd(c, tree, place, path);
   if (rc >= 0)
     return csn_fill(c, slot, tree);
   csn_old_drop(tree);
@@ -40,6 +74,7 @@ attach_root(struct csn_ctx *c, int tree, s64 slot)
   F(mode, mode, 0, NULL, 0755)                                                                     \
   F(strs, options, 0, NULL, 0)                                                                     \
   F(flags, flags, 0, csn_mount_words, CSN_M_NOSUID | CSN_M_NODEV)                                  \
+  F(path, at, 0, NULL, 0)                                                                          \
   F(slot, root, CSN_OUT, NULL, CSN_SLOT_ROOT)
 CSN_ARGS(root_tmpfs, ROOT_TMPFS)
 
@@ -57,7 +92,7 @@ apply_root_tmpfs(const struct root_tmpfs_args *a, struct csn_ctx *c)
   csn_fs_number(&f, "mode", a->mode, 8);
   csn_fs_options(&f, a->options);
   tree = csn_fs_mount(&f, a->flags);
-  return tree < 0 ? tree : attach_root(c, tree, a->root);
+  return tree < 0 ? tree : attach_root(c, tree, a->root, a->at);
 }
 
 CSN_PRIMITIVE(root_tmpfs, "root.tmpfs", ROOT_TMPFS, CSN_CHILD, apply_root_tmpfs, NULL,
@@ -66,6 +101,7 @@ CSN_PRIMITIVE(root_tmpfs, "root.tmpfs", ROOT_TMPFS, CSN_CHILD, apply_root_tmpfs,
 #define ROOT_BIND(F)                                                                               \
   F(path, source, CSN_REQUIRED, NULL, 0)                                                           \
   CSN_TREE_FIELDS(F)                                                                               \
+  F(path, at, 0, NULL, 0)                                                                          \
   F(slot, root, CSN_OUT, NULL, CSN_SLOT_ROOT)
 CSN_ARGS(root_bind, ROOT_BIND)
 
@@ -82,7 +118,7 @@ apply_root_bind(const struct root_bind_args *a, struct csn_ctx *c)
     csn_close(tree);
     return csn_detail(c, -ENOTDIR, "a root is a directory", NULL);
   }
-  return attach_root(c, tree, a->root);
+  return attach_root(c, tree, a->root, a->at);
 }
 
 CSN_PRIMITIVE(root_bind, "root.bind", ROOT_BIND, CSN_CHILD, apply_root_bind, NULL,
@@ -145,15 +181,19 @@ apply_pivot(const struct pivot_root_args *a, struct csn_ctx *c)
 
 CSN_PRIMITIVE(pivot_root, "pivot_root", PIVOT, CSN_CHILD, apply_pivot, NULL, "[$root]")
 
-/* For an initramfs, which can't be pivoted. The new root stands over "/" already. The old one stays
- * below it, unseen, but whoever may chroot can get at it. */
+/* For an initramfs, which can't be pivoted. The old root stays below the new one, unseen, but whoever may
+ * chroot can get at it. */
 static int
 apply_move(const struct root_move_args *a, struct csn_ctx *c)
 {
+  CSN_CLEANUP_FD int top = (int)csn_sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_CLOEXEC);
   long rc = enter_root(c, a->root);
 
-  if (rc >= 0)
-    rc = csn_sys(__NR_chroot, ".");
+  if (rc < 0)
+    return (int)rc;
+  if ((rc = csn_attach_fd(c, c->slots[a->root], top, "/")) < 0)
+    return (int)rc;
+  rc = csn_sys(__NR_chroot, ".");
   return rc < 0 ? (int)rc : (int)csn_sys(__NR_chdir, "/");
 }
 
