@@ -32,6 +32,20 @@ local function check_keys(t, level, what)
   end
 end
 
+-- File and line of a function of the recipe's, or else of who asks for the recipe: `return recipe {...}`
+-- is a tail call, whose frame is gone.
+local function written_at(fn)
+  if fn then
+    local info = debug.getinfo(fn, "S")
+    return info.source:match("^@(.*)"), info.linedefined
+  end
+  for level = 3, 6 do
+    local info = debug.getinfo(level, "Sl")
+    local source = info and info.source:match("^@(.*)")
+    if source then return source, info.currentline end
+  end
+end
+
 -- A recipe from its definition: summary, params, extends, build(p) or the options themselves, script.
 -- Raises on what it does not know, naming the nearest right word.
 function M.new(def)
@@ -44,12 +58,9 @@ function M.new(def)
   if def.script ~= nil and type(def.script) ~= "function" then
     error("recipe: option 'script': function expected, got " .. type(def.script), 2)
   end
-  -- `return caisson.recipe {...}` is a tail call: its frame is gone, a function of the recipe's is not
-  local fn = def.build or def.script
-  local info = debug.getinfo(fn or 2, "Sl")
+  local source, line = written_at(def.build or def.script)
   return setmetatable({ def = def, summary = def.summary or "", params = def.params or {},
-    source = info and info.source:match("^@(.*)"),
-    line = info and (fn and info.linedefined or info.currentline) }, Recipe)
+    source = source, line = line }, Recipe)
 end
 
 function M.is(v)

@@ -109,8 +109,9 @@ describe("the sandbox recipe", function()
   it("leaves no mount and no process behind", function()
     local before = t.read_file "/proc/self/mountinfo"
     output "true"
-    assert.truthy(sandbox("sleep 45.25 & sleep 45.25", nil, { limits = { time = 0.1 } }))
+    local sleep = "sleep 45." .. t.getpid()
+    assert.truthy(sandbox(sleep .. " & " .. sleep, nil, { limits = { time = 0.1 } }))
     assert.equal(before, t.read_file "/proc/self/mountinfo")
-    assert.equal("", t.sh "pgrep -f '^sleep 45.25$'")
+    assert.equal("", t.sh("pgrep -f '^" .. sleep .. "$'"))
   end)
 end)
