@@ -59,12 +59,16 @@ $(BUILD)/bin/caisson: $(BUILD)/lib/launcher.o $(LIB_OBJ) | $(BUILD)/bin
 $(BUILD)/lib $(BUILD)/runner $(BUILD)/caisson $(BUILD)/bin:
 	mkdir -p $@
 
-# A build for another Lua, and one with sanitizers; the runner has no libc that these could hook.
+# A build for another Lua, and one with sanitizers, which must be in the interpreter before all else; the
+# runner has no libc that they could hook.
 $(PUC):
 	@$(MAKE) BUILD=build/$@ LUA=$@ build/$@/caisson/core.so
 asan:
 	@$(MAKE) BUILD=build-asan CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined" \
 	  build-asan/caisson/core.so
+	@mkdir -p build-asan/bin
+	patchelf $(foreach lib,ubsan asan,--add-needed $(shell $(CC) -print-file-name=lib$(lib).so)) \
+	  --output build-asan/bin/luajit $(shell command -v luajit)
 
 # Each installs what it needs first; make then starts anew, since headers and tools were found before.
 check: all
@@ -79,8 +83,8 @@ test:
 	@spec/tools/suite test root:luajit user:luajit $(PUC:%=any:%)
 test-long:
 	@spec/tools/deps build run test long
-	@$(MAKE) all asan
-	@spec/tools/suite long root:asan user:asan root:long user:long
+	@$(MAKE) all asan lua5.4
+	@spec/tools/suite long any:valgrind root:asan user:asan root:long user:long
 test-vm:
 	@spec/tools/deps build run test vm
 	@$(MAKE) all
