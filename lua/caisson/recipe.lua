@@ -199,6 +199,7 @@ local function gather(recipe, given, options, origins, scripts, hooks, depth)
     -- a parameter goes to every recipe of the chain that knows it
     local passed = {}
     for k, v in pairs(rest) do if base:all_params()[k] then passed[k] = v end end
+    for k, v in pairs(values) do if base:all_params()[k] then passed[k] = v end end
     for k in pairs(rest) do
       if not recipe.params[k] and passed[k] == nil then
         local _, why = params.fill(recipe:all_params(), { [k] = rest[k] })

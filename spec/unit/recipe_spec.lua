@@ -70,6 +70,12 @@ describe("extends", function()
     assert.truthy(message:find("unknown parameter 'sise'", 1, true), message)
   end)
 
+  it("hands its own default for a parameter of the base's to the base", function()
+    local r = caisson.recipe { extends = base, params = { size = { "size", default = "3K" } } }
+    assert.equal(3072, assert(r:build { args = { "x" } }).options.env.SIZE)
+    assert.equal(5, assert(r:build { args = { "x" }, params = { size = "5" } }).options.env.SIZE)
+  end)
+
   it("runs both scripts, the base's first, and checks the order after them", function()
     local seen = {}
     local b1 = caisson.recipe { namespaces = { user = true }, script = function() seen[#seen + 1] = "base" end }
