@@ -158,6 +158,19 @@ l_raise(lua_State *L)
   return csn_pushok(L);
 }
 
+/* signal.send(pid, signal) -> true | nil, message, errno */
+static int
+l_send(lua_State *L)
+{
+  lua_Integer pid = luaL_checkinteger(L, 1);
+  int sig = (int)csn_to_words(L, 2, csn_signal_words, "signal", false, true);
+
+  luaL_argcheck(L, pid > 0, 1, "a process above 0 expected");
+  if (kill((pid_t)pid, sig) < 0)
+    return csn_pusherr(L, errno, "signal %d to process %d", sig, (int)pid);
+  return csn_pushok(L);
+}
+
 /* signal.name(15) -> "TERM"; nil for one without a name */
 static int
 l_name(lua_State *L)
@@ -177,7 +190,7 @@ open_signal(lua_State *L)
 {
   static const luaL_Reg functions[] = { { "open", l_open },   { "add", l_add },     { "read", l_read },
                                         { "close", l_close }, { "raise", l_raise }, { "name", l_name },
-                                        { NULL, NULL } };
+                                        { "send", l_send },   { NULL, NULL } };
 
   csn_register(L, "signal", functions);
 }

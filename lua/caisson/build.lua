@@ -320,11 +320,28 @@ local function system(b)
   end
 end
 
+-- A terminal of its own for the program: tty = true, or { rows =, columns = }.
+local function terminal(b)
+  local o = b.options
+  if o.session == false then b:fail("session", "a terminal (tty) needs a session of its own") end
+  if b.files then b:fail("tty", "the program's descriptors are its terminal") end
+  local t = o.tty == true and {} or o.tty
+  b:check_keys("tty", t, { "rows", "columns" })
+  local window = b.window or {}
+  local uid, gid = b:payload_ids()
+  if uid == b.identity.euid and gid == b.identity.egid then uid, gid = nil, nil end
+  b:step("tty", "pty", { rows = t.rows or window[1], columns = t.columns or window[2], uid = uid, gid = gid,
+    master = "pty", slave = "tty" })
+  b:step("tty", "send", { fd = "pty" })
+  b:step("tty", "tty", { fd = "tty" })
+  b.files = { "tty", "tty", "tty" }
+end
+
 local function attributes(b)
   local o = b.options
   b.phase = "process"
   if o.session ~= false then b:step("session", "session", {}) end
-  if o.tty then b:step("tty", "tty", { fd = "tty" }) end
+  if o.tty then terminal(b) end
   if o.keyring then b:step("keyring", "keyring", { name = o.keyring == true and "_ses" or o.keyring }) end
   local names = {}
   for name in pairs(o.rlimits or {}) do names[#names + 1] = name end
@@ -474,7 +491,7 @@ end
 -- descriptors 0, 1, 2, …).
 function M.plan(options, origins, recipe, opts)
   local b = setmetatable({ options = options, origins = origins, recipe = recipe, plan = plan_module.new(),
-    identity = core.identity(), files = opts.files, phase = "", id = opts.id }, B)
+    identity = core.identity(), files = opts.files, window = opts.window, phase = "", id = opts.id }, B)
   check_hooks(b)
   namespaces(b)
   if options.cgroup then require("caisson.cgroup").before_clone(b) end

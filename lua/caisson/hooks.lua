@@ -74,7 +74,8 @@ end
 local max_output = 4096
 
 -- Run a command hook; nil, message where it fails. Its whole process group ends with it.
-local function run_command(hook, state)
+-- cancel: a descriptor; once it is readable, the hook is given up.
+local function run_command(hook, state, cancel)
   local env = {}
   for k, v in pairs(hook.env or {}) do env[#env + 1] = type(k) == "number" and v or k .. "=" .. v end
   table.sort(env)
@@ -97,13 +98,15 @@ local function run_command(hook, state)
     return nil, message, errno
   end
   local deadline = hook.timeout and core.now() + hook.timeout * 1e9
-  local parts, size, status, late = {}, 0, nil, false
+  local parts, size, status, late, given_up = {}, 0, nil, false, false
   local open = true
   while not status do
     local fds = { { fd = process:pidfd() } }
-    if open then fds[2] = { fd = r } end
+    if cancel then fds[2] = { fd = cancel } end
+    local output_at = open and #fds + 1
+    if open then fds[output_at] = { fd = r } end
     local ready = core.poll(fds, deadline and math.max(0, (deadline - core.now()) / 1e9) or nil)
-    if ready and ready[2] then
+    if ready and open and ready[output_at] then
       local s = r:read()
       if not s or s == "" then
         open = false
@@ -116,8 +119,9 @@ local function run_command(hook, state)
       -- before it is reaped, while its number is still its own: what it left behind goes too
       core.kill_group(process:pid(), "KILL")
       status = process:wait(0)
-    elseif deadline and core.now() >= deadline then
-      late = true
+    elseif ready and cancel and ready[2] or deadline and core.now() >= deadline then
+      given_up = ready and cancel and ready[2]
+      late = not given_up
       core.kill_group(process:pid(), "KILL")
       status = process:wait()
     end
@@ -128,6 +132,7 @@ local function run_command(hook, state)
   r:close()
   local output = (table.concat(parts) .. (rest or "")):sub(-max_output):gsub("%s+$", "")
   local told = output ~= "" and ": " .. output or ""
+  if given_up then return nil, hook.path .. ": given up", core.errno.ECANCELED end
   if late then return nil, ("%s: no end within its limit of %g s%s"):format(hook.path, hook.timeout, told) end
   if status.signal then return nil, ("%s: killed by signal %d%s"):format(hook.path, status.signal, told) end
   if status.code ~= 0 then return nil, ("%s: exit status %d%s"):format(hook.path, status.code, told) end
@@ -142,7 +147,7 @@ function M.step(hook, point, container)
   elseif hook.call then
     fn = with_limit(hook.call, hook.timeout)
   else
-    fn = function(state) return run_command(hook, state) end
+    fn = function(state) return run_command(hook, state, container.cancel) end
   end
   return function(pid)
     return fn(M.state(container, point, pid))

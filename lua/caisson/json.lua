@@ -73,6 +73,31 @@ function M.value(v)
   return "[" .. concat(items, ",") .. "]"
 end
 
+local function number(v)
+  if v % 1 == 0 and math.abs(v) < 2 ^ 53 then return ("%.0f"):format(v) end
+  if v ~= v or math.abs(v) == math.huge then return "null" end
+  return ("%.17g"):format(v)
+end
+
+-- Any tables, with sorted keys, indented. An empty table is a list; what JSON can't hold is left out.
+function M.document(v, indent)
+  indent = indent or ""
+  if type(v) == "string" then return M.string(v) end
+  if type(v) == "number" then return number(v) end
+  if type(v) ~= "table" then return tostring(v) end
+  local inner, items, keys = indent .. "  ", {}, {}
+  for k, item in pairs(v) do
+    if type(k) == "string" and type(item) ~= "function" and type(item) ~= "userdata" then keys[#keys + 1] = k end
+  end
+  if #keys == 0 then
+    for i, item in ipairs(v) do items[i] = inner .. M.document(item, inner) end
+    return #items == 0 and "[]" or "[\n" .. concat(items, ",\n") .. "\n" .. indent .. "]"
+  end
+  table.sort(keys)
+  for i, k in ipairs(keys) do items[i] = inner .. M.string(k) .. ": " .. M.document(v[k], inner) end
+  return "{\n" .. concat(items, ",\n") .. "\n" .. indent .. "}"
+end
+
 local function plain(v)
   if type(v) ~= "table" then return v end
   if type(v.base64) == "string" then return unbase64(v.base64) end

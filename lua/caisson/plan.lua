@@ -212,6 +212,22 @@ local function any(name, patterns)
   return false
 end
 
+-- A plan of its own with the same steps.
+function Plan:copy()
+  local plan = M.new()
+  for i, s in ipairs(self.steps) do
+    local step = setmetatable({}, Step)
+    for k, v in pairs(s) do step[k] = v end
+    step.options = copy(s.options)
+    plan.steps[i] = step
+  end
+  return plan
+end
+
+function M.is(v)
+  return getmetatable(v) == Plan
+end
+
 -- Check the rules of order. Returns true, or nil and a message that names both steps and why.
 function Plan:check()
   local steps = self.steps

@@ -239,7 +239,13 @@ function Recipe:build(opts)
   local ok, built = xpcall(function()
     gather(self, opts.params or {}, options, origins, scripts, hooks, 0)
     options.hooks = hooks
-    if opts.args then options.args = opts.args end
+    options.args = opts.args or options.args or opts.default_args
+    if opts.env then
+      local env = {}
+      for k, v in pairs(options.env or {}) do env[k] = v end
+      for k, v in pairs(opts.env) do env[k] = v end
+      options.env = env
+    end
     local b = build.plan(options, origins, self, opts)
     for _, s in ipairs(scripts) do s.fn(b.plan, s.values) end
     return b
@@ -250,6 +256,35 @@ function Recipe:build(opts)
   local right, message = built.plan:check()
   if not right then return nil, message end
   return built
+end
+
+-- A plan as a recipe: what there is to run is that plan, with the program of opts.args if given.
+local Planned = {}
+Planned.__index = Planned
+
+function M.of_plan(plan)
+  return setmetatable({ plan = plan }, Planned)
+end
+
+function Planned:build(opts)
+  local plan = self.plan:copy()
+  local last = plan.steps[#plan.steps]
+  local right, message = plan:check()
+  if not right then return nil, message end
+  if next(opts.params or {}) ~= nil then return nil, "a plan has no parameters" end
+  if opts.env and next(opts.env) ~= nil then return nil, "the environment is in the plan already" end
+  if opts.args then last.options.argv = opts.args end
+  local options = { hooks = {} }
+  for i, s in plan:each() do
+    if s.step == "lua" and not s.fn then
+      return nil, ("step %d, lua: the function %s is not in a saved plan; run its recipe"):format(i, s.options.name)
+    end
+    if s.step == "pty" and s.options.master == "pty" then options.tty = true end
+    if s.step == "session" then options.session = true end
+  end
+  options.session = options.session or false
+  options.init = last.options.init
+  return { plan = plan, options = options, identity = require("caisson.core").identity() }
 end
 
 -- file:line of an option in the recipe's source.

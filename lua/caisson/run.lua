@@ -28,6 +28,18 @@ local M = {}
 local Running = {}
 Running.__index = Running
 
+-- Read what comes from a descriptor (nonblocking; it is the container's then) from now on: take is a
+-- function that gets the chunks, or "capture", for the result.
+function Running:stream(name, fd, take)
+  local stream = { name = name, fd = fd, take = take }
+  if take == "capture" then
+    local parts = {}
+    stream.parts = parts
+    stream.take = function(s) parts[#parts + 1] = s end
+  end
+  self.streams[#self.streams + 1] = stream
+end
+
 local names = { "stdin", "stdout", "stderr" }
 
 -- One stream: the descriptor for the child, and what the caller's side does with the other end.
@@ -66,16 +78,8 @@ local function open_stream(self, name, spec, keep)
     elseif input then
       error("stdin: 'inherit', 'null', 'pipe', { file = }, { data = } or a descriptor expected", 0)
     else
-      local stream = { name = name, fd = ours, size = 0 }
-      if spec == "capture" then
-        local parts = {}
-        stream.parts = parts
-        stream.take = function(s) parts[#parts + 1] = s end
-      else
-        stream.take = spec
-      end
       ours:nonblock(true)
-      self.streams[#self.streams + 1] = stream
+      self:stream(name, ours, spec)
     end
     return theirs
   end
@@ -83,8 +87,14 @@ local function open_stream(self, name, spec, keep)
   error(name .. ": 'inherit', 'null', 'pipe', 'capture', a function, { file = }, { data = } or a descriptor expected", 0)
 end
 
+local function refuse_stream(name, spec)
+  if spec ~= nil and spec ~= "inherit" then error(name .. ": the container's terminal is all three (tty = true)", 0) end
+end
+
 -- Start a recipe. opts: params, args, env (added to the recipe's), stdin, stdout, stderr, files (slots
--- for more descriptors), limits, id. Returns the running container | nil, message, errno, failure.
+-- for more descriptors), limits, id, window ({ rows, columns } of its terminal), cancel (a descriptor:
+-- construction is given up when it becomes readable).
+-- Returns the running container | nil, message, errno, failure.
 function M.start(recipe, opts)
   opts = opts or {}
   local self = setmetatable({ streams = {}, output = 0 }, Running)
@@ -100,10 +110,20 @@ function M.start(recipe, opts)
   end
   local o = built.options
   local keep, slots, errno = {}, {}, nil
+  built.cancel = opts.cancel
+  local terminal_output
   local ok, err = pcall(function()
     for _, name in ipairs(names) do
       local spec = opts[name]
       if spec == nil then spec = o[name] end
+      if o.tty then
+        if name == "stdout" and (type(spec) == "function" or spec == "capture") then
+          terminal_output = spec
+        else
+          refuse_stream(name, spec)
+        end
+        spec = "inherit" -- no step uses it
+      end
       slots[name], message, errno = open_stream(self, name, spec, keep)
       if slots[name] == nil then error({ message, errno }, 0) end
     end
@@ -113,7 +133,8 @@ function M.start(recipe, opts)
   local process, failure
   if ok then
     local compiled, functions = built.plan:compile()
-    process, message, errno, failure = core.spawn { plan = compiled, slots = slots, functions = functions }
+    process, message, errno, failure = core.spawn { plan = compiled, slots = slots, functions = functions,
+      cancel = opts.cancel }
   elseif type(err) == "table" then
     message, errno = err[1], err[2]
   end
@@ -133,6 +154,13 @@ function M.start(recipe, opts)
   end
   self.process, self.built, self.compiled_steps = process, built, nil
   self.started = started
+  if o.tty then
+    self.pty = process:slot("pty")
+    if terminal_output then
+      self.pty:nonblock(true)
+      self:stream("stdout", core.dup(self.pty), terminal_output)
+    end
+  end
   local _, exec_ns = process:times()
   self.exec_ns = exec_ns
   self.limits = {}
@@ -189,11 +217,14 @@ function Running:stop(why)
   end
 end
 
+-- Read a stream until nothing is left for now; but not for ever, with a limit of time to keep.
 local function drain(self, s)
-  while s.fd do
-    local data = s.fd:read()
-    if not data then return end
-    if data == "" then
+  for _ = 1, 256 do
+    if not s.fd then return end
+    local data, _, errno = s.fd:read()
+    if not data and errno == core.errno.EAGAIN then return end
+    -- the end; of a terminal it is told by EIO
+    if not data or data == "" then
       s.fd:close()
       s.fd = nil
       return
@@ -288,12 +319,20 @@ function Running:finish(status, ended)
 end
 
 -- Wait for the end, feeding streams and keeping limits meanwhile. Returns the result.
-function Running:wait()
+-- link: of caisson.terminal, which is served meanwhile.
+function Running:wait(link)
   while true do
     local result = self:step()
     if result then return result end
-    local ok, message = core.poll(self:fds(), self:timeout())
-    if not ok then error(message, 0) end
+    local fds = self:fds()
+    local timeout = self:timeout()
+    if link then
+      link:fds(fds)
+      timeout = link:timeout(timeout)
+    end
+    local ready, message = core.poll(fds, timeout)
+    if not ready then error(message, 0) end
+    if link then link:step(ready) end
   end
 end
 
@@ -303,6 +342,8 @@ function Running:close()
     if s.fd then s.fd:close() end
     s.fd = nil
   end
+  if self.pty then self.pty:close() end
+  self.pty = nil
   if self.cgroup then
     self.cgroup:kill()
     self.cgroup:close()
@@ -310,11 +351,19 @@ function Running:close()
   self.process:close()
 end
 
--- Start and wait. Returns the result | nil, message, errno, failure.
+-- Start and wait. Returns the result | nil, message, errno, failure. A container with a terminal that
+-- nobody reads gets the caller's.
 function M.run(recipe, opts)
   local running, message, errno, failure = M.start(recipe, opts)
   if not running then return nil, message, errno, failure end
-  local ok, result = pcall(running.wait, running)
+  local link
+  local ok, result = pcall(function()
+    if running.pty and #running.streams == 0 then
+      link = require("caisson.terminal").attach(running)
+    end
+    return running:wait(link)
+  end)
+  if link then link:detach() end
   if not ok then
     running:close()
     error(result, 0)

@@ -116,6 +116,12 @@ function signal.close(fd) end
 ---@return true|nil ok, string? message, integer? errno
 function signal.raise(sig) end
 
+---kill(2), of one process.
+---@param pid integer
+---@param sig string|integer
+---@return true|nil ok, string? message, integer? errno
+function signal.send(pid, sig) end
+
 ---`core.signal.name(15) == "TERM"`; nil for a number without a name.
 ---@param number integer
 ---@return string|nil name

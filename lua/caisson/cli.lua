@@ -1,0 +1,83 @@
+-- The caisson command.
+--
+--   run      make a container from a recipe and run a program in it
+--   plan     show every step of it, doing nothing
+--   doctor   what this machine and this user can do, and what to change
+--   recipes  what recipes there are
+--   help     of a command or a recipe
+--
+-- Exit status: the program's own; 125 where caisson failed, 126 where the program can't be executed, 127
+-- where it is not there, 128 + n where signal n ended it.
+local M = {}
+
+local unpack = table.unpack or unpack -- luacheck: ignore (5.1 has it as a global)
+
+M.failed = 125
+
+-- An error that ends the command: its text, and perhaps the failure table of a step.
+local Error = {}
+Error.__index = Error
+
+function Error:__tostring() return self.message end
+
+-- Stop here, with a message for the user.
+function M.fail(message, failure, status)
+  error(setmetatable({ message = message, failure = failure, status = status }, Error), 0)
+end
+
+-- One line that says what failed and where it was asked for, and what to do about it.
+function M.tell(message, failure)
+  local at = failure and failure.at
+  io.stderr:write("caisson: ", at and at .. ": " or "", message, "\n")
+  for line in (failure and failure.hint or ""):gmatch("[^\n]+") do
+    io.stderr:write("  hint: ", line, "\n")
+  end
+end
+
+-- The words before the first "--", and those after it (nil where there is none).
+local function split(argv)
+  for i, word in ipairs(argv) do
+    if word == "--" then
+      return { unpack(argv, 1, i - 1) }, { unpack(argv, i + 1) }
+    end
+  end
+  return { unpack(argv) }, nil
+end
+
+-- What the words ask for: { command =, ... }.
+local function parse(words)
+  if words[1] == "run" and words[2] then
+    -- the everyday call, a recipe and its parameters, needs no parser
+    local plain = true
+    for i = 2, #words do plain = plain and words[i]:sub(1, 1) ~= "-" end
+    if plain then return { command = "run", words = { unpack(words, 2) }, env = {} } end
+  end
+  return require("caisson.cli.arguments").parse(words)
+end
+
+local function dispatch(argv)
+  local words, program = split(argv)
+  local o = parse(words)
+  if program and o.command ~= "run" and o.command ~= "plan" then
+    M.fail(("%s takes no program"):format(o.command))
+  end
+  if program and #program == 0 then M.fail("a program is expected after --") end
+  o.program = program
+  return require("caisson.cli." .. o.command).main(o)
+end
+
+-- argv: the arguments, from 1. Returns the exit status.
+function M.main(argv)
+  local ok, status = xpcall(dispatch, function(e)
+    if getmetatable(e) == Error then return e end
+    return debug.traceback(tostring(e), 2)
+  end, argv)
+  if not ok then
+    M.tell(tostring(status), type(status) == "table" and status.failure or nil)
+    status = type(status) == "table" and status.status or M.failed
+  end
+  io.stdout:flush()
+  return status
+end
+
+return M
