@@ -42,7 +42,7 @@ local function written_at(fn)
   for level = 3, 6 do
     local info = debug.getinfo(level, "Sl")
     local source = info and info.source:match("^@(.*)")
-    if source then return source, info.currentline end
+    if source and not source:find("caisson/[%w/]+%.lua$") then return source, info.currentline end
   end
 end
 
@@ -108,6 +108,7 @@ function M.load(name)
   if not M.is(recipe) then return nil, path .. ": the file returns no recipe" end
   recipe.name = recipe.name or path:match("([^/]*)%.lua$")
   recipe.file = path
+  -- where no function of its own told
   if not recipe.source then recipe.source, recipe.line = path, 1 end
   return recipe
 end
