@@ -143,7 +143,8 @@ has_word(const char *list, const char *word)
 
 /* v2: a group has the controllers that its parent's cgroup.subtree_control names. */
 static int
-enable_controllers(const struct cgroup_create_args *a, struct csn_ctx *c, int group, const char *name)
+enable_controllers(const struct cgroup_create_args *a, struct csn_ctx *c, int group,
+                   const char *name)
 {
   const struct csn_str *wanted = csn_l(c, a->controllers);
   char have[512], want[512] = "";
@@ -227,7 +228,8 @@ make_groups(const struct cgroup_create_args *a, struct csn_ctx *c, int *made)
     return csn_detail(c, dir, above, NULL);
   version = csn_cgroup_version(dir);
   if (version < 0)
-    return csn_detail(c, version, above, version == -EMEDIUMTYPE ? " is not on a cgroup file system" : NULL);
+    return csn_detail(c, version, above,
+                      version == -EMEDIUMTYPE ? " is not on a cgroup file system" : NULL);
 
   for (;;) {
     long n = csn_cgroup_component(p, c, name);
@@ -291,8 +293,8 @@ apply_cgroup_create(const struct cgroup_create_args *a, struct csn_ctx *c)
 #define undo_create csn_cgroup_undo_create
 #endif
 
-CSN_PRIMITIVE(cgroup_create, "cgroup.create", CGROUP_CREATE, CSN_PARENT, apply_cgroup_create, undo_create,
-              "$at/$path[ ($controllers)]")
+CSN_PRIMITIVE(cgroup_create, "cgroup.create", CGROUP_CREATE, CSN_PARENT, apply_cgroup_create,
+              undo_create, "$at/$path[ ($controllers)]")
 
 /* ---- leave ---- */
 
@@ -361,7 +363,8 @@ apply_cgroup_leave(const struct cgroup_leave_args *a, struct csn_ctx *c)
   }
 }
 
-CSN_PRIMITIVE(cgroup_leave, "cgroup.leave", CGROUP_LEAVE, CSN_PARENT, apply_cgroup_leave, NULL, "$at -> $leaf")
+CSN_PRIMITIVE(cgroup_leave, "cgroup.leave", CGROUP_LEAVE, CSN_PARENT, apply_cgroup_leave, NULL,
+              "$at -> $leaf")
 
 /* ---- set ---- */
 
@@ -383,7 +386,8 @@ apply_cgroup_set(const struct cgroup_set_args *a, struct csn_ctx *c)
   return csn_cgroup_write(c->slots[a->group], file, csn_s(c, a->value), a->value.len);
 }
 
-CSN_PRIMITIVE(cgroup_set, "cgroup.set", CGROUP_SET, CSN_PARENT, apply_cgroup_set, NULL, "$file = $value")
+CSN_PRIMITIVE(cgroup_set, "cgroup.set", CGROUP_SET, CSN_PARENT, apply_cgroup_set, NULL,
+              "$file = $value")
 
 /* ---- attach ---- */
 
@@ -411,4 +415,5 @@ apply_cgroup_attach(const struct cgroup_attach_args *a, struct csn_ctx *c)
   return csn_cgroup_write(group, file, pid, csn_strlen(pid));
 }
 
-CSN_PRIMITIVE(cgroup_attach, "cgroup.attach", CGROUP_ATTACH, CSN_CHILD, apply_cgroup_attach, NULL, "[$group]")
+CSN_PRIMITIVE(cgroup_attach, "cgroup.attach", CGROUP_ATTACH, CSN_CHILD, apply_cgroup_attach, NULL,
+              "[$group]")

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A file of /proc as a string, pushed; 0 or -errno with nothing pushed. */
@@ -44,7 +45,8 @@ unescape(char *s)
   char *to = s;
 
   for (; *s; s++)
-    if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+    if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' &&
+        s[3] <= '7') {
       *to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
       s += 3;
     } else {
@@ -84,7 +86,8 @@ struct mount {
 
 /* Find in mountinfo the mount of this hierarchy that shows the group, best from its root down. */
 static bool
-find_mount(const char *mountinfo, int version, const char *controllers, const char *path, struct mount *found)
+find_mount(const char *mountinfo, int version, const char *controllers, const char *path,
+           struct mount *found)
 {
   char line[16384];
   bool any = false;
@@ -188,12 +191,13 @@ push_hierarchy(lua_State *L, char *line, const char *mountinfo)
     return true;
   lua_pushstring(L, m.point);
   lua_setfield(L, -2, "mount");
-  lua_pushboolean(L, may(m.point, "", W_OK | X_OK));
+  /* v2: who moves or clones a process needs the right in the group above both, too */
+  lua_pushboolean(L, may(m.point, "", W_OK | X_OK) &&
+                         (version == 1 || may(m.point, "cgroup.procs", W_OK)));
   lua_setfield(L, -2, "mount_writable");
   snprintf(own, sizeof(own), "%s%s", m.point, below(m.root, path));
   lua_pushstring(L, own);
   lua_setfield(L, -2, "own");
-  /* v2: who moves or clones a process needs this right in the group above both, too */
   lua_pushboolean(L, may(own, "", W_OK | X_OK) && (version == 1 || may(own, "cgroup.procs", W_OK)));
   lua_setfield(L, -2, "own_writable");
   if (version == 2) {
@@ -230,22 +234,26 @@ l_detect(lua_State *L)
   return 1;
 }
 
-/* core.cgroup.writable(path) -> may this process make groups there? nil: there is no such directory */
+/* core.cgroup.writable(path) -> may this process make groups there, or write to that file? nil: there is
+ * no such directory or file */
 static int
 l_writable(lua_State *L)
 {
   const char *path = luaL_checkstring(L, 1);
+  struct stat st;
 
-  if (!may(path, "", F_OK) && errno == ENOENT)
+  if (stat(path, &st) < 0)
     return 0;
-  lua_pushboolean(L, may(path, "", W_OK | X_OK));
+  lua_pushboolean(L, may(path, "", S_ISDIR(st.st_mode) ? W_OK | X_OK : W_OK));
   return 1;
 }
 
 static void
 open_detect(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "detect", l_detect }, { "writable", l_writable }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "detect", l_detect },
+                                        { "writable", l_writable },
+                                        { NULL, NULL } };
 
   csn_register(L, "cgroup", functions);
 }

@@ -178,7 +178,8 @@ write_below(int parent, const char *name, int group, void *arg)
 static int
 kill_tree(int group, u64 deadline)
 {
-  static const char *const thaw[] = { "freezer.state", "THAWED" }, *const stop[] = { "pids.max", "0" };
+  static const char *const thaw[] = { "freezer.state", "THAWED" }, *const stop[] = { "pids.max",
+                                                                                     "0" };
   char old[32];
   long us = 100, held;
   int version = csn_cgroup_version(group), n;
@@ -473,7 +474,8 @@ l_sweep(lua_State *L)
       continue;
     sub = openat(group, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (sub >= 0 && flock(sub, LOCK_EX | LOCK_NB) == 0 && is_empty(sub) &&
-        for_each_group(sub, 0, remove_below, &now) == 0 && unlinkat(group, e->d_name, AT_REMOVEDIR) == 0)
+        for_each_group(sub, 0, remove_below, &now) == 0 &&
+        unlinkat(group, e->d_name, AT_REMOVEDIR) == 0)
       n++;
     csn_close(sub);
   }
@@ -485,10 +487,10 @@ l_sweep(lua_State *L)
 static void
 open_cgroup(lua_State *L)
 {
-  static const luaL_Reg functions[] = {
-    { "open", l_open }, { "read", l_read },     { "procs", l_procs },
-    { "kill", l_kill }, { "remove", l_remove }, { "sweep", l_sweep },   { NULL, NULL }
-  };
+  static const luaL_Reg functions[] = { { "open", l_open },     { "read", l_read },
+                                        { "procs", l_procs },   { "kill", l_kill },
+                                        { "remove", l_remove }, { "sweep", l_sweep },
+                                        { NULL, NULL } };
 
   csn_register(L, "cgroup", functions);
 }

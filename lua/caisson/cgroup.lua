@@ -94,15 +94,29 @@ end
 local delegate_hint = "systemd-run --user --scope -p Delegate=yes COMMAND, or for all of a user's services " ..
   "Delegate=cpu cpuset io memory pids in user@.service.d/delegate.conf; or run it as root, or mark it optional"
 
+-- v2: a process can be moved, or cloned, from a group to another by who may write to the cgroup.procs of the
+-- closest group above both. Returns true | nil, that group.
+local function can_move(env, h, to)
+  local above, own = h.mount, h.own
+  for name in to:sub(#h.mount + 1):gmatch("[^/]+") do
+    local next = above .. "/" .. name
+    if own ~= next and own:sub(1, #next + 1) ~= next .. "/" then break end
+    above = next
+  end
+  if env.writable(above .. "/cgroup.procs") then return true end
+  return nil, above
+end
+
 -- The directory that a v2 group with these controllers can be made in.
 -- Returns it, move | nil, why, hint. move: this process has to leave it for a leaf first.
-local function base_v2(h, need, own_leaf)
+local function base_v2(env, h, need, own_leaf)
   local function lacks(list)
     for _, c in ipairs(need) do if not has(list, c) then return c end end
   end
   if h.own_writable and (#need == 0 or h.is_root and not lacks(h.controllers)) then return h.own end
   -- left for a leaf before: the groups go beside it
-  if h.own_writable and h.own:match("[^/]+$") == M.leaf and not lacks(h.controllers) then
+  if h.own_writable and h.own:match("[^/]+$") == M.leaf and not lacks(h.controllers) and
+      env.writable(parent_of(h.own) .. "/cgroup.procs") then
     return parent_of(h.own)
   end
   if h.mount_writable and not lacks(h.mount_controllers) then return h.mount end
@@ -133,11 +147,18 @@ local function place(env, h, t, need)
         ("as root: mkdir -p %s%s && chown -R %d %s%s"):format(h.mount, parent_of(t.path) or t.path, env.euid,
           h.mount, parent_of(t.path) or t.path)
     end
+    if h.version == 2 then
+      local can, between = can_move(env, h, h.mount .. t.path)
+      if not can then
+        return nil, ("this user may not move processes from %s to %s%s: %s/cgroup.procs is not writable"):format(h.own,
+          h.mount, t.path, between), "start in a group of what is delegated; " .. delegate_hint
+      end
+    end
     return h.mount, path
   end
   local path = t.path or "caisson-*"
   if h.version == 2 then
-    local at, why, hint = base_v2(h, need, t.own_leaf)
+    local at, why, hint = base_v2(env, h, need, t.own_leaf)
     if not at then return nil, why, hint end
     return at, path, why
   end
@@ -299,9 +320,9 @@ function M.compile(t, env)
           optional = optional or nil }
       end
       if move then step("cgroup.leave", "parent", { at = at, leaf = M.leaf }, "own_leaf") end
+      local told = h.version == 2 and #g.controllers > 0 or has(g.controllers, "cpuset")
       step("cgroup.create", "parent", { path = path, at = at, slot = slot, existing = t.existing or nil,
-        controllers = (h.version == 2 and #g.controllers > 0 or has(g.controllers, "cpuset")) and g.controllers or nil },
-        key)
+        controllers = told and g.controllers or nil }, key)
       for _, w in ipairs(g.writes) do
         step("cgroup.set", "parent", { file = w[1], value = w[2], group = slot }, w.key, w.optional)
       end
@@ -310,7 +331,8 @@ function M.compile(t, env)
       else
         out.after[#out.after + 1] = { step = "cgroup.attach", side = "child", options = { group = slot }, key = key }
       end
-      out.groups[#out.groups + 1] = { slot = slot, version = h.version, controllers = g.controllers, at = at, path = path }
+      out.groups[#out.groups + 1] = { slot = slot, version = h.version, controllers = g.controllers, at = at,
+        path = path }
     end
   end
   out.late_namespace = #out.groups > 0
@@ -333,9 +355,9 @@ function M.ready(compiled)
   end
   for _, g in ipairs(compiled.groups) do
     local above, prefix, suffix = g.path:match("^(.-)([^/*]*)%*([^/*]*)$")
-    local place = g.at .. "/" .. g.path
-    if above and not swept[place] then
-      swept[place] = true
+    local where = g.at .. "/" .. g.path
+    if above and not swept[where] then
+      swept[where] = true
       core.cgroup.sweep((g.at .. "/" .. above):gsub("/$", ""), prefix, suffix)
     end
   end
@@ -358,7 +380,8 @@ function M.before_clone(b)
     if type(compiled) ~= "table" then error(compiled, 0) end
     local key = compiled.key:match("^[%w_]+")
     local rest = compiled.key:sub(#(key or "") + 1)
-    b:fail(key and "cgroup/" .. key or "cgroup", (rest ~= "" and rest:gsub("^%.", "") .. ": " or "") .. compiled.message)
+    b:fail(key and "cgroup/" .. key or "cgroup",
+      (rest ~= "" and rest:gsub("^%.", "") .. ": " or "") .. compiled.message)
   end
   add_steps(b, compiled.before)
   b.cgroup, b.cgroup_slot, b.late_cgroup_namespace = compiled, compiled.slot, compiled.late_namespace

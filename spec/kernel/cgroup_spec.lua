@@ -13,11 +13,13 @@ local limits = {
   { { memory = { min = "1M" } }, nil, { "memory.min", "1048576" } },
   { { memory = { swap = 0, max = "64M" } }, { "memory.memsw.limit_in_bytes", "67108864" }, { "memory.swap.max", "0" } },
   { { memory = { oom_group = true } }, nil, { "memory.oom.group", "1" } },
-  { { memory = { oom_kill_disable = true } }, { "memory.oom_control", "oom_kill_disable 1\nunder_oom 0\noom_kill 0" } },
+  { { memory = { oom_kill_disable = true } },
+    { "memory.oom_control", "oom_kill_disable 1\nunder_oom 0\noom_kill 0" } },
   { { pids = { max = 17 } }, { "pids.max", "17" }, { "pids.max", "17" } },
   { { pids = { max = "max" } }, { "pids.max", "max" }, { "pids.max", "max" } },
   { { cpu = { max = "50000 200000" } }, { "cpu.cfs_quota_us", "50000" }, { "cpu.max", "50000 200000" } },
-  { { cpu = { max = { quota = 30000, period = 60000 } } }, { "cpu.cfs_period_us", "60000" }, { "cpu.max", "30000 60000" } },
+  { { cpu = { max = { quota = 30000, period = 60000 } } }, { "cpu.cfs_period_us", "60000" },
+    { "cpu.max", "30000 60000" } },
   { { cpu = { max = 1.5 } }, { "cpu.cfs_quota_us", "150000" }, { "cpu.max", "150000 100000" } },
   { { cpu = { max = 1, burst = 20000 } }, { "cpu.cfs_burst_us", "20000" }, { "cpu.max.burst", "20000" } },
   { { cpu = { weight = 200 } }, { "cpu.shares", "2048" }, { "cpu.weight", "200" } },
@@ -86,9 +88,10 @@ for _, world in ipairs(g.worlds()) do
 
     it("let as many processes be as pids.max, and no more", function()
       assert.equal(0, assert(run({ pids = { max = 1 } }, { argv = { "/bin/true" } })).code)
-      local r = assert(run({ pids = { max = 4 } }, { script = "sleep 1 & sleep 1 & sleep 1 & echo three; kill %1 %2 %3" }))
+      local three = "sleep 1 & sleep 1 & sleep 1 & echo three; kill %1 %2 %3"
+      local r = assert(run({ pids = { max = 4 } }, { script = three }))
       assert.truthy(r.output:match("three"), r.output)
-      r = assert(run({ pids = { max = 3 } }, { script = "sleep 1 & sleep 1 & sleep 1 & echo three; kill %1 %2 %3" }))
+      r = assert(run({ pids = { max = 3 } }, { script = three }))
       assert.is_nil(r.output:match("three"))
       assert.truthy(r.output:match("fork"), r.output)
       if r.stats.pids_peak then assert.equal(3, r.stats.pids_peak) end -- Linux 6.1
@@ -100,7 +103,8 @@ for _, world in ipairs(g.worlds()) do
       assert.equal(9, r.signal)
       assert.is_true(r.stats.oom_kills >= 1)
       assert.is_true(r.account.oom)
-      r = assert(run({ memory = { max = "64M", swap = 0 } }, { script = "head -c 20000000 /dev/zero | tail -c 20000000 | wc -c" }))
+      r = assert(run({ memory = { max = "64M", swap = 0 } },
+        { script = "head -c 20000000 /dev/zero | tail -c 20000000 | wc -c" }))
       assert.equal("20000000\n", r.output)
       assert.is_false(r.account.oom)
       assert.is_true(r.stats.memory_peak > 20000000 and r.stats.memory_peak <= 67108864)

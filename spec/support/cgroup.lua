@@ -85,6 +85,29 @@ function M.start(cg, argv, only)
   return process, cgroup.open({ cgroup = compiled }, process), compiled
 end
 
+-- Call fn in a fork as an ordinary user (uid 1000), and answer what it returns, as text; raises what it raises.
+-- before() runs there while it is root still.
+function M.as_user(fn, before)
+  local r, w = assert(t.core.pipe())
+  local ok, message = t.run({ t.step("lua", { name = "user" }) }, { argv = { "/bin/true" }, functions = {
+    user = function()
+      local right, text = xpcall(function()
+        if before then before() end
+        assert(t.core.groups { groups = {} })
+        assert(t.core.gid(1000))
+        assert(t.core.uid(1000))
+        return fn()
+      end, debug.traceback)
+      w:write((right and "+" or "-") .. tostring(text))
+    end } })
+  w:close()
+  local text = t.slurp(r)
+  r:close()
+  assert(ok, message)
+  if text:sub(1, 1) ~= "+" then error(text:sub(2), 0) end
+  return text:sub(2)
+end
+
 -- What a symbolic link holds.
 function M.link(path)
   return assert(t.core.lstat(path)).target
