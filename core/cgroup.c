@@ -213,6 +213,28 @@ hold(const struct cgroup_create_args *a, struct csn_ctx *c, int parent, const ch
   return rc == -EAGAIN ? -ENOENT : (int)rc;
 }
 
+/* All of it is looked at before anything is made; what undo() puts together has to fit, too. */
+static int
+check_path(const struct cgroup_create_args *a, struct csn_ctx *c)
+{
+  const char *p = csn_s(c, a->path);
+  char name[CSN_CGROUP_NAME];
+  size_t len = a->at.len;
+
+  for (;; p++) {
+    long n = csn_cgroup_component(p, c, name);
+
+    if (n < 0)
+      return csn_detail(c, (int)n, "the name of a group is one that a directory can have, not ", p);
+    len += 1 + csn_strlen(name);
+    if (len >= CSN_CGROUP_PATH)
+      return csn_detail(c, -ENAMETOOLONG, "the path is too long", NULL);
+    p += n;
+    if (!*p)
+      return 0;
+  }
+}
+
 /* Make the group, and the groups above it that are missing. The number of those made is kept up to date in
  * *made, also on failure: they are the last of the path. */
 static int
@@ -221,8 +243,10 @@ make_groups(const struct cgroup_create_args *a, struct csn_ctx *c, int *made)
   const char *p = csn_s(c, a->path), *above = csn_s(c, a->at);
   CSN_CLEANUP_FD int dir = -1;
   char name[CSN_CGROUP_NAME], last[CSN_CGROUP_NAME];
-  int version, rc;
+  int version, rc = check_path(a, c);
 
+  if (rc < 0)
+    return rc;
   dir = (int)csn_sys(__NR_openat, AT_FDCWD, above, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
   if (dir < 0)
     return csn_detail(c, dir, above, NULL);
@@ -237,7 +261,7 @@ make_groups(const struct cgroup_create_args *a, struct csn_ctx *c, int *made)
     int sub;
 
     if (n < 0)
-      return csn_detail(c, (int)n, "the name of a group is one that a directory can have, not ", p);
+      return (int)n;
     leaf = !p[n];
     if (version == 2 && (rc = enable_controllers(a, c, dir, above)) < 0)
       return rc;

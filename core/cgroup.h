@@ -25,6 +25,7 @@ int csn_cgroup_write(int group, const char *file, const char *data, size_t len);
 /* Names, "*" being the run's own: where the component at p ends, its text in name. -errno where it is
  * none that a group can have. */
 #define CSN_CGROUP_NAME 256
+#define CSN_CGROUP_PATH 4096
 long csn_cgroup_component(const char *p, struct csn_ctx *c, char name[CSN_CGROUP_NAME]);
 
 /* Library only: kill what is in the groups that the step made, and remove them. */

@@ -169,7 +169,7 @@ static bool
 push_hierarchy(lua_State *L, char *line, const char *mountinfo)
 {
   char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
-  char own[8192];
+  char own[8192], above[8208];
   struct mount m;
   int version;
 
@@ -204,6 +204,8 @@ push_hierarchy(lua_State *L, char *line, const char *mountinfo)
     set_words_of(L, "controllers", own, "cgroup.controllers");
     set_words_of(L, "enabled", own, "cgroup.subtree_control");
     set_words_of(L, "mount_controllers", m.point, "cgroup.controllers");
+    snprintf(above, sizeof(above), "%s/..", own);
+    set_words_of(L, "above_controllers", above, "cgroup.controllers");
     /* Only the root of all has no type, and may have processes beside groups with controllers. */
     lua_pushboolean(L, !may(own, "cgroup.type", F_OK));
     lua_setfield(L, -2, "is_root");

@@ -234,7 +234,7 @@ remove_below(int parent, const char *name, int group, void *arg)
 static int
 remove_tree(const char *path, bool killing, u64 deadline)
 {
-  char above[4096];
+  char above[CSN_CGROUP_PATH];
   const char *slash = strrchr(path, '/');
   size_t n = slash ? (size_t)(slash - path) : 0;
   CSN_CLEANUP_FD int parent = -1;
@@ -272,7 +272,7 @@ csn_cgroup_undo_create(const void *args, struct csn_ctx *c)
   const struct cgroup_create_args *a = args;
   u64 deadline = monotonic_ms() + UNDO_MS;
   const char *p = csn_s(c, a->path);
-  char path[4096], name[CSN_CGROUP_NAME];
+  char path[CSN_CGROUP_PATH], name[CSN_CGROUP_NAME];
   size_t len = csn_append(path, sizeof(path), 0, csn_s(c, a->at));
   long n;
   int rc = 0;

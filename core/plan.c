@@ -906,7 +906,7 @@ l_call(lua_State *L)
   if (b->out >= 0)
     out = csn_newfd(L);
   rc = p->apply(b->p + csn_plan_step(plan, 0)->args, ctx);
-  if (out && rc == 0)
+  if (out && rc >= 0)
     *out = ctx->slots[b->out];
   if (rc < 0) {
     csn_push_object(L, plan, csn_plan_step(plan, 0));

@@ -79,7 +79,10 @@ local function find(env, controller)
   if h and not h.mount then
     return nil, "no cgroup file system is mounted here", "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
   end
-  if h and (has(h.mount_controllers, controller) or has(h.controllers, controller)) then return h end
+  if h and (has(h.mount_controllers, controller) or has(h.controllers, controller) or
+      has(h.above_controllers, controller)) then
+    return h
+  end
   if h then
     return nil, ("%s/cgroup.controllers does not list the %s controller"):format(h.mount, controller),
       "the kernel is without it, or it was turned off at boot (cgroup_disable=), or not delegated to this container"
@@ -115,7 +118,7 @@ local function base_v2(env, h, need, own_leaf)
   end
   if h.own_writable and (#need == 0 or h.is_root and not lacks(h.controllers)) then return h.own end
   -- left for a leaf before: the groups go beside it
-  if h.own_writable and h.own:match("[^/]+$") == M.leaf and not lacks(h.controllers) and
+  if h.own_writable and h.own:match("[^/]+$") == M.leaf and not lacks(h.above_controllers) and
       env.writable(parent_of(h.own) .. "/cgroup.procs") then
     return parent_of(h.own)
   end

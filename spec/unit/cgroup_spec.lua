@@ -154,6 +154,7 @@ cgroup.create cgroup /cg/user/session/b pids
 cgroup.set cgroup pids.max=8]], text(c))
 
     session.own = session.own .. "/caisson.host"
+    session.controllers, session.above_controllers = {}, { "pids" }
     m = machine(v2(session))
     m.dirs["/cg/user/session/cgroup.procs"] = true
     assert.equal([[

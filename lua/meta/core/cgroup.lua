@@ -52,6 +52,16 @@ function cgroup.set(options) end
 ---@return true|nil ok, string? message, integer? errno
 function cgroup.attach(options) end
 
+---@class caisson.cgroup.leave.Options
+---@field at string    a group's directory, v2
+---@field leaf string  the group below it; made where it is missing
+
+---Move all processes of a v2 group, the caller among them, into a group below it: only a group without
+---processes can give controllers to those below. Parent's side. It stays so: there is nothing to take back.
+---@param options caisson.cgroup.leave.Options
+---@return true|nil ok, string? message, integer? errno
+function cgroup.leave(options) end
+
 ---@class caisson.cgroup.Hierarchy
 ---@field version 1|2
 ---@field path string                 this process's group, from /proc/self/cgroup
@@ -62,6 +72,7 @@ function cgroup.attach(options) end
 ---@field own_writable? boolean       may groups be made below it, and processes be put there?
 ---@field enabled? string[]           v2: cgroup.subtree_control of the process's group
 ---@field mount_controllers? string[] v2: cgroup.controllers of the mount's root
+---@field above_controllers? string[] v2: cgroup.controllers of the group above the process's own
 ---@field is_root? boolean            v2: the process's group is the root of the hierarchy
 ---@field mount_is_root? boolean
 
@@ -69,7 +80,7 @@ function cgroup.attach(options) end
 ---@return caisson.cgroup.Hierarchy[]|nil hierarchies, string? message, integer? errno
 function cgroup.detect() end
 
----May this process make groups in that directory? nil: there is none.
+---May this process make groups in that directory, or write to that file? nil: there is none.
 ---@param path string
 ---@return boolean|nil
 function cgroup.writable(path) end
@@ -97,6 +108,14 @@ function cgroup.procs(group) end
 ---@param seconds? number  how long to try (10)
 ---@return true|nil ok, string? message, integer? errno
 function cgroup.kill(group, seconds) end
+
+---Remove the groups in `dir` whose name is prefix, 16 hexadecimal digits and suffix, that are empty, and that no
+---living process holds: what a host that was killed has left.
+---@param dir string|caisson.fd
+---@param prefix string
+---@param suffix string
+---@return integer|nil removed, string? message, integer? errno
+function cgroup.sweep(dir, prefix, suffix) end
 
 ---Remove a group and all below it; waits for dying processes to be gone. `EBUSY`: there are others. A group that
 ---is not there is no error.
