@@ -391,9 +391,10 @@ receive(struct csn_spawn *s, void *buf, size_t size, int *fd)
     if (ready[1].revents && !ready[0].revents)
       return -ECANCELED;
   }
+  /* ECONNRESET comes once, when the other side has gone without reading all; what it sent comes after it. */
   do
     n = recvmsg(s->sock, &msg, MSG_CMSG_CLOEXEC);
-  while (n < 0 && errno == EINTR);
+  while (n < 0 && (errno == EINTR || errno == ECONNRESET));
   if (n < 0)
     return -errno;
   c = CMSG_FIRSTHDR(&msg);

@@ -59,8 +59,8 @@ for _, world in ipairs(g.worlds()) do
 
     it("hold a container in a user namespace of its own", function()
       local text = as_user(function()
-        local r = assert(g.run(mine { pids = { max = 5 } }, { only = world.only, namespaces = { "user", "mount", "pid" },
-          script = "cat /proc/self/cgroup" }))
+        local r = assert(g.run(mine { pids = { max = 5 } }, { only = world.only, script = "cat /proc/self/cgroup",
+          namespaces = { "user", "mount", "pid" } }))
         return r.output
       end)
       assert.truthy(text:find(v2 and "0::/" .. name .. "/" .. g.prefix or ":pids:/" .. name .. "/b-", 1, true), text)
@@ -84,14 +84,16 @@ for _, world in ipairs(g.worlds()) do
         local ok, message, errno, failure = cgroup.ready(compiled)
         return ("%s %s %s %s %s"):format(ok, errno, failure.controller, failure.hint ~= nil, message)
       end)
-      assert.truthy(text:match("^nil 13 pids true cgroup: pids%.max can't be set: .* is not writable by this user"), text)
+      assert.truthy(text:match("^nil 13 pids true cgroup: pids%.max can't be set: .* is not writable by this user"),
+        text)
     end)
 
-    it("are missing where nothing is delegated, by the name of the controller; or unlimited, if that is allowed", function()
+    it("are missing where nothing is delegated, by the controller's name; or unlimited, if that is allowed", function()
       local text = g.as_user(function()
         local ok, message, errno, failure = g.run({ memory = { max = "16M" } }, { only = world.only })
         assert(ok == nil)
-        local free = assert(g.run({ memory = { max = "16M", optional = true } }, { only = world.only, script = "echo ran" }))
+        local free = assert(g.run({ memory = { max = "16M", optional = true } },
+          { only = world.only, script = "echo ran" }))
         return ("%s %s %s %s"):format(errno, failure.controller, free.output, message)
       end)
       assert.truthy(text:match("^13 memory ran\n cgroup: memory%.max can't be set: "), text)

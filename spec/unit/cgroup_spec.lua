@@ -137,7 +137,7 @@ cgroup.set cgroup memory.oom.group=1]], text(compile(t, machine(v2()))))
   it("makes its group where this process may: root at the root, a delegated user below or beside its leaf", function()
     local t = { pids = { max = 8 }, path = "b" }
     local session = { is_root = false, own = "/cg/user/session", path = "/user/session" }
-    local c, m = compile(t, machine(v2(session)), nil)
+    local c = compile(t, machine(v2(session)))
     assert.equal("/cg", c.groups[1].at)
 
     session.mount_writable = false
@@ -155,7 +155,7 @@ cgroup.set cgroup pids.max=8]], text(c))
 
     session.own = session.own .. "/caisson.host"
     session.controllers, session.above_controllers = {}, { "pids" }
-    m = machine(v2(session))
+    local m = machine(v2(session))
     m.dirs["/cg/user/session/cgroup.procs"] = true
     assert.equal([[
 cgroup.create cgroup /cg/user/session/b pids
