@@ -108,8 +108,8 @@ function M.load(name)
   if not M.is(recipe) then return nil, path .. ": the file returns no recipe" end
   recipe.name = recipe.name or path:match("([^/]*)%.lua$")
   recipe.file = path
-  -- where no function of its own told
-  if not recipe.source then recipe.source, recipe.line = path, 1 end
+  -- where no function of its own tells, the frames tell of us, who load it
+  if not (recipe.def.build or recipe.def.script) then recipe.source, recipe.line = path, 1 end
   return recipe
 end
 
