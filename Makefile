@@ -44,7 +44,7 @@ $(BUILD)/runner/%.o: core/%.c Makefile | $(BUILD)/runner
 $(BUILD)/runner/clone.o: core/clone.S | $(BUILD)/runner
 	$(CC) -c $< -o $@
 $(BUILD)/caisson-runner: $(RUNNER_OBJ)
-	$(CC) $(RUNNER_LDFLAGS) $^ -o $@ && strip $@
+	$(CC) -s $(RUNNER_LDFLAGS) $^ -o $@
 $(BUILD)/caisson/core.so: $(LIB_OBJ) | $(BUILD)/caisson
 	$(CC) -shared -Wl,-z,start-stop-visibility=hidden $(CFLAGS) $(LDFLAGS) $^ -o $@ -lseccomp -lcap -lpthread
 
@@ -89,9 +89,17 @@ test-vm:
 	@spec/tools/deps build run test vm
 	@$(MAKE) all
 	@spec/tools/vm spec/tools/suite vm root:vm user:vm
+arm64:
+	@spec/tools/deps build arm64
+	@spec/tools/arm64
 lint:
 	@spec/tools/deps build lint
 	@spec/tools/lint
+docs docs-check: all
+	@luajit spec/tools/apidoc.lua $(if $(filter docs-check,$@),--check)
+bench: all
+	@spec/tools/deps build run bench
+	@luajit spec/bench/run.lua
 format:
 	@spec/tools/deps lint
 	clang-format -i $$(find core spec -name '*.[ch]')
@@ -111,5 +119,5 @@ clean:
 	rm -rf build build-*
 
 -include $(wildcard $(BUILD)/lib/*.d $(BUILD)/runner/*.d)
-.PHONY: all run $(PUC) asan check test test-long test-vm lint format rock install clean
+.PHONY: all run $(PUC) asan check test test-long test-vm arm64 lint docs docs-check bench format rock install clean
 .DELETE_ON_ERROR:
