@@ -121,10 +121,10 @@ run(lua_State *L)
   int argc = 0;
 
   lua_gc(L, LUA_GCSTOP, 0); /* nothing of this is garbage */
+  luaL_openlibs(L);
   /* A command lives for milliseconds: compiling traces, each with two mprotect(2), costs more than they
    * save. A recipe that computes can turn it on: jit.on(). */
   luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
-  luaL_openlibs(L);
   set_searchers(L);
   set_places(L);
   lua_newtable(L);

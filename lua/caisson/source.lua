@@ -67,14 +67,24 @@ local function find_in(list, from, key)
   end
 end
 
+-- The tokens of the file read last: a plan asks for many lines of one recipe.
+local last = {}
+
+local function tokens_of(file)
+  local f = io.open(file, "r")
+  if not f then return nil end
+  local text = f:read("*a")
+  f:close()
+  if last.text ~= text then last.text, last.list = text, tokens(text) end
+  return last.list
+end
+
 -- file:line of the option at `path` (such as { "mounts", 3 }) in the file; the line of the deepest part
 -- of the path that is written there, else of `line`, where the recipe begins.
 function M.locate(file, path, line)
   local name = file:match("[^/]*/[^/]*$") or file
-  local f = io.open(file, "r")
-  if not f then return name .. (line and ":" .. line or "") end
-  local list = tokens(f:read("*a"))
-  f:close()
+  local list = tokens_of(file)
+  if not list then return name .. (line and ":" .. line or "") end
   local best = line
   -- every table that sets the first key is a candidate; the one that knows more of the path wins
   local deepest = 0
