@@ -134,7 +134,7 @@ csn_fs_mount(struct csn_fs *f, u64 flags)
 
   if (attrs < 0 && !f->err)
     f->err = (int)attrs;
-  if (!f->err && f->old) {
+  if (!f->err && f->old && (f->err = csn_own_mounts(f->c)) == 0) {
     rc = csn_old_fs_mount(f->type, f->source, f->data, (u64)attrs);
     if (rc < 0)
       csn_fs_fail(f, (int)rc, "mounting the filesystem");

@@ -5,6 +5,7 @@
  */
 #include "mount.h"
 #include <linux/limits.h>
+#include <linux/sched.h>
 
 #define ATIMES (CSN_M_NOATIME | CSN_M_STRICTATIME | CSN_M_RELATIME)
 
@@ -40,6 +41,16 @@ const struct csn_word csn_propagation_words[] = {
   { "runbindable", R | MS_UNBINDABLE },
   { NULL, 0 },
 };
+
+int
+csn_own_mounts(struct csn_ctx *c)
+{
+  return c->own & CLONE_NEWNS ? 0
+                              : csn_detail(c, -EPERM,
+                                           "the plan has no mount namespace of its own here, and "
+                                           "this would change the host's mounts",
+                                           NULL);
+}
 
 /* ---- flags ---- */
 
@@ -162,7 +173,7 @@ csn_clone_fd(struct csn_ctx *c, int fd, const char *source, const struct csn_tre
   CSN_CLEANUP_FD int tree = open_tree(fd, o->recursive);
   int rc;
 
-  if (tree == -ENOSYS)
+  if (tree == -ENOSYS && (tree = csn_own_mounts(c)) == 0)
     tree = csn_old_clone(fd, o->recursive);
   if (tree == -EINVAL && !o->recursive)
     return csn_detail(
@@ -192,9 +203,12 @@ csn_clone_tree(struct csn_ctx *c, const char *source, const struct csn_tree_opts
 int
 csn_attach_fd(struct csn_ctx *c, int tree, int target, const char *path)
 {
-  long rc = csn_sys(__NR_move_mount, tree, "", target, "",
-                    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+  long rc = csn_own_mounts(c);
 
+  if (rc < 0)
+    return (int)rc;
+  rc = csn_sys(__NR_move_mount, tree, "", target, "",
+               MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
   if (rc == -ENOSYS)
     rc = csn_old_move(tree, target);
   return rc < 0 ? csn_detail(c, (int)rc, "mounting at ", path) : 0;
@@ -359,6 +373,8 @@ apply_propagation(const struct mount_propagation_args *a, struct csn_ctx *c)
 
   if (fd < 0)
     return fd;
+  if ((rc = csn_own_mounts(c)) < 0)
+    return rc;
   rc = set_attr(fd, a->recursive || (a->propagation & R) ? AT_RECURSIVE : 0, &m);
   return rc == -EINVAL ? csn_detail(c, rc, "not a mount of this mount namespace: ", path) : rc;
 }

@@ -57,6 +57,9 @@ int csn_clone_tree(struct csn_ctx *c, const char *source, const struct csn_tree_
 /* The same of what fd is open on; source is its name in an error. */
 int csn_clone_fd(struct csn_ctx *c, int fd, const char *source, const struct csn_tree_opts *o);
 
+/* 0, or -EPERM where the mount namespace is the host's: a plan changes the mounts of its own alone. */
+int csn_own_mounts(struct csn_ctx *c);
+
 /* Flags, propagation and id map of a tree; only what is given is changed. */
 int csn_set_tree(struct csn_ctx *c, int tree, const struct csn_tree_opts *o);
 

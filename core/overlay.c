@@ -145,14 +145,17 @@ apply_overlay(const struct mount_overlay_args *a, struct csn_ctx *c)
 
   if (!a->lower.count || a->lower.count > MAX_LAYERS)
     return csn_detail(c, -EINVAL, "lower: 1 to 500 directories", NULL);
+  if (a->lower.count < 2 && !a->upper.off)
+    return csn_detail(c, -EINVAL, "without an upper layer, two lower ones at least", NULL);
   if (!a->upper.off != !a->work.off)
     return csn_detail(c, -EINVAL, "upper and work come together", NULL);
   csn_fs_open(&f, c, "overlay", NULL);
   if ((rc = f.err) == 0 && (rc = add_layers(&f, a, &h)) < 0)
     csn_close(f.fd);
   if (rc >= 0) {
-    /* Without it an overlay of a user namespace can't mark what was deleted or replaced. */
-    if (a->present & 16 ? a->userxattr : c->own & CLONE_NEWUSER)
+    /* Without it an overlay of a user namespace can't mark what was deleted or replaced. A direct call
+     * does not know in which it is. */
+    if (a->present & 16 ? a->userxattr : c->own != ~0ull && (c->own & CLONE_NEWUSER))
       csn_fs_set(&f, "userxattr", NULL);
     csn_fs_options(&f, a->options);
     rc = csn_fs_attach(&f, a->flags, a->root, a->target, 0);

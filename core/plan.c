@@ -908,6 +908,8 @@ l_call(lua_State *L)
   rc = p->apply(b->p + csn_plan_step(plan, 0)->args, ctx);
   if (out && rc >= 0)
     *out = ctx->slots[b->out];
+  for (int i = 0; i < CSN_SLOT_FIRST_FREE; i++) /* what it filled for steps that don't come */
+    csn_close(ctx->slots[i]);
   if (rc < 0) {
     csn_push_object(L, plan, csn_plan_step(plan, 0));
     return ctx->detail_len ? csn_pusherr(L, -rc, "%s %s: %s", p->name, lua_tostring(L, -1), ctx->detail)

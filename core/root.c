@@ -45,20 +45,18 @@ attach_root(struct csn_ctx *c, int tree, s64 slot, struct csn_str at)
   const char *path = at.off ? csn_s(c, at) : WAITING_PLACE;
   CSN_CLEANUP_FD int place = csn_source_open(c, path, CSN_WANT_DIR), parent = -1;
   struct mount_attr m = { .propagation = MS_SLAVE };
-  long rc;
+  long rc = csn_own_mounts(c);
 
-  if (place < 0) {
-    csn_close(tree);
-    return csn_detail(c, place, "where the new root waits for the switch: ", path);
-  }
+  if (rc == 0 && place < 0)
+    rc = csn_detail(c, place, "where the new root waits for the switch: ", path);
   /* Mounted in a shared mount, it would appear in the host too, and pivot_root would refuse it. */
-  rc = parent = mount_of(place);
-  if (rc >= 0)
+  if (rc == 0 && (rc = parent = mount_of(place)) >= 0) {
     rc = csn_sys(__NR_mount_setattr, parent, "", AT_EMPTY_PATH, &m, sizeof(m));
-  if (rc == -ENOSYS)
-    rc = csn_old_set_attr(parent, 0, &m);
-  if (rc == -EINVAL || rc == -EPERM)
-    csn_detail(c, (int)rc, "a new root needs a mount namespace of its own", NULL);
+    if (rc == -ENOSYS)
+      rc = csn_old_set_attr(parent, 0, &m);
+    if (rc < 0)
+      csn_detail(c, (int)rc, "making private the mount that has ", path);
+  }
   if (rc >= 0)
     rc = csn_attach_fd(c, tree, place, path);
   if (rc >= 0)
@@ -136,7 +134,9 @@ apply_root_readonly(const struct root_readonly_args *a, struct csn_ctx *c)
   struct csn_tree_opts o = { .flags = a->flags | CSN_M_RO };
   CSN_CLEANUP_FD int fd = csn_in_root_open(c, c->slots[a->root], "/", 0);
 
-  return fd < 0 ? fd : csn_set_tree(c, fd, &o);
+  int rc = csn_own_mounts(c);
+
+  return rc < 0 ? rc : fd < 0 ? fd : csn_set_tree(c, fd, &o);
 }
 
 CSN_PRIMITIVE(root_readonly, "root.readonly", ROOT_READONLY, CSN_CHILD, apply_root_readonly, NULL,
@@ -151,8 +151,12 @@ CSN_ARGS(root_move, PIVOT)
 static int
 enter_root(struct csn_ctx *c, s64 slot)
 {
+  int rc;
+
   if (c->slots[slot] < 0)
     return csn_detail(c, -EBADF, "there is no new root: root.tmpfs or root.bind come first", NULL);
+  if ((rc = csn_own_mounts(c)) < 0)
+    return rc;
   return (int)csn_sys(__NR_fchdir, c->slots[slot]);
 }
 
