@@ -12,7 +12,7 @@
 #define ST_RELATIME 0x1000
 #define ST_NOSYMFOLLOW 0x2000
 
-#define STAGE_DIR "/proc/fs"
+#define STAGE_DIR "/proc/driver"
 #define STAGE_FILE "/proc/version"
 
 struct fd_link {
