@@ -97,7 +97,7 @@ find_mount(const char *mountinfo, int version, const char *controllers, const ch
     char *save = NULL, *field[6], *dash, *type, *options;
     int i = 0;
 
-    if (n < sizeof(line)) {
+    if (n < sizeof(line) && memmem(mountinfo, n, " - cgroup", 9)) {
       memcpy(line, mountinfo, n);
       line[n] = 0;
       dash = strstr(line, " - ");
@@ -187,7 +187,9 @@ push_hierarchy(lua_State *L, char *line, const char *mountinfo)
     push_list(L, controllers);
     lua_setfield(L, -2, "controllers");
   }
-  if (!find_mount(mountinfo, version, controllers, path, &m))
+  /* a hierarchy that has but a name has nothing to limit */
+  if (strncmp(controllers, "name=", 5) == 0 ||
+      !find_mount(mountinfo, version, controllers, path, &m))
     return true;
   lua_pushstring(L, m.point);
   lua_setfield(L, -2, "mount");

@@ -18,6 +18,32 @@ local M = {}
 -- The group that own_leaf moves this process into.
 M.leaf = "caisson.host"
 
+---@alias caisson.Size number|string  bytes: a number, "64M" (powers of 1024), or "max"
+
+---@class caisson.cgroup.Options      a recipe's `cgroup`; every controller takes `optional = true`: go without
+---@field path? string                of the group, below this process's own, or from the root ("/a/b"); "*" is the
+---  run's own; "caisson-*" if not given
+---@field existing? boolean           the group may be there already; it is then not removed
+---@field own_leaf? boolean           v2, delegated: this process may be moved to a leaf, for good, to make room
+---@field accounting? ("cpu"|"memory"|"pids"|"io"|"freeze")[] figures and actions wanted beside those of the limits,
+---  where they can be had ({ "cpu" })
+---@field memory? { max?: caisson.Size, high?: caisson.Size, low?: caisson.Size, min?: caisson.Size,
+---  swap?: caisson.Size, swap_high?: caisson.Size, zswap?: caisson.Size, oom_group?: boolean, swappiness?: integer,
+---  oom_kill_disable?: boolean, kernel_tcp?: caisson.Size, optional?: boolean } swap: without memory, as on v2
+---@field pids? { max?: integer|"max", optional?: boolean }
+---@field cpu? { max?: number|string|{ quota: integer|"max", period: integer }, burst?: integer, weight?: integer,
+---  shares?: integer, idle?: boolean, uclamp_min?: number|"max", uclamp_max?: number|"max", rt_period?: integer,
+---  rt_runtime?: integer, optional?: boolean } max: CPUs (0.5), or "quota period" in microseconds
+---@field cpuset? { cpus?: string, mems?: string, partition?: "member"|"root"|"isolated", optional?: boolean }
+---@field io? { weight?: integer|table[], bfq_weight?: integer|table[], max?: table[], latency?: table[],
+---  optional?: boolean } lists of { device = "8:0", weight = } and { device =, rbps =, wbps =, riops =, wiops = }
+---@field hugetlb? table<string, caisson.Size>    by page size, "2MB"
+---@field rdma? table<string, { hca_handle?: integer, hca_object?: integer }>  by device
+---@field misc? table<string, integer|"max">      by resource
+---@field net_cls? { classid?: integer, optional?: boolean }
+---@field net_prio? table<string, integer>        by interface
+---@field unified? table<string, string|number>   any file of v2, as it is written
+
 ---@class caisson.cgroup.Group
 ---@field slot string          the plan's slot of its directory
 ---@field version 1|2
@@ -397,6 +423,28 @@ function M.after_clone(b)
   if b.late_cgroup_namespace and b.new.cgroup then
     b.phase = "cgroup"
     b:step("namespaces", "namespace.unshare", { namespaces = { "cgroup" } }, { side = "child" })
+  end
+end
+
+local kernel_lacks = { ["memory.memsw.limit_in_bytes"] = "the kernel does not count swap (boot it with swapaccount=1)",
+  ["memory.swap.max"] = "the kernel does not count swap, or is built without it (swapaccount=1)" }
+
+-- What to do about a step of this family that failed; nil where we are not sure.
+function M.hint(failure)
+  local code, object = failure.code, failure.object or ""
+  if failure.step == "cgroup.set" then
+    local file = object:match("^(%S+) = ") or ""
+    if code == "ENOENT" then return kernel_lacks[file] or ("this kernel has no " .. file .. ", or the controller is not on") end
+    if code == "EBUSY" and file:find("limit_in_bytes", 1, true) then return "the group uses more than that already" end
+    if code == "ENODEV" and file:find("^[ib][ol]k?i?o?%.") then return "is major:minor a whole disk of this machine?" end
+    if code == "EINVAL" and file:find("^cpuset%.") then return "the group above has other CPUs, or memory nodes" end
+  elseif failure.step == "cgroup.create" then
+    if code == "EBUSY" then
+      return "a v2 group with processes of its own can't have groups with controllers: move them to a leaf (own_leaf)"
+    end
+    if code == "EEXIST" then return "a path with * is the run's own; existing = true takes the group that is there" end
+  elseif failure.step == "clone" and code == "EOPNOTSUPP" and object:find("cgroup", 1, true) then
+    return "the group is threaded, or below a group with processes of its own: move those to a leaf (own_leaf)"
   end
 end
 

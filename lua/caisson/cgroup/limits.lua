@@ -298,7 +298,9 @@ function M.check(t)
       if type(limits) ~= "table" then fail(name, "a table expected, got " .. type(limits)) end
       local options = { "optional" }
       for _, row in ipairs(rows) do options[#options + 1] = row[1] end
+      local any = false
       for k, v in pairs(limits) do
+        any = any or k ~= "optional"
         if k == "optional" then
           kinds.boolean(name .. ".optional", v)
         elseif not rows.any then
@@ -311,7 +313,7 @@ function M.check(t)
         fail(name, "weight and shares are two words for one limit")
       end
       M.writes(name, limits) -- every value is right or wrong whatever this machine has
-      if next(limits) ~= nil then controllers[#controllers + 1] = name end
+      if any then controllers[#controllers + 1] = name end
     end
   end
   table.sort(controllers)
