@@ -374,13 +374,15 @@ local swept = {}
 
 -- Before a run: is there all that was asked for? Groups that a killed host has left beside those to be
 -- made are removed, once for each place in the life of this process.
--- Returns true | nil, message, errno, failure.
-function M.ready(compiled)
+-- origins: who asked for what, as a builder has it. Returns true | nil, message, errno, failure.
+function M.ready(compiled, origins)
   local m = compiled.missing[1]
   if m then
     local message = ("cgroup: %s can't be set: %s"):format(m.key, m.message)
+    local origin = origins and (origins["cgroup/" .. m.key:match("^[%w_]+")] or origins.cgroup)
     return nil, message, m.errno, { step = "cgroup.create", object = m.key, errno = m.errno,
-      code = core.errno.name(m.errno), detail = m.message, hint = m.hint, controller = m.controller }
+      code = core.errno.name(m.errno), detail = m.message, hint = m.hint, controller = m.controller,
+      at = origin and origin.recipe:locate(origin.path) }
   end
   for _, g in ipairs(compiled.groups) do
     local above, prefix, suffix = g.path:match("^(.-)([^/*]*)%*([^/*]*)$")
@@ -426,25 +428,23 @@ function M.after_clone(b)
   end
 end
 
-local kernel_lacks = { ["memory.memsw.limit_in_bytes"] = "the kernel does not count swap (boot it with swapaccount=1)",
-  ["memory.swap.max"] = "the kernel does not count swap, or is built without it (swapaccount=1)" }
+local no_swap = "the kernel does not count swap, or is built without it (boot parameter swapaccount=1)"
+local missing_files = { ["memory.memsw.limit_in_bytes"] = no_swap, ["memory.swap.max"] = no_swap }
 
 -- What to do about a step of this family that failed; nil where we are not sure.
 function M.hint(failure)
   local code, object = failure.code, failure.object or ""
   if failure.step == "cgroup.set" then
     local file = object:match("^(%S+) = ") or ""
-    if code == "ENOENT" then return kernel_lacks[file] or ("this kernel has no " .. file .. ", or the controller is not on") end
+    if code == "ENOENT" then return missing_files[file] or "this kernel has no " .. file end
     if code == "EBUSY" and file:find("limit_in_bytes", 1, true) then return "the group uses more than that already" end
-    if code == "ENODEV" and file:find("^[ib][ol]k?i?o?%.") then return "is major:minor a whole disk of this machine?" end
-    if code == "EINVAL" and file:find("^cpuset%.") then return "the group above has other CPUs, or memory nodes" end
-  elseif failure.step == "cgroup.create" then
-    if code == "EBUSY" then
-      return "a v2 group with processes of its own can't have groups with controllers: move them to a leaf (own_leaf)"
-    end
-    if code == "EEXIST" then return "a path with * is the run's own; existing = true takes the group that is there" end
+    if code == "ENODEV" then return "major:minor has to be a whole disk of this machine" end
+  elseif failure.step == "cgroup.create" and code == "EBUSY" then
+    return "a v2 group with processes of its own can't have groups with controllers: move them to a leaf (own_leaf)"
+  elseif failure.step == "cgroup.create" and code == "EEXIST" then
+    return "a path with * is the run's own; existing = true takes the group that is there"
   elseif failure.step == "clone" and code == "EOPNOTSUPP" and object:find("cgroup", 1, true) then
-    return "the group is threaded, or below a group with processes of its own: move those to a leaf (own_leaf)"
+    return "the group is below one with processes of its own: move those to a leaf (own_leaf)"
   end
 end
 

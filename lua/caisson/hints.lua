@@ -7,6 +7,9 @@ function M.find(failure, built)
   if failure.step == "mount.bind" and failure.code == "ENOENT" then
     return "the source is looked up on the host, from the current directory"
   end
+  if failure.step == "clone" or failure.step and failure.step:find("^cgroup%.") then
+    return require("caisson.cgroup").hint(failure)
+  end
 end
 
 return M

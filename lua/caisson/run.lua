@@ -102,7 +102,7 @@ function M.start(recipe, opts)
   local built, message = recipe:build(opts)
   if not built then return nil, message, 22, { step = "recipe", errno = 22, code = "EINVAL", status = "failed" } end
   if built.cgroup then
-    local can, why, number, failure = require("caisson.cgroup").ready(built.cgroup)
+    local can, why, number, failure = require("caisson.cgroup").ready(built.cgroup, built.origins)
     if not can then
       failure.status = "failed"
       return nil, why, number, failure

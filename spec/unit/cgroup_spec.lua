@@ -241,7 +241,8 @@ cgroup.set cgroup pids.max=8]], text(compile(t, m)))
   end)
 
   it("counts CPU time where it can: in a v2 group, or cpuacct", function()
-    assert.equal("cgroup.create cgroup.cpu /cg/cpu/b\ncgroup.attach cgroup.cpu", text(compile({ path = "b" }, all_v1())))
+    assert.equal("cgroup.create cgroup.cpu /cg/cpu/b\ncgroup.attach cgroup.cpu",
+      text(compile({ path = "b" }, all_v1())))
     assert.equal("cgroup.create cgroup /cg/b", text(compile({ path = "b" }, machine(v2()))))
     assert.equal("", text(compile({ path = "b" }, all_v1(false))))
     assert.equal("cgroup.create cgroup /cg/b memory,pids",
