@@ -112,10 +112,20 @@ end
 -- CPU time used, nanoseconds.
 function Groups:cpu_ns() return self:figure("cpu_ns") end
 
+-- User and system time, which together are the CPU time: v1 samples the two at each tick, and measures only
+-- their sum. nil where they can't be had.
+function Groups:times()
+  local total, user, system = self:cpu_ns(), self:figure("user_ns"), self:figure("system_ns")
+  if not (total and user and system) then return nil end
+  local part = user + system > 0 and user / (user + system) or 1
+  user = math.floor(total * part)
+  return user, total - user
+end
+
 -- Put what the groups know into a run's result.
 function Groups:account(r)
-  local user, system = self:figure("user_ns"), self:figure("system_ns")
-  if user and system then r.user_ns, r.system_ns, r.cpu_from = user, system, "cgroup" end
+  local user, system = self:times()
+  if user then r.user_ns, r.system_ns, r.cpu_from = user, system, "cgroup" end
   local peak = self:figure("memory_peak")
   if peak then r.memory_peak, r.memory_from = peak, "cgroup" end
   r.pids_peak = self:figure("pids_peak")
