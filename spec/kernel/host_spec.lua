@@ -187,7 +187,7 @@ describe("A host", function()
     f:close()
     local cwd = core.realpath(".")
     local r = assert(t.run({ t.step("clone", { "pid", "mount" }) }, {
-      script = "mount -t proc proc /proc || exit 9; echo 2 > /proc/sys/vm/memfd_noexec || exit 9; cd " .. cwd ..
+      script = "mount --make-rprivate / && mount -t proc proc /proc || exit 9; echo 2 > /proc/sys/vm/memfd_noexec || exit 9; cd " .. cwd ..
         " && exec " .. host.lua .. " " .. script,
       env = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LUA_PATH=" .. package.path, "LUA_CPATH=" .. package.cpath } }))
     os.remove(script)
