@@ -441,14 +441,34 @@ set_failure(struct csn_spawn *s, u32 step, int err)
   s->fail_errno = err;
 }
 
+/* The last step for which the child needs its host, or -1. */
+static s64
+last_turn(const struct csn_plan *p)
+{
+  s64 i;
+
+  for (i = (s64)p->nsteps - 1; i >= 0; i--) {
+    const struct csn_step *st = csn_plan_step(p, (u32)i);
+
+    if (st->side == CSN_PARENT ? (u32)i > p->clone : csn_step_prim(st)->action == CSN_ACT_SEND)
+      break;
+  }
+  return i;
+}
+
 /* Answer the child until it has become the program, or has failed. */
 static void
 attend(struct csn_spawn *s)
 {
+  s64 last = last_turn(s->plan), turn = -1;
   struct csn_msg m;
   int rc, fd;
 
   for (;;) {
+    /* With nothing left to answer, its creator's end is the one event worth waking up for: all that was
+     * said is then there to be read. (A report of very many steps might not fit in the socket.) */
+    if (turn >= last && s->cancel < 0 && s->plan->nsteps <= 1024)
+      csn_reap_runner(s);
     rc = receive(s, &m, sizeof(m), &fd);
     if (fd >= 0 && rc == sizeof(m) && m.kind == CSN_MSG_HELLO && s->pidfd < 0) {
       s->pidfd = fd;
@@ -468,6 +488,8 @@ attend(struct csn_spawn *s)
       set_failure(s, s->plan->nsteps, -rc);
       return;
     }
+    if (m.kind != CSN_MSG_HELLO)
+      turn = m.step;
     switch (m.kind) {
     case CSN_MSG_HELLO:
       break;
@@ -479,7 +501,7 @@ attend(struct csn_spawn *s)
       break;
     case CSN_MSG_SYNC:
       for (u32 i = m.step; i < s->plan->nsteps && csn_plan_step(s->plan, i)->side == CSN_PARENT; i++)
-        if ((rc = parent_step(s, i)) < 0) {
+        if ((rc = parent_step(s, turn = i)) < 0) {
           set_failure(s, i, -rc);
           return;
         }
