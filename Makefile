@@ -92,14 +92,22 @@ test-vm:
 arm64:
 	@spec/tools/deps build arm64
 	@spec/tools/arm64
+# The floor, the least programs, and one table.
+$(BUILD)/bench/floor: spec/bench/floor.c $(BUILD)/lib/clone.o | $(BUILD)/bench/root/proc
+	$(CC) -std=gnu11 $(CSN_WARN) -O2 $^ -o $@
+$(BUILD)/bench/root/true $(BUILD)/bench/root/pause: spec/bench/true.c | $(BUILD)/bench/root/proc
+	$(CC) -Os -static -nostdlib -ffreestanding -Wl,-e,start,--build-id=none $(if $(findstring pause,$@),-DPAUSE) $< -o $@
+$(BUILD)/bench/root/proc:
+	mkdir -p $@
+bench:
+	@spec/tools/deps build run bench
+	@$(MAKE) -s all $(BUILD)/bench/floor $(BUILD)/bench/root/true $(BUILD)/bench/root/pause
+	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="$(BUILD)/?.so;;" luajit spec/bench/run.lua $(BUILD)
 lint:
 	@spec/tools/deps build lint
 	@spec/tools/lint
 docs docs-check: all
 	@luajit spec/tools/apidoc.lua $(if $(filter docs-check,$@),--check)
-bench: all
-	@spec/tools/deps build run bench
-	@luajit spec/bench/run.lua
 format:
 	@spec/tools/deps lint
 	clang-format -i $$(find core spec -name '*.[ch]')
