@@ -120,6 +120,7 @@ install:
 	@[ -e $(COMMAND) ] && [ -e $(BUILD)/caisson/core.so ] || { echo "make first" >&2; exit 1; }
 	install -D -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/caisson
 	install -D -m 755 $(BUILD)/caisson/core.so $(DESTDIR)$(LIBDIR)/caisson/core.so
+	install -D -m 755 $(BUILD)/caisson-runner $(DESTDIR)$(LIBDIR)/caisson-runner
 	for f in $(LUA_FILES:lua/%=%); do install -D -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; done
 	for f in recipes/*.lua; do install -D -m 644 $$f $(DESTDIR)$(LUADIR)/caisson/$$f || exit 1; done
 

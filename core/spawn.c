@@ -66,11 +66,11 @@ make_runner(void)
 }
 
 /* Where policy forbids executing memfds (vm.memfd_noexec=2) the installed file serves: it stands above
- * the folder of core.so, or of the command, or in lib/caisson beside the command's. */
+ * the folder of core.so, or of the command; installed, that is lib/lua/5.1. */
 static int
 open_installed_runner(void)
 {
-  static const char *const places[] = { "/../caisson-runner", "/../lib/caisson/caisson-runner" };
+  static const char *const places[] = { "/../caisson-runner", "/../lib/lua/5.1/caisson-runner" };
   char path[PATH_MAX];
   const char *end;
   Dl_info info;
