@@ -115,6 +115,7 @@ local function idmap(b)
   local o = b.options
   if not b.new.user then
     if o.idmap then b:fail("idmap", "id maps need a new user namespace (namespaces.user = true)") end
+    if o.limit_userns then b:fail("limit_userns", "the limit is of a new user namespace (namespaces.user = true)") end
     return
   end
   b.phase = "idmap"
@@ -143,14 +144,25 @@ local function time_offsets(b)
   end
 end
 
-local mount_keys = { "bind", "rbind", "fd", "tmpfs", "proc", "sysfs", "devpts", "mqueue", "overlay", "cgroup", "file",
-  "symlink", "dir", "device", "fs", "at", "writable", "exec", "suid", "dev", "flags", "mode", "size", "nr_inodes",
-  "copyup", "optional", "idmap", "propagation", "nofollow", "options", "lower", "upper", "work", "data", "uid", "gid",
-  "hidepid", "subset", "type", "source", "major", "minor" }
+local function has(list, word)
+  for _, v in ipairs(list) do if v == word then return true end end
+  return false
+end
 
-local function flag_words(m, default)
-  local list = {}
-  for _, f in ipairs(m.flags or default) do list[#list + 1] = f end
+-- A mount's attributes: its own flags or else the kind's, on top of which writable, exec, suid and dev say
+-- yes or no.
+local attributes_of = { writable = "ro", exec = "noexec", suid = "nosuid", dev = "nodev" }
+
+local function flag_words(b, key, m, default)
+  local list, drop = {}, {}
+  for name, word in pairs(attributes_of) do
+    if m[name] ~= nil then drop[word] = b:check_type(key_of(key, name), m[name], "boolean") end
+  end
+  if m.flags ~= nil then b:check_type(key_of(key, "flags"), m.flags, "table") end
+  for _, f in ipairs(m.flags or default) do if not drop[f] then list[#list + 1] = f end end
+  for _, word in ipairs { "ro", "nosuid", "nodev", "noexec" } do
+    if drop[word] == false and not has(list, word) then list[#list + 1] = word end
+  end
   return list
 end
 
@@ -164,8 +176,8 @@ end
 local mount_kinds = {}
 
 local function bind(b, key, m, source, recursive)
-  local flags = flag_words(m, { "nosuid", "nodev" })
-  if not m.writable and not m.flags then flags[#flags + 1] = "ro" end
+  local flags = flag_words(b, key, m, { "nosuid", "nodev" })
+  if not m.writable and not has(flags, "ro") and not has(flags, "rw") then flags[#flags + 1] = "ro" end
   -- what is mounted below is no less protected than what is on top
   if recursive then for i, f in ipairs(flags) do flags[i] = "r" .. f end end
   local map = m.idmap
@@ -192,7 +204,7 @@ function mount_kinds.fd(b, key, m) bind(b, key, m, nil, true) end
 
 function mount_kinds.tmpfs(b, key, m)
   local o = pick(m, "size", "mode", "nr_inodes", "uid", "gid", "copyup")
-  o.target, o.flags = m.tmpfs, flag_words(m, { "nosuid", "nodev" })
+  o.target, o.flags = m.tmpfs, flag_words(b, key, m, { "nosuid", "nodev" })
   b:step(key, "mount.tmpfs", o, { optional = m.optional })
 end
 
@@ -201,7 +213,7 @@ local function filesystem(kind, default_flags, ...)
   mount_kinds[kind] = function(b, key, m)
     local o = pick(m, unpack(fields))
     o.target = b:check_type(key, m[kind], "string")
-    o.flags = flag_words(m, default_flags)
+    o.flags = flag_words(b, key, m, default_flags)
     b:step(key, "mount." .. kind, o, { optional = m.optional })
   end
 end
@@ -215,7 +227,7 @@ filesystem("overlay", { "nosuid", "nodev" }, "lower", "upper", "work", "options"
 
 function mount_kinds.fs(b, key, m)
   local o = pick(m, "type", "source", "options")
-  o.target, o.flags = m.fs, flag_words(m, { "nosuid", "nodev" })
+  o.target, o.flags = m.fs, flag_words(b, key, m, { "nosuid", "nodev" })
   b:step(key, "mount.fs", o, { optional = m.optional })
 end
 
@@ -237,6 +249,33 @@ function mount_kinds.device(b, key, m)
   b:step(key, "device", o, { optional = m.optional })
 end
 
+-- What each kind takes, beside itself and `optional`.
+local with_flags = { "flags", "writable", "exec", "suid", "dev" }
+local kind_keys = {
+  bind = { "at", "idmap", "propagation", "nofollow", "fd", with_flags },
+  fd = { "at", "idmap", "propagation", with_flags },
+  tmpfs = { "size", "mode", "nr_inodes", "uid", "gid", "copyup", with_flags },
+  proc = { "hidepid", "subset", with_flags },
+  sysfs = { with_flags },
+  devpts = { "mode", "gid", with_flags },
+  mqueue = { with_flags },
+  cgroup = { with_flags },
+  overlay = { "lower", "upper", "work", "options", with_flags },
+  fs = { "type", "source", "options", with_flags },
+  file = { "data", "mode" },
+  symlink = { "at" },
+  dir = { "mode" },
+  device = { "type", "major", "minor", "mode" },
+}
+for kind, keys in pairs(kind_keys) do
+  if keys[#keys] == with_flags then
+    keys[#keys] = nil
+    for _, k in ipairs(with_flags) do keys[#keys + 1] = k end
+  end
+  keys[#keys + 1] = kind
+  keys[#keys + 1] = "optional"
+end
+
 local kind_list = {}
 for k in pairs(mount_kinds) do kind_list[#kind_list + 1] = k end
 table.sort(kind_list)
@@ -254,7 +293,9 @@ local function mounts(b)
   local o = b.options
   if not b.new.mount then
     runtime_hooks(b)
-    if o.mounts or o.root then b:fail(o.root and "root" or "mounts", "mounts need a new mount namespace (namespaces.mount = true)") end
+    for _, k in ipairs { "root", "mounts", "devices", "masked", "readonly", "readonly_root", "propagation" } do
+      if o[k] then b:fail(k, "mounts need a new mount namespace (namespaces.mount = true)") end
+    end
     return
   end
   b.phase = "rootfs"
@@ -271,7 +312,7 @@ local function mounts(b)
   end
   for i, m in ipairs(o.mounts or {}) do
     local key = key_of("mounts", i)
-    b:check_keys(key, m, mount_keys)
+    b:check_type(key, m, "table")
     local kind
     for _, k in ipairs(kind_list) do
       if m[k] ~= nil and not (k == "fd" and m.bind) then
@@ -280,6 +321,7 @@ local function mounts(b)
       end
     end
     if not kind then b:fail(key, "what kind of mount? one of " .. table.concat(kind_list, ", ")) end
+    b:check_keys(key, m, kind_keys[kind])
     mount_kinds[kind](b, key, m)
   end
   if o.devices then
@@ -311,6 +353,7 @@ local function system(b)
   b.phase = "system"
   if o.hostname then b:step("hostname", "hostname", { name = o.hostname }) end
   if o.domainname then b:step("domainname", "domainname", { name = o.domainname }) end
+  if o.loopback and not b.new.net then b:fail("loopback", "it is of a new network namespace (namespaces.net = true)") end
   if b.new.net and o.loopback ~= false then b:step("loopback", "net.loopback", {}) end
   local names = {}
   for name in pairs(o.sysctl or {}) do names[#names + 1] = name end
@@ -349,7 +392,14 @@ local function attributes(b)
   for _, name in ipairs(names) do
     local v = o.rlimits[name]
     local soft, hard = v, v
-    if type(v) == "table" then soft, hard = v.soft or v[1], v.hard or v[2] or v[1] end
+    if type(v) == "table" then
+      for k in pairs(v) do
+        if k ~= 1 and k ~= 2 and k ~= "soft" and k ~= "hard" then
+          b:fail(key_of("rlimits", name), words.unknown("unknown option", tostring(k), { "soft", "hard" }))
+        end
+      end
+      soft, hard = v.soft or v[1], v.hard or v[2] or v.soft or v[1]
+    end
     b:step(key_of("rlimits", name), "rlimit", { resource = name, soft = soft, hard = hard })
   end
   if o.umask then b:step("umask", "umask", { mode = o.umask }) end
@@ -404,8 +454,10 @@ local function credentials(b)
   if caps ~= nil then
     b:check_type("capabilities", caps, "table")
     if #caps > 0 or next(caps) == nil then
+      for k in pairs(caps) do b:check_type("capabilities", k, "number") end
       caps = { bounding = caps, permitted = caps, effective = caps, inheritable = {}, ambient = {} }
     end
+    b:check_keys("capabilities", caps, { "bounding", "permitted", "effective", "inheritable", "ambient" })
     -- the bounding set can't be lowered any more once the right to it is gone
     b:step("capabilities", "capabilities", { bounding = caps.bounding or {} })
   end
@@ -414,7 +466,11 @@ local function credentials(b)
     if type(user) == "string" then b:fail("user", "ids are numbers; look names up with caisson.passwd") end
     if type(user) == "number" then user = { uid = user, gid = user } end
     b:check_keys("user", user, { "uid", "gid", "groups" })
-    if not b.new.user or b.can_set_groups then b:step("user", "groups", { groups = user.groups or {} }) end
+    if not b.new.user or b.can_set_groups then
+      b:step("user", "groups", { groups = user.groups or {} })
+    elseif #(user.groups or {}) > 0 then
+      b:fail("user", "groups can't be set in a user namespace whose maps deny setgroups")
+    end
     if user.gid or user.uid then b:step("user", "gid", { gid = user.gid or user.uid }) end
     local keep = caps ~= nil and (#(caps.permitted or {}) > 0 or #(caps.ambient or {}) > 0)
     if user.uid then b:step("user", "uid", { uid = user.uid, keep_capabilities = keep or nil }) end
@@ -487,12 +543,52 @@ end
 
 -- ---- all of it ----
 
+local limit_names = { "time", "cpu", "output" }
+
+-- Limits of a run: seconds, seconds of CPU, bytes. Returns true | nil, key, message.
+function M.check_limits(limits)
+  if type(limits) ~= "table" then return nil, "", "table expected, got " .. type(limits) end
+  for k, v in pairs(limits) do
+    if not has(limit_names, k) then return nil, "", words.unknown("unknown option", tostring(k), limit_names) end
+    if type(v) ~= "number" or not (v >= 0) then
+      return nil, k, "a number from 0 on expected, got " .. tostring(v)
+    end
+  end
+  return true
+end
+
+-- What no primitive checks, since no step is made of it or since it decides which steps are made.
+local function check_shapes(b)
+  local o = b.options
+  for name, kind in pairs(M.options) do
+    local v = o[name]
+    if kind == "list" and v ~= nil then
+      b:check_type(name, v, "table")
+      for k in pairs(v) do
+        if type(k) ~= "number" then b:fail(name, ("a list expected, got the name '%s'"):format(tostring(k))) end
+      end
+    end
+  end
+  for _, name in ipairs { "namespaces", "sysctl", "rlimits", "env" } do
+    if o[name] ~= nil then b:check_type(name, o[name], "table") end
+  end
+  for _, name in ipairs { "readonly_root", "no_new_privs", "session", "die_with_parent", "limit_userns", "loopback" } do
+    if o[name] ~= nil then b:check_type(name, o[name], "boolean") end
+  end
+  if o.result ~= nil then b:check_type("result", o.result, "function") end
+  if o.limits ~= nil then
+    local ok, key, message = M.check_limits(o.limits)
+    if not ok then b:fail(key == "" and "limits" or key_of("limits", key), message) end
+  end
+end
+
 -- The plan of merged options. origins: who said what; recipe: the outermost; opts: files (slots for
 -- descriptors 0, 1, 2, …).
 function M.plan(options, origins, recipe, opts)
   local b = setmetatable({ options = options, origins = origins, recipe = recipe, plan = plan_module.new(),
     identity = core.identity(), files = opts.files, window = opts.window, phase = "", id = opts.id }, B)
   check_hooks(b)
+  check_shapes(b)
   namespaces(b)
   if options.cgroup then require("caisson.cgroup").before_clone(b) end
   join_namespaces(b)

@@ -106,7 +106,11 @@ local function run_command(hook, state, cancel)
     local output_at = open and #fds + 1
     if open then fds[output_at] = { fd = r } end
     local ready = core.poll(fds, deadline and math.max(0, (deadline - core.now()) / 1e9) or nil)
-    if ready and open and ready[output_at] then
+    if deadline and core.now() >= deadline and not (ready and ready[1]) then
+      late = true
+      core.kill_group(process:pid(), "KILL")
+      status = process:wait()
+    elseif ready and open and ready[output_at] then
       local s = r:read()
       if not s or s == "" then
         open = false
@@ -119,9 +123,8 @@ local function run_command(hook, state, cancel)
       -- before it is reaped, while its number is still its own: what it left behind goes too
       core.kill_group(process:pid(), "KILL")
       status = process:wait(0)
-    elseif ready and cancel and ready[2] or deadline and core.now() >= deadline then
-      given_up = ready and cancel and ready[2]
-      late = not given_up
+    elseif ready and cancel and ready[2] then
+      given_up = true
       core.kill_group(process:pid(), "KILL")
       status = process:wait()
     end

@@ -52,6 +52,13 @@ local function open_stream(self, name, spec, keep)
     return fd, message, errno
   end
   if spec == "stdout" and name == "stderr" then return "stdout" end
+  if type(spec) == "table" then
+    for k in pairs(spec) do
+      if not (k == "file" and not spec.data or k == "append" and spec.file and not input or k == "data" and input) then
+        error(("%s: unknown option '%s'"):format(name, tostring(k)), 0)
+      end
+    end
+  end
   if type(spec) == "table" and spec.file then
     local fd, message, errno
     if input then
@@ -91,12 +98,35 @@ local function refuse_stream(name, spec)
   if spec ~= nil and spec ~= "inherit" then error(name .. ": the container's terminal is all three (tty = true)", 0) end
 end
 
+local known_opts = { "params", "args", "default_args", "env", "stdin", "stdout", "stderr", "files", "slots",
+  "limits", "id", "window", "cancel" }
+
+local function blame(message)
+  local level = 3
+  while level < 8 and (debug.getinfo(level, "S") or {}).source:find("caisson/[%w/]+%.lua$") do level = level + 1 end
+  error(message, level)
+end
+
+-- A limit that is misspelt would be no limit. Raises, as misuse does.
+local function check_opts(opts)
+  for k in pairs(opts) do
+    local found = false
+    for _, name in ipairs(known_opts) do found = found or name == k end
+    if not found then blame(require("caisson.words").unknown("run: unknown option", tostring(k), known_opts)) end
+  end
+  if opts.limits ~= nil then
+    local ok, key, message = require("caisson.build").check_limits(opts.limits)
+    if not ok then blame(("run: limits%s: %s"):format(key == "" and "" or "." .. key, message)) end
+  end
+end
+
 -- Start a recipe. opts: params, args, env (added to the recipe's), stdin, stdout, stderr, files (slots
 -- for more descriptors), limits, id, window ({ rows, columns } of its terminal), cancel (a descriptor:
 -- construction is given up when it becomes readable).
 -- Returns the running container | nil, message, errno, failure.
 function M.start(recipe, opts)
   opts = opts or {}
+  check_opts(opts)
   local self = setmetatable({ streams = {}, output = 0 }, Running)
   local started = core.now()
   local built, message = recipe:build(opts)
@@ -248,13 +278,16 @@ end
 function Running:step()
   if self.result then return self.result end
   for _, s in ipairs(self.streams) do drain(self, s) end
-  local now = core.now()
-  if self.deadline and now >= self.deadline then self:stop("time_limit") end
-  if self.limits.cpu and not self.stopped then
-    local usage = self.cgroup and self.cgroup:cpu_ns() or self.process:cpu_ns()
-    if usage and usage > self.limits.cpu * 1e9 then self:stop("time_limit") end
-  end
+  -- first whether it has ended: a caller who looks late must not find it guilty of that
   local status, message = self.process:wait(0)
+  if not status and message == "timeout" then
+    if self.deadline and core.now() >= self.deadline then self:stop("time_limit") end
+    if self.limits.cpu and not self.stopped then
+      local usage = self.cgroup and self.cgroup:cpu_ns() or self.process:cpu_ns()
+      if usage and usage > self.limits.cpu * 1e9 then self:stop("time_limit") end
+    end
+    if self.stopped then status, message = self.process:wait(0) end
+  end
   if not status then
     if message ~= "timeout" then error(message, 0) end
     return nil

@@ -1,5 +1,6 @@
 local t = require "support"
 local caisson = require "caisson"
+local core = caisson.core
 
 local function recipe(options)
   local def = { namespaces = { uts = true } }
@@ -35,6 +36,12 @@ describe("caisson.run", function()
     assert.truthy(r.wall_ns >= 0.2e9 and r.wall_ns < 5e9)
     r = assert(sh("sleep 0.1", nil, { limits = { time = 20 } }))
     assert.equal("exited", r.status)
+  end)
+
+  it("does not find a program guilty of the time that its caller took to look", function()
+    local running = assert(caisson.start(recipe { limits = { time = 0.2 } }, { args = { "/bin/true" } }))
+    assert(core.poll({}, 0.3))
+    assert.equal("exited", running:wait().status)
   end)
 
   it("ends a program at its CPU limit", function()

@@ -21,6 +21,16 @@ describe("hostname and domainname", function()
       code = "EINVAL" }, failure)
   end)
 
+  it("are never the host's", function()
+    local before = t.read_file("/proc/sys/kernel/hostname")
+    for _, name in ipairs { "hostname", "domainname" } do
+      local _, message, errno = t.run { t.step("clone", { t.is_root and "pid" or "user" }), t.step(name, "mine") }
+      assert.equal(1, errno)
+      assert.truthy(message:find("needs a uts namespace of its own", 1, true), message)
+    end
+    assert.equal(before, t.read_file("/proc/sys/kernel/hostname"))
+  end)
+
   it("refuse an unknown option, naming the nearest", function()
     assert.has_error(function() t.core.hostname { nmae = "x" } end,
       "hostname: unknown option 'nmae' (did you mean 'name'?)")

@@ -47,6 +47,56 @@ describe("recipe options", function()
     assert.truthy(message:find("unknown namespace 'network'", 1, true))
     _, message = caisson.recipe({}):build {}
     assert.equal("args: no program given", message)
+    for _, k in ipairs { "masked", "readonly", "devices" } do
+      _, message = built { namespaces = { pid = true }, [k] = { "/proc/kcore" } }
+      assert.truthy(message:find(k .. ": mounts need a new mount namespace", 1, true), message)
+    end
+    _, message = built { namespaces = { user = false }, limit_userns = true }
+    assert.truthy(message:find("limit_userns: the limit is of a new user namespace", 1, true), message)
+    _, message = built { loopback = true }
+    assert.truthy(message:find("loopback: it is of a new network namespace", 1, true), message)
+    _, message = built { namespaces = { user = true }, idmap = { setgroups = "deny" }, user = { uid = 0, groups = { 27 } } }
+    assert.truthy(message:find("user: groups can't be set", 1, true), message)
+  end)
+
+  it("are never ignored: what has no step of its own is checked too", function()
+    for text, def in pairs {
+      ["limits: unknown option 'tiem' (did you mean 'time'?)"] = { limits = { tiem = 1 } },
+      ["limits.time: a number from 0 on expected, got 2s"] = { limits = { time = "2s" } },
+      ["masked: a list expected, got the name '/proc/kcore'"] = { masked = { ["/proc/kcore"] = true } },
+      ["rlimits.nofile: unknown option 'hrad' (did you mean 'hard'?)"] = { rlimits = { nofile = { soft = 1, hrad = 2 } } },
+      ["capabilities: unknown option 'efective' (did you mean 'effective'?)"] = { capabilities = { efective = {} } },
+      ["no_new_privs: boolean expected, got string"] = { no_new_privs = "yes" },
+      ["result: function expected, got number"] = { result = 5 },
+    } do
+      local _, message = built(def)
+      assert.truthy(message and message:find(text, 1, true), tostring(message) .. " for " .. text)
+    end
+    local _, message = built { namespaces = { mount = true }, mounts = { { symlink = "x", at = "/y", writable = true } } }
+    assert.truthy(message:find("mounts[1]: unknown option 'writable'", 1, true), message)
+    assert.has_error(function() caisson.run(caisson.recipe {}, { limit = { time = 1 } }) end,
+      "run: unknown option 'limit' (did you mean 'limits'?)")
+    assert.has_error(function() caisson.run(caisson.recipe {}, { limits = { time = "1" } }) end,
+      "run: limits.time: a number from 0 on expected, got 1")
+  end)
+
+  it("of a mount make its flags: read-only unless writable, and what exec, suid and dev say", function()
+    local function flags(m)
+      local b = assert(built { namespaces = { mount = true }, mounts = { m } })
+      for _, s in b.plan:each() do
+        if s.step:find("^mount%.[bt]") and s.step ~= "mount.propagation" then
+          table.sort(s.options.flags)
+          return table.concat(s.options.flags, " ")
+        end
+      end
+    end
+    assert.equal("rnodev rnosuid rro", flags { bind = "/usr" })
+    assert.equal("rnodev rnosuid", flags { bind = "/usr", writable = true })
+    assert.equal("rnoexec rro", flags { bind = "/usr", flags = { "noexec" } })
+    assert.equal("rrw", flags { bind = "/usr", flags = { "rw" } })
+    assert.equal("rnodev rnoexec rro", flags { bind = "/usr", exec = false, suid = true })
+    assert.equal("nodev noexec nosuid ro", flags { tmpfs = "/x", exec = false, writable = false })
+    assert.equal("nosuid", flags { tmpfs = "/x", dev = true })
   end)
 end)
 
