@@ -33,11 +33,12 @@ abi_of(int kind, u64 right)
 #define SCOPE(name, bit, abi)                                                                      \
   if (kind == 2 && right == 1ull << (bit))                                                         \
     return abi;
-  CSN_LANDLOCK_FS(FS) CSN_LANDLOCK_NET(NET) CSN_LANDLOCK_SCOPE(SCOPE)
+  CSN_LANDLOCK_FS(FS)
+  CSN_LANDLOCK_NET(NET) CSN_LANDLOCK_SCOPE(SCOPE)
 #undef FS
 #undef NET
 #undef SCOPE
-  return 0;
+      return 0;
 }
 
 static int
@@ -66,7 +67,8 @@ say_which_right(struct csn_ctx *c, const u64 *rights, int rc)
         n = csn_append(c->detail, sizeof(c->detail), n, " is of Landlock ABI ");
         n = csn_append_u64(c->detail, sizeof(c->detail), n, (u64)abi_of(kind, w->value));
         n = csn_append(c->detail, sizeof(c->detail), n, ", this kernel has ");
-        c->detail_len = (u32)csn_append_u64(c->detail, sizeof(c->detail), n, (u64)(abi < 0 ? 0 : abi));
+        c->detail_len =
+            (u32)csn_append_u64(c->detail, sizeof(c->detail), n, (u64)(abi < 0 ? 0 : abi));
         return rc;
       }
   return csn_detail(c, rc, "a right that this kernel does not know", NULL);
@@ -138,8 +140,7 @@ apply_path(const struct landlock_path_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(landlock_path, "landlock.path", PATH, CSN_CHILD, apply_path, NULL,
-              "$path $access")
+CSN_PRIMITIVE(landlock_path, "landlock.path", PATH, CSN_CHILD, apply_path, NULL, "$path $access")
 
 /* ---- landlock.port ---- */
 
@@ -172,7 +173,10 @@ CSN_PRIMITIVE(landlock_port, "landlock.port", PORT, CSN_CHILD, apply_port, NULL,
 /* ---- landlock.restrict ---- */
 
 CSN_WORDS(restrict_words) = {
-  { "log_same_exec_off", 1 }, { "log_new_exec_on", 2 }, { "log_subdomains_off", 4 }, { NULL, 0 },
+  { "log_same_exec_off", 1 },
+  { "log_new_exec_on", 2 },
+  { "log_subdomains_off", 4 },
+  { NULL, 0 },
 };
 
 #define RESTRICT(F)                                                                                \

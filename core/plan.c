@@ -920,6 +920,31 @@ l_call(lua_State *L)
   return csn_pushok(L);
 }
 
+static int
+l_call_family(lua_State *L)
+{
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_replace(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+/* A table in the place of what is on top: nil, or a primitive of the family's own name (seccomp), which
+ * can then be called as before. */
+static void
+push_family(lua_State *L)
+{
+  lua_newtable(L);
+  if (lua_isfunction(L, -2)) {
+    lua_newtable(L);
+    lua_pushvalue(L, -3);
+    lua_pushcclosure(L, l_call_family, 1);
+    lua_setfield(L, -2, "__call");
+    lua_setmetatable(L, -2);
+  }
+  lua_remove(L, -2);
+}
+
 /* Set f (on top) at name with dots below the table at idx: "mount.bind" -> t.mount.bind */
 static void
 set_dotted(lua_State *L, int idx, const char *name)
@@ -934,8 +959,7 @@ set_dotted(lua_State *L, int idx, const char *name)
   lua_pushlstring(L, name, (size_t)(dot - name));
   lua_rawget(L, idx);
   if (!lua_istable(L, -1)) {
-    lua_pop(L, 1);
-    lua_newtable(L);
+    push_family(L);
     lua_pushlstring(L, name, (size_t)(dot - name));
     lua_pushvalue(L, -2);
     lua_rawset(L, idx);

@@ -85,7 +85,8 @@ apply_seccomp(const struct seccomp_args *a, struct csn_ctx *c)
   if (named)
     flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
   if ((flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) && a->listener < 0)
-    return csn_detail(c, -EINVAL, "flag new_listener needs the name of a slot: option listener", NULL);
+    return csn_detail(c, -EINVAL, "flag new_listener needs the name of a slot: option listener",
+                      NULL);
   /* A listener and a thread id can't both be the answer. */
   if ((flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) && (flags & SECCOMP_FILTER_FLAG_TSYNC))
     flags |= SECCOMP_FILTER_FLAG_TSYNC_ESRCH;

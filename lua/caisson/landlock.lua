@@ -147,7 +147,7 @@ end
 local function compile(spec)
   if type(spec) ~= "table" then fail("table expected, got %s", type(spec)) end
   for k in pairs(spec) do
-    if type(k) ~= "string" or not contains(keys, k) then fail("%s", words.unknown("unknown option", tostring(k), keys)) end
+    if not contains(keys, k) then fail("%s", words.unknown("unknown option", tostring(k), keys)) end
   end
   local best_effort, left_out = check_best_effort(spec), {}
   local abi = core.landlock.abi() or 0

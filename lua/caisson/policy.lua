@@ -10,15 +10,20 @@
 local core = require "caisson.core"
 local args = require "caisson.policy.args"
 local default = require "caisson.policy.default"
-local groups = require "caisson.policy.groups"
+local names = require "caisson.policy.names"
+local oci = require "caisson.policy.oci"
+local programs = require "caisson.policy.program"
 local words = require "caisson.words"
+
+local expand, permits, check_action = names.expand, names.permits, names.action
 
 local M = {}
 
 ---@class caisson.Policy
 ---@field default caisson.policy.Action   what a call gets that no clause is about
 ---@field deny caisson.policy.Action      what a call gets that was taken away; the default, where that denies
----@field calls table<string, table[]>    name -> clauses { action =, args = condition }
+---@field calls table<string, table[]>    name -> clauses { action =, args = condition }; the first that matches
+---                                       decides, and action "deny" is what field deny says
 ---@field architectures? string[]         none: the machine's own alone
 ---@field bad_architecture caisson.policy.Action
 ---@field newest string|boolean           numbers above this call's answer ENOSYS: a name, "known" (the newest
@@ -29,107 +34,42 @@ local Policy = {}
 Policy.__index = Policy
 
 ---@alias caisson.policy.Action
----| "allow" | "log" | "kill_process" | "kill_thread" | "trap" | "notify" | "errno" | { [1]: "errno"|"trace", [2]: integer|string }
-
--- ---- names ----
-
-local known -- every name in a group
-
-local function known_names()
-  if not known then
-    known = {}
-    for _, list in pairs(groups) do
-      for _, name in ipairs(list) do known[name] = true end
-    end
-  end
-  return known
-end
-
-local function unknown(what, word)
-  local list = {}
-  for name in pairs(word:sub(1, 1) == "@" and groups or known_names()) do list[#list + 1] = name end
-  table.sort(list)
-  local text = words.unknown(what, word, list)
-  if #text > 400 then return ("%s '%s'"):format(what, word) end
-  return text
-end
-
-local function expand(name, into, level)
-  if type(name) ~= "string" then error("the name of a system call or a group expected, got " .. type(name), level + 1) end
-  if name:sub(1, 1) == "@" then
-    if not groups[name] then error(unknown("unknown group", name), level + 1) end
-    for _, n in ipairs(groups[name]) do expand(n, into, level + 1) end
-  else
-    if not known_names()[name] and (name:find("%z") or not core.seccomp.known(name)) then
-      error(unknown("unknown system call", name), level + 1)
-    end
-    into[name] = true
-  end
-  return into
-end
-
--- ---- actions ----
-
-local plain = { allow = true, log = true, kill_process = true, kill_thread = true, trap = true, notify = true }
-
-local function check_action(action, level)
-  if type(action) == "string" then
-    if plain[action] then return action end
-    if action == "errno" then return { "errno", "EPERM" } end
-    if rawget(core.errno, action) then return { "errno", action } end
-    error(words.unknown("unknown action", action,
-      { "allow", "log", "kill_process", "kill_thread", "trap", "notify", "errno" }), level + 1)
-  end
-  if type(action) == "table" and #action == 2 then
-    local kind, v = action[1], action[2]
-    if kind == "errno" and type(v) == "string" and rawget(core.errno, v) then return { kind, v } end
-    local max = kind == "errno" and 4095 or 65535
-    if (kind == "errno" or kind == "trace") and type(v) == "number" and v >= 0 and v <= max and v % 1 == 0 then
-      return { kind, math.floor(v) }
-    end
-  end
-  error("an action such as 'allow', 'kill_process', 'ENOSYS', {\"errno\", 38} or {\"trace\", 1} expected", level + 1)
-end
-
-local function action_text(a)
-  if type(a) == "string" then return a end
-  local v = a[2]
-  if a[1] == "errno" and type(v) == "string" then v = core.errno[v] end
-  return ("%s(%d)"):format(a[1], v)
-end
-
-local function permits(action) return action == "allow" or action == "log" end
+---| "allow" | "log" | "kill_process" | "kill_thread" | "trap" | "notify" | "errno"
+---| string                                          an errno's name: "ENOSYS"
+---| { [1]: "errno"|"trace", [2]: integer|string }
 
 -- ---- sets: name -> list of conditions, one of which must hold ----
 
 local to_set
 
--- What a policy lets through.
-local function allowed(p)
+-- What a policy lets through, which its clauses say in their order.
+local function allowed(p, level)
   local set = {}
   for name, clauses in pairs(p.calls) do
-    local list = {}
-    for _, c in ipairs(clauses) do
-      if permits(c.action) then list[#list + 1] = c.args end
+    local list, message = args.disjoint(clauses, function(a, b) return permits(a) == permits(b) end)
+    if not list then error(("%s: %s"):format(name, message), level + 1) end
+    local conditions = {}
+    for _, c in ipairs(list) do
+      if permits(c.action) then conditions[#conditions + 1] = c.args end
     end
-    if #list > 0 then set[name] = args.union(list, {}) end
+    if #conditions > 0 then set[name] = args.union(conditions, {}) end
   end
   return set
 end
 
 local function add_rule(set, rule, level)
-  local names = {}
+  local calls = {}
   for k, v in pairs(rule) do
     if type(k) == "number" then
-      expand(v, names, level + 1)
+      expand(v, calls, level + 1)
     elseif k ~= "args" then
       error(words.unknown("rule: unknown option", tostring(k), { "args" }), level + 1)
     end
   end
-  if next(names) == nil then error("a rule names no system call", level + 1) end
+  if next(calls) == nil then error("a rule names no system call", level + 1) end
   local condition, message = args.condition(rule.args or {})
   if not condition then error(message, level + 1) end
-  for name in pairs(names) do set[name] = args.union(set[name] or {}, { condition }) end
+  for name in pairs(calls) do set[name] = args.union(set[name] or {}, { condition }) end
 end
 
 function to_set(v, level)
@@ -137,7 +77,8 @@ function to_set(v, level)
     if permits(v.default) then
       error("a policy that allows by default has no set of allowed calls; turn the operation round", level + 1)
     end
-    return allowed(v)
+    local set = allowed(v, level + 1) -- no tail call: it would lose a level of the error
+    return set
   end
   local set = {}
   if type(v) == "string" then v = { v } end
@@ -163,11 +104,11 @@ end
 
 -- ---- policies ----
 
-local fields = { "default", "deny", "architectures", "bad_architecture", "newest", "flags", "listener" }
+local option_names = { "default", "deny", "architectures", "bad_architecture", "newest", "flags", "listener" }
 
 local function copy(p, calls)
   local new = { calls = calls or p.calls }
-  for _, k in ipairs(fields) do new[k] = p[k] end
+  for _, k in ipairs(option_names) do new[k] = p[k] end
   return setmetatable(new, Policy)
 end
 
@@ -183,12 +124,24 @@ local function clauses_of(action, conditions)
   return list
 end
 
-local function string_list(v, what, level)
+local function flag_words()
+  for _, f in ipairs(core.primitives.seccomp.fields) do
+    if f.name == "flags" then return f.words end
+  end
+end
+
+-- A list of words, each one of known where that is given.
+local function string_list(v, what, level, known)
   if type(v) == "string" then v = { v } end
-  if type(v) ~= "table" then error(("option '%s': a list of words expected, got %s"):format(what, type(v)), level + 1) end
+  if type(v) ~= "table" then
+    error(("option '%s': a list of words expected, got %s"):format(what, type(v)), level + 1)
+  end
   local list = {}
   for i, s in ipairs(v) do
     if type(s) ~= "string" then error(("option '%s': a word expected, got %s"):format(what, type(s)), level + 1) end
+    local found = not known
+    for _, k in ipairs(known or {}) do found = found or k == s end
+    if not found then error(words.unknown(("option '%s': unknown word"):format(what), s, known), level + 1) end
     list[i] = s
   end
   return list
@@ -198,7 +151,8 @@ local function set_field(p, k, v, level)
   if k == "default" or k == "deny" or k == "bad_architecture" then
     p[k] = check_action(v, level + 1)
   elseif k == "architectures" or k == "flags" then
-    p[k] = string_list(v, k, level + 1)
+    p[k] = string_list(v, k, level + 1, k == "flags" and flag_words() or core.seccomp.architectures())
+    if k == "architectures" and #p[k] == 0 then error("option 'architectures': at least one expected", level + 1) end
   elseif k == "newest" then
     if type(v) ~= "boolean" and v ~= "known" and (type(v) ~= "string" or not core.seccomp.number(v)) then
       error("option 'newest': the name of a system call of this machine, 'known', true or false expected", level + 1)
@@ -208,7 +162,7 @@ local function set_field(p, k, v, level)
     if type(v) ~= "string" then error("option 'listener': the name of a slot expected, got " .. type(v), level + 1) end
     p[k] = v
   else
-    error(words.unknown("unknown option", tostring(k), fields), level + 1)
+    error(words.unknown("unknown option", tostring(k), option_names), level + 1)
   end
 end
 
@@ -218,13 +172,13 @@ end
 ---@return caisson.Policy
 function M.new(spec)
   if type(spec) ~= "table" then error("policy.new: table expected, got " .. type(spec), 2) end
-  local p = setmetatable({ calls = {}, default = { "errno", "EPERM" }, bad_architecture = "kill_process",
+  local p = setmetatable({ calls = {}, default = { "errno", core.errno.EPERM }, bad_architecture = "kill_process",
     newest = "known", flags = {} }, Policy)
   local set = {}
   for k, v in pairs(spec) do
     if type(k) == "number" then set[k] = v else set_field(p, k, v, 2) end
   end
-  if p.deny == nil then p.deny = permits(p.default) and { "errno", "EPERM" } or p.default end
+  if p.deny == nil then p.deny = permits(p.default) and { "errno", core.errno.EPERM } or p.default end
   if permits(p.default) then
     if next(set) ~= nil then error("policy.new: it allows by default; take calls away with '-'", 2) end
     return p
@@ -248,90 +202,81 @@ function Policy:with(options)
   return new
 end
 
+-- Clauses for these conditions in front of what a call has; those that nothing is left of are gone.
+local function prepend(action, conditions, clauses)
+  local list, seen = clauses_of(action, conditions), {}
+  for _, c in ipairs(list) do seen[args.text(c.args)] = true end
+  if seen[""] then return list end
+  for _, c in ipairs(clauses or {}) do
+    if not seen[args.text(c.args)] then list[#list + 1] = c end
+  end
+  return list
+end
+
 -- A copy that gives these calls (names, groups, rules) another action, such as "notify" or "ENOSYS".
 ---@return caisson.Policy
 function Policy:answer(action, calls)
   action = check_action(action, 2)
   local new = copy(self, copy_calls(self))
   for name, conditions in pairs(to_set(calls, 2)) do
-    local kept = {}
-    if #conditions[1] > 0 then
-      for _, c in ipairs(new.calls[name] or {}) do
-        local rest, message = args.subtract({ c.args }, conditions)
-        if not rest then error(("%s: %s"):format(name, message), 2) end
-        for _, r in ipairs(rest) do kept[#kept + 1] = { action = c.action, args = r } end
-      end
-    end
-    for _, c in ipairs(clauses_of(action, conditions)) do kept[#kept + 1] = c end
-    new.calls[name] = kept
+    new.calls[name] = prepend(action, conditions, new.calls[name])
   end
   return new
 end
 
--- The clauses of one call after what it allows has become these conditions.
-local function replace_allowed(clauses, conditions)
-  local list = {}
-  for _, c in ipairs(clauses or {}) do
-    if not permits(c.action) and #c.args > 0 then list[#list + 1] = c end
-  end
-  for _, c in ipairs(clauses_of("allow", conditions)) do list[#list + 1] = c end
-  return #list > 0 and list or nil
-end
-
--- Lists of denied calls (default allow) are kept as what is denied.
 local function add(p, set)
-  local calls, have = copy_calls(p), allowed(p)
+  local calls, all = copy_calls(p), permits(p.default)
   for name, conditions in pairs(set) do
-    if permits(p.default) then
-      local rest = {}
-      for _, c in ipairs(calls[name] or {}) do
-        local left, message = args.subtract({ c.args }, conditions)
-        if not left then error(("%s: %s"):format(name, message), 3) end
-        for _, l in ipairs(left) do rest[#rest + 1] = { action = c.action, args = l } end
-      end
-      calls[name] = #rest > 0 and rest or nil
-    else
-      calls[name] = replace_allowed(calls[name], args.union(have[name] or {}, conditions))
+    if all and #conditions[1] == 0 then
+      calls[name] = nil
+    elseif calls[name] or not all then
+      calls[name] = prepend(all and p.default or "allow", conditions, calls[name])
     end
   end
   return copy(p, calls)
 end
 
 local function take(p, set)
-  local calls, have = copy_calls(p), allowed(p)
+  local calls = copy_calls(p)
   for name, conditions in pairs(set) do
-    if permits(p.default) then
-      if #conditions[1] == 0 then
-        calls[name] = clauses_of(p.deny, conditions)
-      else
-        local list = {}
-        for _, c in ipairs(calls[name] or {}) do list[#list + 1] = c end
-        for _, c in ipairs(clauses_of(p.deny, conditions)) do list[#list + 1] = c end
-        calls[name] = list
-      end
-    elseif #conditions[1] == 0 then
-      calls[name] = nil
-    elseif have[name] then
-      local rest, message = args.subtract(have[name], conditions)
-      if not rest then error(("%s: %s"):format(name, message), 3) end
-      calls[name] = replace_allowed(calls[name], rest)
+    if permits(p.default) or calls[name] or #conditions[1] == 0 then
+      calls[name] = prepend("deny", conditions, calls[name])
     end
   end
   return copy(p, calls)
 end
 
+-- The clauses of a call that may stay where one of these conditions holds.
+local function keep_call(name, clauses, conditions)
+  if #conditions[1] == 0 then return clauses end
+  local list = {}
+  for _, c in ipairs(clauses) do
+    local narrower = { c.args }
+    if permits(c.action) then narrower = args.intersect(narrower, conditions) end
+    for _, n in ipairs(narrower or {}) do list[#list + 1] = { action = c.action, args = n } end
+    if not narrower then
+      list = nil
+      break
+    end
+  end
+  if list then return list end
+  -- a comparison of both sides at once has no rule; asking for one after the other has
+  local none, message = args.none_of(conditions)
+  if not none then error(("%s: %s"):format(name, message), 4) end
+  return #none > 0 and prepend("deny", none, clauses) or clauses
+end
+
 local function keep(p, set)
   if permits(p.default) then error("a policy that allows by default: take calls away with '-'", 3) end
   local calls = {}
-  for name, conditions in pairs(allowed(p)) do
-    if set[name] then
-      local both, message = args.intersect(conditions, set[name])
-      if not both then error(("%s: %s"):format(name, message), 3) end
-      calls[name] = replace_allowed(nil, both)
+  for name, clauses in pairs(p.calls) do
+    local some = false
+    for _, c in ipairs(clauses) do some = some or permits(c.action) end
+    if not some then -- answers such as ENOSYS allow nothing
+      calls[name] = clauses
+    elseif set[name] then
+      calls[name] = keep_call(name, clauses, set[name])
     end
-  end
-  for name, clauses in pairs(p.calls) do -- answers such as ENOSYS stay: they allow nothing
-    if not calls[name] and not permits(clauses[1].action) then calls[name] = clauses end
   end
   return copy(p, calls)
 end
@@ -344,83 +289,28 @@ local function operands(a, b)
   return a, to_set(b, 3)
 end
 
-function Policy.__add(a, b) return add(operands(a, b)) end
-function Policy.__sub(a, b) return take(operands(a, b)) end
-function Policy.__mul(a, b) return keep(operands(a, b)) end
+-- No tail calls here: an error blames the line with the operator.
+function Policy.__add(a, b)
+  local p, set = operands(a, b)
+  local result = add(p, set)
+  return result
+end
+
+function Policy.__sub(a, b)
+  local p, set = operands(a, b)
+  local result = take(p, set)
+  return result
+end
+
+function Policy.__mul(a, b)
+  local p, set = operands(a, b)
+  local result = keep(p, set)
+  return result
+end
 
 -- ---- programs ----
 
--- Rules for core.seccomp.compile: calls with the same clauses together, everything in a fixed order, and
--- the same as one text.
-local function rules_of(p)
-  local by_text, texts = {}, {}
-  for name, clauses in pairs(p.calls) do
-    for _, c in ipairs(clauses) do
-      local text = action_text(c.action) .. " " .. args.text(c.args)
-      if not by_text[text] then
-        by_text[text] = { action = c.action, args = #c.args > 0 and c.args or nil }
-        texts[#texts + 1] = text
-      end
-      table.insert(by_text[text], name)
-    end
-  end
-  table.sort(texts)
-  local rules, lines = {}, {}
-  for i, text in ipairs(texts) do
-    local rule = by_text[text]
-    table.sort(rule)
-    rules[i] = rule
-    lines[i] = text .. ": " .. table.concat(rule, " ")
-  end
-  return rules, table.concat(lines, "\n")
-end
-
-local format = "caisson seccomp program 1"
-
--- Everything that a program depends on, as text; the rules are given back too.
-local function input_of(p)
-  local rules, text = rules_of(p)
-  return table.concat({ format, core.seccomp.version(), core.seccomp.architecture(),
-    table.concat(p.architectures or {}, " "), action_text(p.default), action_text(p.bad_architecture),
-    tostring(p.newest), table.concat(p.flags, " "), p.listener or "", text }, "\n"), rules
-end
-
--- Where programs are kept between processes: nil for nowhere.
-function M.cache_directory()
-  local runtime = os.getenv("XDG_RUNTIME_DIR")
-  if core.identity().euid == 0 then return "/run/caisson/seccomp" end
-  if runtime and runtime:sub(1, 1) == "/" then return runtime .. "/caisson/seccomp" end
-end
-
-local memory, remembered = {}, 0
-
-local function remember(input, program)
-  if remembered >= 64 then memory, remembered = {}, 0 end
-  memory[input], remembered = program, remembered + 1
-end
-
--- Forget the programs kept in this process (those on disk stay).
-function M.forget()
-  memory, remembered = {}, 0
-end
-
-local newest_known
-
--- The newest call that libseccomp has a name for.
-local function newest()
-  if not newest_known then
-    local best = -1
-    for name, nr in pairs(core.seccomp.syscalls()) do
-      if nr > best then best, newest_known = nr, name end
-    end
-  end
-  return newest_known
-end
-
-local function compile(p, rules)
-  return core.seccomp.compile { default = p.default, rules = rules, architectures = p.architectures,
-    bad_architecture = p.bad_architecture, newest = p.newest == "known" and newest() or p.newest, skip_unknown = true }
-end
+M.cache_directory, M.forget = programs.cache_directory, programs.forget
 
 -- The program that the kernel loads, as bytes. From the caches where it was built before; options:
 -- cache = false builds it anew, cache = "/a/directory" keeps it there. Bytes are given back as they are.
@@ -435,27 +325,18 @@ function M.program(p, options)
     return p
   end
   if getmetatable(p) ~= Policy then error("a policy, or a program as bytes, expected, got " .. type(p), 2) end
-  local cache = options and options.cache
-  local input, rules = input_of(p)
-  if cache == false then
-    local program, message, errno = compile(p, rules)
-    if not program then return nil, message, errno end
-    return program
-  end
-  if memory[input] then return memory[input] end
-  local directory = type(cache) == "string" and cache or M.cache_directory()
-  local program, message, errno = directory and core.cache.get(directory, input), nil, nil
-  if not program then
-    program, message, errno = compile(p, rules)
-    if not program then return nil, message, errno end
-    -- that it can't be kept is no failure: the next process builds it again
-    if directory then core.cache.put(directory, input, program) end
-  end
-  remember(input, program)
-  return program
+  return programs.get(p, options and options.cache)
 end
 
 function Policy:program(options) return M.program(self, options) end
+
+local function notifies(p)
+  if p.default == "notify" then return true end
+  for _, clauses in pairs(p.calls) do
+    for _, c in ipairs(clauses) do if c.action == "notify" then return true end end
+  end
+  return false
+end
 
 -- The step that loads it: { step = "seccomp", options = {...} }, or nil, message, errno.
 function M.step(p, options)
@@ -463,6 +344,9 @@ function M.step(p, options)
   if not program then return nil, message, errno end
   local o = { program = program }
   if type(p) ~= "string" then
+    if not p.listener and notifies(p) then
+      return nil, "action notify needs option 'listener', the slot for its descriptor", core.errno.EINVAL
+    end
     if #p.flags > 0 then o.flags = p.flags end
     o.listener = p.listener
   end
@@ -470,6 +354,71 @@ function M.step(p, options)
 end
 
 function Policy:step(options) return M.step(self, options) end
+
+-- ---- the OCI form ----
+
+-- A policy from linux.seccomp of an OCI config, as a table or as JSON text. Returns nil, message, errno
+-- where it is none. Names that libseccomp does not know are in policy:unknown() and in no program.
+---@param profile table|string
+---@return caisson.Policy|nil, string? message, integer? errno
+function M.from_oci(profile)
+  if type(profile) == "string" then
+    local ok, t = pcall(function() return require("cjson").decode(oci.quote_values(profile)) end)
+    if not ok then return nil, "seccomp: no JSON: " .. tostring(t), core.errno.EINVAL end
+    profile = t
+  end
+  local ok, p = pcall(oci.read, profile, core.seccomp.architecture())
+  if not ok then
+    if type(p) == "table" and p.oci then return nil, p.oci, core.errno.EINVAL end
+    error(p, 0)
+  end
+  p.deny = permits(p.default) and { "errno", core.errno.EPERM } or p.default
+  p.bad_architecture = "kill_process"
+  local known_arches = core.seccomp.architectures()
+  for _, a in ipairs(p.architectures) do
+    local found = false
+    for _, k in ipairs(known_arches) do found = found or k == a end
+    if not found then
+      return nil, words.unknown("seccomp.architectures: libseccomp knows no", a, known_arches), core.errno.EINVAL
+    end
+  end
+  return setmetatable(p, Policy)
+end
+
+-- The policy as linux.seccomp, a table; its values above 2^53 are decimal text. What the OCI has no
+-- words for (newest, bad_architecture) is a runtime's own affair and left out.
+-- The OCI's rules have no order: where ours need theirs and can't do without, nil, message, errno.
+function Policy:oci()
+  local otherwise, calls = names.text(self.default), {}
+  local function equal(a, b) return programs.action_text(self, a) == programs.action_text(self, b) end
+  for name, clauses in pairs(self.calls) do
+    local list, message = args.disjoint(clauses, equal)
+    if not list then return nil, ("seccomp: %s: %s"):format(name, message), core.errno.EINVAL end
+    local kept = {}
+    for _, c in ipairs(list) do
+      if #c.args == 0 or programs.action_text(self, c.action) ~= otherwise then kept[#kept + 1] = c end
+    end
+    if #kept > 0 then calls[name] = kept end
+  end
+  return oci.write(self, (programs.rules(self, calls)), core.seccomp.architecture())
+end
+
+-- The same as JSON text, exact.
+function Policy:json()
+  local t, message, errno = self:oci()
+  if not t then return nil, message, errno end
+  return oci.to_json(t)
+end
+
+-- Names in it that libseccomp does not know, sorted.
+function Policy:unknown()
+  local list = {}
+  for name in pairs(self.calls) do
+    if not core.seccomp.known(name) then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return list
+end
 
 -- ---- the default policy ----
 
@@ -482,7 +431,9 @@ local defaults = {}
 function M.default(options)
   options = options or {}
   for k in pairs(options) do
-    if k ~= "capabilities" then error(words.unknown("policy.default: unknown option", tostring(k), { "capabilities" }), 2) end
+    if k ~= "capabilities" then
+      error(words.unknown("policy.default: unknown option", tostring(k), { "capabilities" }), 2)
+    end
   end
   local caps, known_caps = {}, {}
   for _, w in ipairs(core.primitives.capabilities.fields[1].words) do known_caps[w] = true end
@@ -500,7 +451,7 @@ function M.default(options)
   table.sort(kept)
   local key = table.concat(kept, " ")
   if not defaults[key] then
-    local spec = { default = default.default }
+    local spec = { default = default.default, newest = "known" }
     for i, name in ipairs(default.allow) do spec[i] = name end
     local p = M.new(spec)
     for name, conditions in pairs(default.conditions) do

@@ -11,7 +11,7 @@ if not ok then bit = rawget(_G, "bit32") end
 if bit then
   function band(a, b) return bit.band(a, b) % two32 end
   function bor(a, b) return bit.bor(a, b) % two32 end
-elseif math.type then
+elseif rawget(math, "type") then
   -- operators that a 5.1 parser does not know
   local compile = load
   band = compile("return function(a, b) return floor_(a) & floor_(b) end", "band", "t", { floor_ = floor })()
@@ -60,6 +60,19 @@ end
 function M.text(v)
   if v[1] == 0 then return ("0x%x"):format(v[2]) end
   return ("0x%x%08x"):format(v[1], v[2])
+end
+
+-- The same in decimal: a number where it is exact (to 2^53), else text.
+function M.decimal(v)
+  if v[1] < 2097152 then return v[1] * two32 + v[2] end
+  local high, low, out = v[1], v[2], {}
+  while high > 0 or low > 0 do
+    local rest = high % 10 * two32 + low
+    high = floor(high / 10)
+    low = floor(rest / 10)
+    table.insert(out, 1, ("%d"):format(rest % 10))
+  end
+  return table.concat(out)
 end
 
 function M.band(a, b) return { band(a[1], b[1]), band(a[2], b[2]) } end

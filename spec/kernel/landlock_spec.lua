@@ -48,7 +48,8 @@ describe("landlock", function()
   it("allows execution where it is allowed and nowhere else", function()
     t.sh(("cp /bin/true %s/in/p; cp /bin/true %s/out/p"):format(dir, dir))
     local r = run({ execute = { "/bin", "/lib", { path = "/lib64", optional = true }, "/usr", dir .. "/in" },
-      read = { dir .. "/out" } }, ("%s/in/p; echo in $?; cat %s/out/p > /dev/null; %s/out/p; echo out $?"):format(dir, dir, dir))
+      read = { dir .. "/out" } }, ("%s/in/p; echo in $?; cat %s/out/p > /dev/null; %s/out/p; echo out $?"):format(dir,
+        dir, dir))
     assert.matches("in 0", r.output)
     assert.matches("out 126", r.output)
   end)
@@ -181,7 +182,8 @@ describe("landlock's steps fail", function()
     if t.is_root then table.insert(steps, 1, t.step("capabilities", { permitted = {}, effective = {} })) end
     local ok, message, errno, failure = t.run(steps)
     assert.is_nil(ok)
-    assert.matches("landlock.restrict.*neither no_new_privs nor CAP_SYS_ADMIN: Operation not permitted %(EPERM%)", message)
+    assert.matches("landlock.restrict.*neither no_new_privs nor CAP_SYS_ADMIN: Operation not permitted %(EPERM%)",
+      message)
     assert.equal(1, errno)
     assert.equal("landlock.restrict", failure.step)
   end)

@@ -12,7 +12,8 @@ local nnp = t.step("no_new_privs", {})
 
 describe("seccomp", function()
   it("loads the default policy as the last thing before exec", function()
-    local r = assert(t.run({ nnp, filter(policy.default()) }, { script = "grep -E '^(Seccomp|NoNewPrivs)' /proc/self/status" }))
+    local r = assert(t.run({ nnp, filter(policy.default()) },
+      { script = "grep -E '^(Seccomp|NoNewPrivs)' /proc/self/status" }))
     assert.matches("NoNewPrivs:%s+1", r.output)
     assert.matches("Seccomp:%s+2", r.output)
     assert.matches("Seccomp_filters:%s+1", r.output)
