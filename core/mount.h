@@ -72,6 +72,9 @@ int csn_attach(struct csn_ctx *c, int tree, int root, const char *path, int how)
 /* Mount the tree over what target is open on; path is its name in an error. */
 int csn_attach_fd(struct csn_ctx *c, int tree, int target, const char *path);
 
+/* Make the tree the new root, in slot (root.c); tree is taken, or closed. */
+int csn_attach_root(struct csn_ctx *c, int tree, s64 slot, struct csn_str at);
+
 /* A filesystem being configured: the first error is kept, and what the kernel says goes to the detail. */
 struct csn_fs {
   struct csn_ctx *c;

@@ -8,16 +8,37 @@
 
 #define MAX_LAYERS 500 /* the kernel's */
 
-#define OVERLAY(F)                                                                                 \
-  F(path, target, CSN_REQUIRED, NULL, 0)                                                           \
+#define LAYERS(F)                                                                                  \
   F(strs, lower, CSN_REQUIRED, NULL, 0)                                                            \
   F(path, upper, 0, NULL, 0)                                                                       \
   F(path, work, 0, NULL, 0)                                                                        \
-  F(bool, userxattr, 0, NULL, 0)                                                                   \
+  F(bool, userxattr, 0, NULL, 2)                                                                   \
   F(strs, options, 0, NULL, 0)                                                                     \
-  F(flags, flags, 0, csn_mount_words, CSN_M_NOSUID | CSN_M_NODEV)                                  \
+  F(flags, flags, 0, csn_mount_words, CSN_M_NOSUID | CSN_M_NODEV)
+
+#define OVERLAY(F)                                                                                 \
+  F(path, target, CSN_REQUIRED, NULL, 0)                                                           \
+  LAYERS(F)                                                                                        \
   CSN_ROOT_FIELD(F)
 CSN_ARGS(mount_overlay, OVERLAY)
+
+#define ROOT_OVERLAY(F)                                                                            \
+  LAYERS(F)                                                                                        \
+  F(path, at, 0, NULL, 0)                                                                          \
+  F(slot, root, CSN_OUT, NULL, CSN_SLOT_ROOT)
+CSN_ARGS(root_overlay, ROOT_OVERLAY)
+
+struct layers {
+  struct csn_list lower, options;
+  const char *upper, *work;
+  u64 userxattr, flags; /* userxattr 2: not given */
+};
+
+#define LAYERS_OF(a, c)                                                                            \
+  {                                                                                                \
+    (a)->lower, (a)->options, csn_s(c, (a)->upper), csn_s(c, (a)->work), (a)->userxattr,           \
+        (a)->flags                                                                                 \
+  }
 
 /* Layers that are named to the kernel by their descriptors' names in /proc; some kernels look those up only
  * when the filesystem is made. */
@@ -74,7 +95,7 @@ hold(struct held *h, struct csn_fs *f, const char *path)
 
 /* Before 6.5 all lower layers are one string, of 255 bytes; since then there can also be one string each. */
 static int
-name_lower(struct csn_fs *f, const struct mount_overlay_args *a, struct held *h)
+name_lower(struct csn_fs *f, const struct layers *a, struct held *h)
 {
   const struct csn_str *s = csn_l(f->c, a->lower);
   char text[256];
@@ -117,10 +138,10 @@ name_layer(struct csn_fs *f, const char *key, const char *path, struct held *h)
 }
 
 static int
-add_layers(struct csn_fs *f, const struct mount_overlay_args *a, struct held *h)
+add_layers(struct csn_fs *f, const struct layers *a, struct held *h)
 {
   const struct csn_str *s = csn_l(f->c, a->lower);
-  const char *upper = csn_s(f->c, a->upper), *work = csn_s(f->c, a->work);
+  const char *upper = a->upper, *work = a->work;
   int rc = 0;
 
   for (u32 i = 0; i < a->lower.count && rc >= 0; i++)
@@ -136,8 +157,9 @@ add_layers(struct csn_fs *f, const struct mount_overlay_args *a, struct held *h)
   return rc;
 }
 
+/* The overlay, detached. */
 static int
-apply_overlay(const struct mount_overlay_args *a, struct csn_ctx *c)
+make_overlay(struct csn_ctx *c, const struct layers *a)
 {
   struct held h = { .n = 0 };
   struct csn_fs f;
@@ -145,9 +167,9 @@ apply_overlay(const struct mount_overlay_args *a, struct csn_ctx *c)
 
   if (!a->lower.count || a->lower.count > MAX_LAYERS)
     return csn_detail(c, -EINVAL, "lower: 1 to 500 directories", NULL);
-  if (a->lower.count < 2 && !a->upper.off)
+  if (a->lower.count < 2 && !a->upper)
     return csn_detail(c, -EINVAL, "without an upper layer, two lower ones at least", NULL);
-  if (!a->upper.off != !a->work.off)
+  if (!a->upper != !a->work)
     return csn_detail(c, -EINVAL, "upper and work come together", NULL);
   csn_fs_open(&f, c, "overlay", NULL);
   if ((rc = f.err) == 0 && (rc = add_layers(&f, a, &h)) < 0)
@@ -155,15 +177,36 @@ apply_overlay(const struct mount_overlay_args *a, struct csn_ctx *c)
   if (rc >= 0) {
     /* Without it an overlay of a user namespace can't mark what was deleted or replaced. A direct call
      * does not know in which it is. */
-    if (a->present & 16 ? a->userxattr : c->own != ~0ull && (c->own & CLONE_NEWUSER))
+    if (a->userxattr == 2 ? c->own != ~0ull && (c->own & CLONE_NEWUSER) : a->userxattr)
       csn_fs_set(&f, "userxattr", NULL);
     csn_fs_options(&f, a->options);
-    rc = csn_fs_attach(&f, a->flags, a->root, a->target, 0);
+    rc = csn_fs_mount(&f, a->flags);
   }
   while (h.n)
     csn_close(h.fds[--h.n]);
   return rc;
 }
 
+static int
+apply_overlay(const struct mount_overlay_args *a, struct csn_ctx *c)
+{
+  struct layers l = LAYERS_OF(a, c);
+  CSN_CLEANUP_FD int tree = make_overlay(c, &l);
+
+  return tree < 0 ? tree : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), 0);
+}
+
 CSN_PRIMITIVE(mount_overlay, "mount.overlay", OVERLAY, CSN_CHILD, apply_overlay, NULL,
               "$lower -> $target[ upper=$upper][ ($flags)]")
+
+static int
+apply_root_overlay(const struct root_overlay_args *a, struct csn_ctx *c)
+{
+  struct layers l = LAYERS_OF(a, c);
+  int tree = make_overlay(c, &l);
+
+  return tree < 0 ? tree : csn_attach_root(c, tree, a->root, a->at);
+}
+
+CSN_PRIMITIVE(root_overlay, "root.overlay", ROOT_OVERLAY, CSN_CHILD, apply_root_overlay, NULL,
+              "$lower[ upper=$upper][ ($flags)]")

@@ -39,8 +39,8 @@ mount_of(int fd)
   return up;
 }
 
-static int
-attach_root(struct csn_ctx *c, int tree, s64 slot, struct csn_str at)
+int
+csn_attach_root(struct csn_ctx *c, int tree, s64 slot, struct csn_str at)
 {
   const char *path = at.off ? csn_s(c, at) : WAITING_PLACE;
   CSN_CLEANUP_FD int place = csn_source_open(c, path, CSN_WANT_DIR), parent = -1;
@@ -90,7 +90,7 @@ apply_root_tmpfs(const struct root_tmpfs_args *a, struct csn_ctx *c)
   csn_fs_number(&f, "mode", a->mode, 8);
   csn_fs_options(&f, a->options);
   tree = csn_fs_mount(&f, a->flags);
-  return tree < 0 ? tree : attach_root(c, tree, a->root, a->at);
+  return tree < 0 ? tree : csn_attach_root(c, tree, a->root, a->at);
 }
 
 CSN_PRIMITIVE(root_tmpfs, "root.tmpfs", ROOT_TMPFS, CSN_CHILD, apply_root_tmpfs, NULL,
@@ -116,7 +116,7 @@ apply_root_bind(const struct root_bind_args *a, struct csn_ctx *c)
     csn_close(tree);
     return csn_detail(c, -ENOTDIR, "a root is a directory", NULL);
   }
-  return attach_root(c, tree, a->root, a->at);
+  return csn_attach_root(c, tree, a->root, a->at);
 }
 
 CSN_PRIMITIVE(root_bind, "root.bind", ROOT_BIND, CSN_CHILD, apply_root_bind, NULL,

@@ -167,6 +167,18 @@ describe("mount.overlay", function()
     assert.truthy(t.read_file(d .. "/two/both"))
   end)
 
+  it("may be the root", function()
+    local d = layers()
+    local r = assert(m.run({ step("file", { path = "/new", data = "new" }) }, { user = skip.user,
+      root = step("root.overlay", { lower = { d .. "/a,b:c", d .. "/two" }, upper = d .. "/upper", work = d .. "/work" }),
+      script = "cat /both /two; rm /a; ls /; stat -f -c %T /" }))
+    assert.truthy(r.output:find("^a\ntwo\n.*overlayfs\n$"), r.output)
+    assert.equal("new", t.read_file(d .. "/upper/new"))
+    assert.equal("a\n", t.read_file(d .. "/a,b:c/a"))
+    local _, message, errno = m.run({}, { root = step("root.overlay", { lower = { d .. "/two", "/no/such" } }) })
+    assert.equal(E.ENOENT, errno, message)
+  end)
+
   it("has room for many layers with long names", function()
     local d = layers()
     local lower, script = {}, { "cd " .. d }
