@@ -20,7 +20,8 @@ describe("mount.tmpfs", function()
 
   it("has its size, and answers ENOSPC there", function()
     local r = assert(m.run({ step("mount.tmpfs", { target = "/t", size = 65536 }) },
-      { script = "dd if=/proc/self/exe of=/t/x bs=1024 count=64 2>&1 | tail -1 | cut -d' ' -f1; (cat /proc/self/exe /bin/* >> /t/x) 2>&1 | "
+      { script = "dd if=/proc/self/exe of=/t/x bs=1024 count=64 2>&1 | tail -1 | cut -d' ' -f1; "
+        .. "(cat /proc/self/exe /bin/* >> /t/x) 2>&1 | "
         .. "grep -o 'No space left on device'; stat -c %s /t/x; stat -f -c '%b %S' /t" }))
     local written, message, size, blocks, unit = r.output:match("^(%d+)\n(.-)\n(%d+)\n(%d+) (%d+)\n$")
     assert.truthy(written)
@@ -36,7 +37,8 @@ describe("mount.tmpfs", function()
   end)
 
   it("has its mode, owner, flags and other options", function()
-    local list = mounts_of { step("mount.tmpfs", { target = "/t", mode = "1700", uid = 0, gid = 0, options = { "size=50%", "inode64" },
+    local list = mounts_of { step("mount.tmpfs",
+      { target = "/t", mode = "1700", uid = 0, gid = 0, options = { "size=50%", "inode64" },
       flags = { "ro", "noexec" } }), step("mount.tmpfs", "/default") }
     assert.truthy(list["/t"].flags:find("ro,noexec", 1, true))
     assert.falsy(list["/t"].flags:find("nosuid", 1, true))
@@ -55,8 +57,10 @@ describe("mount.tmpfs", function()
     assert.equal(E.EINVAL, errno)
     errno = fails(step("mount.tmpfs", { target = "/t", options = { ("x"):rep(100) } }))
     assert.equal(E.EINVAL, errno)
-    for _, bad in ipairs { {}, { target = "/t", size = -1 }, { target = "/t", size = "64M" }, { target = "/t", mode = "abc" },
-      { target = "/t", mode = "10000" }, { target = "/t", options = "size=1" }, { target = "/t", sise = 1 }, { target = "/t\0" } } do
+    for _, bad in ipairs { {}, { target = "/t", size = -1 }, { target = "/t", size = "64M" },
+      { target = "/t", mode = "abc" },
+      { target = "/t", mode = "10000" }, { target = "/t", options = "size=1" }, { target = "/t", sise = 1 },
+        { target = "/t\0" } } do
       assert.is_false((pcall(t.core.check, "mount.tmpfs", bad)))
     end
   end)
@@ -68,11 +72,13 @@ describe("mount.tmpfs with copyup", function()
   local function image()
     local d = m.tmpdir()
     t.sh("cd " .. d .. [[; mkdir -p data/deep/er data/empty; cd data; echo one > file; printf '' > zero
-      head -c 300000 /dev/zero | tr '\0' x > big; echo two > deep/er/file; ln -s ../../outside link; ln -s /etc/passwd deep/abs
+      head -c 300000 /dev/zero | tr '\0' x > big; echo two > deep/er/file; ln -s ../../outside link
+      ln -s /etc/passwd deep/abs
       mkfifo fifo; chmod 640 file; chmod 1770 deep; chmod 500 empty; chmod 711 .]])
     return d
   end
-  local look = "cd %s; find . -printf '%%p %%y %%m %%l %%s\\n' | grep -v '^[^ ]* d' | sort; find . -type d -printf '%%p %%m\\n' | sort; "
+  local look = "cd %s; find . -printf '%%p %%y %%m %%l %%s\\n' | grep -v '^[^ ]* d' | sort; "
+    .. "find . -type d -printf '%%p %%m\\n' | sort; "
     .. "cat file deep/er/file; cksum big"
 
   it("starts with what it covers, and changes to it stay its own", function()
@@ -90,15 +96,18 @@ describe("mount.tmpfs with copyup", function()
     local r = assert(m.run({ step("mount.bind", { source = d, target = "/image" }),
       step("mount.tmpfs", { target = "/image/data", copyup = true, mode = "0755", flags = { "ro" } }),
       step("mount.tmpfs", { target = "/new", copyup = true }) },
-      { script = "cat /image/data/file; (> /image/data/x) 2>&1 | grep -o 'Read-only.*'; stat -c %a /image/data; ls -A /new | wc -l" }))
+      { script = "cat /image/data/file; (> /image/data/x) 2>&1 | grep -o 'Read-only.*'; stat -c %a /image/data; "
+        .. "ls -A /new | wc -l" }))
     assert.equal("one\nRead-only file system\n755\n0\n", r.output)
   end)
 
   it("copies many entries, in more than one read of a directory, at several depths", function()
     local d = m.tmpdir()
-    t.sh("cd " .. d .. "; for a in 1 2 3; do mkdir -p $a/$a/$a; (cd $a/$a; seq -f 'a-rather-long-name-%g' 300 | xargs touch); done")
+    t.sh("cd " .. d .. "; for a in 1 2 3; do mkdir -p $a/$a/$a; (cd $a/$a; "
+      .. "seq -f 'a-rather-long-name-%g' 300 | xargs touch); done")
     local list = "cd %s; find . | sort | cksum"
-    local r = assert(m.run({ step("mount.bind", { source = d, target = "/image" }), step("mount.tmpfs", { target = "/image", copyup = true }) },
+    local r = assert(m.run({ step("mount.bind", { source = d, target = "/image" }),
+      step("mount.tmpfs", { target = "/image", copyup = true }) },
       { script = list:format("/image") }))
     assert.equal(t.sh(list:format(d)), r.output)
   end)
@@ -107,7 +116,8 @@ describe("mount.tmpfs with copyup", function()
     local d = image()
     local run = function(options)
       options.target, options.copyup = "/image/data", true
-      local _, message, errno = m.run { step("mount.bind", { source = d, target = "/image" }), step("mount.tmpfs", options) }
+      local _, message, errno = m.run { step("mount.bind", { source = d, target = "/image" }),
+        step("mount.tmpfs", options) }
       return errno, message
     end
     local errno, message = run { size = 65536 }
@@ -121,11 +131,14 @@ describe("mount.tmpfs with copyup", function()
   it("follows no symlink of the image, and keeps no set-id bit for a stranger", function()
     if not t.needs("root") then return end
     local d = image()
-    t.sh(("cp /bin/true %s/data/su; chown 12345:0 %s/data/su; chmod 4755 %s/data/su; chown 0:777 %s/data/file"):format(d, d, d, d))
-    local r = assert(m.run({ step("mount.bind", { source = d, target = "/image" }), step("mount.tmpfs", { target = "/image/data", copyup = true }) },
+    t.sh(("cp /bin/true %s/data/su; chown 12345:0 %s/data/su; chmod 4755 %s/data/su; "
+      .. "chown 0:777 %s/data/file"):format(d, d, d, d))
+    local r = assert(m.run({ step("mount.bind", { source = d, target = "/image" }),
+      step("mount.tmpfs", { target = "/image/data", copyup = true }) },
       { script = "cd /image/data; stat -c '%a %u %g' su file; readlink link" }))
     assert.equal("4755 12345 0\n640 0 777\n../../outside\n", r.output)
-    r = assert(m.run({ step("mount.bind", { source = d, target = "/image" }), step("mount.tmpfs", { target = "/image/data", copyup = true }) },
+    r = assert(m.run({ step("mount.bind", { source = d, target = "/image" }),
+      step("mount.tmpfs", { target = "/image/data", copyup = true }) },
       { user = true, script = "cd /image/data; stat -c '%a %u' su" }))
     assert.equal("755 0\n", r.output)
   end)
@@ -136,15 +149,18 @@ describe("mount.overlay", function()
 
   local function layers()
     local d = m.tmpdir()
-    t.sh("cd " .. d .. "; mkdir 'a,b:c' two upper work; echo a > 'a,b:c/a'; echo a > 'a,b:c/both'; echo two > two/two; echo two > two/both; chmod -R a+rX .")
+    t.sh("cd " .. d .. "; mkdir 'a,b:c' two upper work; echo a > 'a,b:c/a'; echo a > 'a,b:c/both'; "
+      .. "echo two > two/two; echo two > two/both; chmod -R a+rX .")
     return d
   end
   local skip = t.is_root and {} or { user = true }
 
   it("shows the lower layers, the first on top, and writes into the upper one", function()
     local d = layers()
-    local r = assert(m.run({ step("mount.overlay", { target = "/o", lower = { d .. "/a,b:c", d .. "/two" }, upper = d .. "/upper", work = d .. "/work" }) },
-      { user = skip.user, script = "cat /o/a /o/two /o/both; rm /o/a; echo new > /o/two; ls /o; grep ' /o ' /proc/self/mountinfo | cut -d' ' -f9" }))
+    local r = assert(m.run({ step("mount.overlay",
+      { target = "/o", lower = { d .. "/a,b:c", d .. "/two" }, upper = d .. "/upper", work = d .. "/work" }) },
+      { user = skip.user, script = "cat /o/a /o/two /o/both; rm /o/a; echo new > /o/two; ls /o; "
+        .. "grep ' /o ' /proc/self/mountinfo | cut -d' ' -f9" }))
     assert.equal("a\ntwo\na\nboth\ntwo\noverlay\n", r.output)
     assert.equal("a\n", t.read_file(d .. "/a,b:c/a"))
     assert.equal("new\n", t.read_file(d .. "/upper/two"))
@@ -161,7 +177,8 @@ describe("mount.overlay", function()
   it("may have its upper layer in a tmpfs, whose name is inside", function()
     local d = layers()
     local last = { step("mount.overlay", { target = "/o", lower = { "/low" }, upper = "/t/u", work = "/t/w" }) }
-    local r = assert(m.run({ step("mount.bind", { source = d .. "/two", target = "/low", flags = { "ro" } }), step("mkdir", "/t/u"), step("mkdir", "/t/w") },
+    local r = assert(m.run({ step("mount.bind", { source = d .. "/two", target = "/low", flags = { "ro" } }),
+      step("mkdir", "/t/u"), step("mkdir", "/t/w") },
       { last = last, script = "echo x > /o/two; cat /o/two /low/two; rm -r /o/both; ls /o" }))
     assert.equal("x\ntwo\ntwo\n", r.output)
     assert.truthy(t.read_file(d .. "/two/both"))
@@ -170,7 +187,8 @@ describe("mount.overlay", function()
   it("may be the root", function()
     local d = layers()
     local r = assert(m.run({ step("file", { path = "/new", data = "new" }) }, { user = skip.user,
-      root = step("root.overlay", { lower = { d .. "/a,b:c", d .. "/two" }, upper = d .. "/upper", work = d .. "/work" }),
+      root = step("root.overlay", { lower = { d .. "/a,b:c", d .. "/two" }, upper = d .. "/upper",
+        work = d .. "/work" }),
       script = "cat /both /two; rm /a; ls /; stat -f -c %T /" }))
     assert.truthy(r.output:find("^a\ntwo\n.*overlayfs\n$"), r.output)
     assert.equal("new", t.read_file(d .. "/upper/new"))
@@ -187,14 +205,17 @@ describe("mount.overlay", function()
       script[#script + 1] = ("mkdir %s%d; touch %s%d/f%d"):format(("long"):rep(60), i, ("long"):rep(60), i, i)
     end
     t.sh(table.concat(script, "; "))
-    assert.equal("40\n", assert(m.run({ step("mount.overlay", { target = "/o", lower = lower }) }, { script = "ls /o | wc -l" })).output)
+    assert.equal("40\n", assert(m.run({ step("mount.overlay", { target = "/o", lower = lower }) },
+      { script = "ls /o | wc -l" })).output)
   end)
 
   it("uses xattrs that a user may set in a user namespace", function()
     local d = layers()
-    local list = mounts_of({ step("mount.overlay", { target = "/o", lower = { d .. "/two", d .. "/a,b:c" } }) }, { user = true })
+    local list = mounts_of({ step("mount.overlay", { target = "/o", lower = { d .. "/two", d .. "/a,b:c" } }) },
+      { user = true })
     assert.truthy(list["/o"].super:find("userxattr", 1, true))
-    list = mounts_of({ step("mount.overlay", { target = "/o", lower = { d .. "/two", d .. "/a,b:c" }, userxattr = false }) }, { user = true })
+    list = mounts_of({ step("mount.overlay",
+      { target = "/o", lower = { d .. "/two", d .. "/a,b:c" }, userxattr = false }) }, { user = true })
     assert.falsy(list["/o"].super:find("userxattr", 1, true))
   end)
 
@@ -212,10 +233,12 @@ describe("mount.overlay", function()
     errno, message = fails(step("mount.overlay", { target = "/o", lower = { d .. "/two" } }))
     assert.equal(E.EINVAL, errno)
     assert.truthy(message:find("two lower ones", 1, true), message)
-    errno, message = fails(step("mount.overlay", { target = "/o", lower = { d .. "/two", "/usr" }, options = { "metacopy=perhaps" } }))
+    errno, message = fails(step("mount.overlay",
+      { target = "/o", lower = { d .. "/two", "/usr" }, options = { "metacopy=perhaps" } }))
     assert.equal(E.EINVAL, errno)
     assert.truthy(message:find("overlay", 1, true), message)
-    for _, bad in ipairs { { target = "/o" }, { target = "/o", lower = "/usr" }, { lower = { "/usr" } }, { target = "/o", lower = { "/usr" }, uppr = "/x" } } do
+    for _, bad in ipairs { { target = "/o" }, { target = "/o", lower = "/usr" }, { lower = { "/usr" } },
+      { target = "/o", lower = { "/usr" }, uppr = "/x" } } do
       assert.is_false((pcall(t.core.check, "mount.overlay", bad)))
     end
   end)
@@ -231,7 +254,8 @@ describe("mount.proc", function()
     assert.truthy(list["/p"].super:find("subset=pid", 1, true))
     assert.truthy(list["/p"].flags:find("nosuid,nodev,noexec", 1, true))
     assert.equal(",ro,relatime,", list["/q"].flags)
-    local r = assert(m.run({ step("mount.proc", { target = "/p", subset = "pid" }) }, { script = "ls -d /proc/[0-9]* | head -1; ls /p | grep -c meminfo" }))
+    local r = assert(m.run({ step("mount.proc", { target = "/p", subset = "pid" }) },
+      { script = "ls -d /proc/[0-9]* | head -1; ls /p | grep -c meminfo" }))
     assert.equal("/proc/1\n0\n", r.output)
   end)
 
@@ -243,7 +267,8 @@ describe("mount.proc", function()
           local _, message, errno = m.run(steps, { first = first })
           return errno, message
         end
-        assert.equal(E.ELOOP, (run { step("mkdir", "/image/x"), step("symlink", { target = "x", at = "/image/proc" }) }))
+        assert.equal(E.ELOOP, (run { step("mkdir", "/image/x"),
+          step("symlink", { target = "x", at = "/image/proc" }) }))
         assert.equal(E.ELOOP, (run { step("mkdir", "/x"), step("symlink", { target = "/x", at = "/image" }) }))
         assert.equal(E.ENOTDIR, (run { step("file", { path = "/image/proc", data = "" }) }))
       end
@@ -276,11 +301,13 @@ end)
 
 describe("mount.devpts", function()
   it("is an instance of its own, with the modes given", function()
-    local list = mounts_of { step("mount.devpts", { target = "/dev/pts", mode = "0600", ptmxmode = "0644", max = 8 }), step("mount.devpts", "/d") }
+    local list = mounts_of { step("mount.devpts", { target = "/dev/pts", mode = "0600", ptmxmode = "0644", max = 8 }),
+      step("mount.devpts", "/d") }
     assert.truthy(list["/dev/pts"].super:find("mode=600,ptmxmode=644,max=8", 1, true))
     assert.truthy(list["/d"].super:find("mode=620,ptmxmode=666", 1, true))
     assert.truthy(list["/d"].flags:find("nosuid,noexec", 1, true))
-    local r = assert(m.run({ step("mount.devpts", { target = "/dev/pts", gid = 0 }) }, { script = "ls /dev/pts; stat -c '%t:%T %a' /dev/pts/ptmx" }))
+    local r = assert(m.run({ step("mount.devpts", { target = "/dev/pts", gid = 0 }) },
+      { script = "ls /dev/pts; stat -c '%t:%T %a' /dev/pts/ptmx" }))
     assert.equal("ptmx\n5:2 666\n", r.output)
   end)
 
@@ -302,7 +329,8 @@ end)
 
 describe("mount.cgroup", function()
   it("mounts the unified hierarchy", function()
-    local r = assert(m.run({ step("mount.cgroup", "/c") }, { script = "stat -f -c %T /c; test -e /c/cgroup.procs && echo yes; (mkdir /c/x) 2>&1 | grep -o 'Read-only.*'" }))
+    local r = assert(m.run({ step("mount.cgroup", "/c") },
+      { script = "stat -f -c %T /c; test -e /c/cgroup.procs && echo yes; (mkdir /c/x) 2>&1 | grep -o 'Read-only.*'" }))
     assert.equal("cgroup2fs\nyes\nRead-only file system\n", r.output)
   end)
 
@@ -327,7 +355,8 @@ end)
 
 describe("mount.fs", function()
   it("mounts any filesystem with its options and source", function()
-    local list = mounts_of { step("mount.fs", { "ramfs", target = "/r", source = "mine", options = { "mode=0700" }, flags = { "noexec" } }) }
+    local list = mounts_of { step("mount.fs",
+      { "ramfs", target = "/r", source = "mine", options = { "mode=0700" }, flags = { "noexec" } }) }
     assert.equal("ramfs", list["/r"].type)
     assert.equal("mine", list["/r"].source)
     assert.truthy(list["/r"].super:find("mode=700", 1, true))

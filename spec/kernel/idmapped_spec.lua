@@ -8,16 +8,19 @@ describe("an id-mapped mount", function()
 
   local function files()
     local d = m.tmpdir()
-    t.sh("cd " .. d .. "; mkdir sub; touch one two sub/three; chown 1234:4321 one; chown 1235:4322 sub/three; chown 1234:4321 .; chmod 777 .")
+    t.sh("cd " .. d .. "; mkdir sub; touch one two sub/three; chown 1234:4321 one; chown 1235:4322 sub/three; "
+      .. "chown 1234:4321 .; chmod 777 .")
     return d
   end
 
   it("shows each owner as mapped, and writes as mapped", function()
     if not t.needs("root") then return end
     local d = files()
-    local r = assert(m.run({ step("mount.bind", { source = d, target = "/m", idmap = { { 1234, 5000, 2 }, { 4321, 7000, 2 } } }),
+    local r = assert(m.run({ step("mount.bind",
+      { source = d, target = "/m", idmap = { { 1234, 5000, 2 }, { 4321, 7000, 2 } } }),
       step("mount.bind", { source = d, target = "/plain" }) },
-      { last = { step("gid", 7000), step("uid", 5000) }, script = "cd /m; stat -c '%u %g' one two sub/three; touch new; stat -c '%u %g' new /plain/new" }))
+      { last = { step("gid", 7000), step("uid", 5000) },
+        script = "cd /m; stat -c '%u %g' one two sub/three; touch new; stat -c '%u %g' new /plain/new" }))
     assert.equal("5000 7000\n65534 65534\n5001 7001\n5000 7000\n1234 4321\n", r.output)
     assert.equal("1234 4321\n", t.sh("stat -c '%u %g' " .. d .. "/new"))
   end)
@@ -25,19 +28,23 @@ describe("an id-mapped mount", function()
   it("maps uids and gids apart, for the tree where it is recursive, and the root as well", function()
     if not t.needs("root") then return end
     local d = files()
-    local r = assert(m.run({ step("mount.bind", { source = d, target = "/m", uids = { { 1234, 1, 1 } }, gids = { { 4321, 2, 1 } }, recursive = true }),
+    local r = assert(m.run({ step("mount.bind",
+      { source = d, target = "/m", uids = { { 1234, 1, 1 } }, gids = { { 4321, 2, 1 } }, recursive = true }),
       step("mount.bind", { source = d, target = "/u", uids = { { 1234, 1, 1 } } }) },
       { script = "stat -c '%u %g' /m/one /u/one" }))
     assert.equal("1 2\n1 4321\n", r.output)
-    r = assert(m.run({}, { root = step("root.bind", { source = d, idmap = { { 0, 0, 1 }, { 1234, 99, 1 }, { 4321, 98, 1 } } }), script = "stat -c '%u %g' /one" }))
+    r = assert(m.run({}, { root = step("root.bind",
+      { source = d, idmap = { { 0, 0, 1 }, { 1234, 99, 1 }, { 4321, 98, 1 } } }), script = "stat -c '%u %g' /one" }))
     assert.equal("99 98\n", r.output)
   end)
 
   it("is made by the host for a container in a user namespace", function()
     if not t.needs("root") then return end
     local d = files()
-    local run = { step("mount.tree", { source = d, tree = "t", uids = { { 1234, 100000, 1 } }, gids = { { 4321, 100000, 1 } } }, { side = "parent" }) }
-    for _, s in ipairs(m.namespaces { user = true, uid = { { 0, 100000, 65536 } }, gid = { { 0, 100000, 65536 } } }) do run[#run + 1] = s end
+    local run = { step("mount.tree", { source = d, tree = "t", uids = { { 1234, 100000, 1 } },
+      gids = { { 4321, 100000, 1 } } }, { side = "parent" }) }
+    for _, s in ipairs(m.namespaces { user = true, uid = { { 0, 100000, 65536 } },
+      gid = { { 0, 100000, 65536 } } }) do run[#run + 1] = s end
     run[#run + 1] = step("root.tmpfs", {})
     m.system(run)
     run[#run + 1] = step("mount.bind", { fd = "t", target = "/m" })
@@ -53,19 +60,23 @@ describe("an id-mapped mount", function()
   it("works where proc is only that of the new root", function()
     if not t.needs("root") then return end
     local d = files()
-    local r = assert(m.run({ step("procfs", {}), step("mount.bind", { source = d, target = "/m", idmap = { { 1234, 5, 1 }, { 4321, 6, 1 } } }) },
+    local r = assert(m.run({ step("procfs", {}),
+      step("mount.bind", { source = d, target = "/m", idmap = { { 1234, 5, 1 }, { 4321, 6, 1 } } }) },
       { script = "stat -c '%u %g' /m/one" }))
     assert.equal("5 6\n", r.output)
   end)
 
   it("is refused to an ordinary user, with the reason", function()
     local d = m.tmpdir()
-    local _, message, errno = m.run({ step("mount.bind", { source = d, target = "/m", idmap = { { 0, 0, 1 } } }) }, { user = true })
+    local _, message, errno = m.run({ step("mount.bind", { source = d, target = "/m", idmap = { { 0, 0, 1 } } }) },
+      { user = true })
     assert.equal(E.EPERM, errno)
-    assert.truthy(message:find("CAP_SYS_ADMIN in the user namespace that the filesystem was mounted in", 1, true), message)
+    assert.truthy(message:find("CAP_SYS_ADMIN in the user namespace that the filesystem was mounted in", 1, true),
+      message)
     -- its own filesystem, a container may map
     local r = assert(m.run({ step("mount.tmpfs", "/t"), step("file", { path = "/t/f", data = "" }) }, { user = true,
-      last = { step("mount.bind", { source = "/t", target = "/m", idmap = { { 0, 0, 1 } } }) }, script = "stat -c %u /m/f" }))
+      last = { step("mount.bind", { source = "/t", target = "/m", idmap = { { 0, 0, 1 } } }) },
+        script = "stat -c %u /m/f" }))
     assert.equal("0\n", r.output)
   end)
 
@@ -85,7 +96,8 @@ describe("an id-mapped mount", function()
     local many = {}
     for i = 1, 400 do many[i] = { i, 1000000000 + i, 1 } end
     assert.truthy((fails { idmap = many }))
-    for _, bad in ipairs { { idmap = { { 0, 0 } } }, { idmap = { { 0, 0, -1 } } }, { idmap = { { 0, 0, 4294967296 } } }, { idmap = "0:0:1" }, { uids = { 1 } } } do
+    for _, bad in ipairs { { idmap = { { 0, 0 } } }, { idmap = { { 0, 0, -1 } } },
+      { idmap = { { 0, 0, 4294967296 } } }, { idmap = "0:0:1" }, { uids = { 1 } } } do
       bad.source, bad.target = "/", "/m"
       assert.is_false((pcall(t.core.check, "mount.bind", bad)))
     end

@@ -20,7 +20,8 @@ describe("mount.bind", function()
       step("mount.bind", { source = d, target = "/new/dir" }),
       step("mount.bind", { source = d .. "/file", target = "/other/new/file" }),
       step("mkdir", "/there"), step("mount.bind", { d, target = "/there" }),
-    }, { script = "cat /new/dir/file /new/dir/sub/below /other/new/file /there/file; stat -c %F /new/dir /other/new/file" }))
+    }, { script = "cat /new/dir/file /new/dir/sub/below /other/new/file /there/file; "
+      .. "stat -c %F /new/dir /other/new/file" }))
     assert.equal("data\ndata\ndata\ndata\ndirectory\nregular file\n", r.output)
   end)
 
@@ -30,7 +31,8 @@ describe("mount.bind", function()
       return assert(m.run({
         step("mount.bind", { source = d, target = "/a" }),
         step("mount.tmpfs", "/a/sub"), step("file", { path = "/a/sub/deep", data = "deep" }),
-      }, { last = { step("mount.bind", { source = "/a", target = "/b", recursive = recursive }) }, script = "ls /b/sub" })).output
+      }, { last = { step("mount.bind", { source = "/a", target = "/b", recursive = recursive }) },
+        script = "ls /b/sub" })).output
     end
     assert.equal("deep\n", look(true))
     assert.equal("below\n", look(false))
@@ -71,7 +73,8 @@ describe("mount.bind", function()
 
   it("has the flags' effect", function()
     local d = tree()
-    t.sh("chmod 777 " .. d .. " " .. d .. "/file; printf '#!/bin/sh\necho ran\n' > " .. d .. "/run; chmod 755 " .. d .. "/run")
+    t.sh("chmod 777 " .. d .. " " .. d .. "/file; printf '#!/bin/sh\necho ran\n' > " .. d .. "/run; chmod 755 " .. d
+      .. "/run")
     local r = assert(m.run({
       step("mount.bind", { source = d, target = "/rw" }),
       step("mount.bind", { source = d, target = "/ro", flags = { "ro" } }),
@@ -81,7 +84,8 @@ describe("mount.bind", function()
       echo more >> /rw/file && echo wrote; (echo more >> /ro/file) 2>&1 | grep -o 'Read-only.*'
       /rw/run; /noexec/run 2>&1 | grep -o 'Permission denied'
       cat /rw/link | head -1; cat /nosym/link 2>&1 | grep -o 'Too many.*']] }))
-    assert.equal("wrote\nRead-only file system\nran\nPermission denied\ndata\nToo many levels of symbolic links\n", r.output)
+    assert.equal("wrote\nRead-only file system\nran\nPermission denied\ndata\nToo many levels of symbolic links\n",
+      r.output)
     assert.equal("data\nmore\n", t.read_file(d .. "/file"))
   end)
 
@@ -90,7 +94,8 @@ describe("mount.bind", function()
     local function write(flag)
       return assert(m.run({ step("mount.bind", { source = d, target = "/a" }), step("mount.tmpfs", "/a/sub") }, {
         last = { step("mount.bind", { source = "/a", target = "/b", recursive = true, flags = { flag } }) },
-        script = "(> /b/top) 2>&1 | grep -o 'Read-only.*'; (> /b/sub/x) 2>&1 | grep -o 'Read-only.*'; ls /a/sub" })).output
+        script = "(> /b/top) 2>&1 | grep -o 'Read-only.*'; (> /b/sub/x) 2>&1 | grep -o 'Read-only.*'; "
+          .. "ls /a/sub" })).output
     end
     assert.equal("Read-only file system\nRead-only file system\n", write("rro"))
     assert.equal("Read-only file system\nx\n", write("ro"))
@@ -140,14 +145,18 @@ describe("mount.bind", function()
       .. "Device or resource busy (EBUSY)", E.EBUSY }, { fails { source = "/usr", target = "/" } })
     assert.same({ "/usr -> /etc/passwd: target /etc/passwd: Not a directory (ENOTDIR)", E.ENOTDIR },
       { fails { source = "/usr", target = "/etc/passwd" } })
-    assert.same({ "/etc/passwd -> /usr: a file can't be mounted over the directory /usr: Is a directory (EISDIR)", E.EISDIR },
+    assert.same({ "/etc/passwd -> /usr: a file can't be mounted over the directory /usr: Is a directory (EISDIR)",
+      E.EISDIR },
       { fails { source = "/etc/passwd", target = "/usr" } })
     assert.same({ "/usr -> /x (ro,rw): a flag is both set and cleared: Invalid argument (EINVAL)", E.EINVAL },
       { fails { source = "/usr", target = "/x", flags = { "ro", "rw" } } })
     assert.same({ "/usr -> /x (noatime,strictatime): noatime, relatime and strictatime exclude one another: "
-      .. "Invalid argument (EINVAL)", E.EINVAL }, { fails { source = "/usr", target = "/x", flags = { "noatime", "strictatime" } } })
-    assert.same({ " -> /x: source or fd, one of the two: Invalid argument (EINVAL)", E.EINVAL }, { fails { target = "/x" } })
-    assert.has_error(function() step("mount.bind", { source = "/", target = "/x", readonly = true }); t.core.check("mount.bind",
+      .. "Invalid argument (EINVAL)", E.EINVAL },
+        { fails { source = "/usr", target = "/x", flags = { "noatime", "strictatime" } } })
+    assert.same({ " -> /x: source or fd, one of the two: Invalid argument (EINVAL)", E.EINVAL },
+      { fails { target = "/x" } })
+    assert.has_error(function() step("mount.bind", { source = "/", target = "/x", readonly = true });
+      t.core.check("mount.bind",
       { source = "/", target = "/x", flags = { "readonly" } }) end)
     local ok, message = pcall(t.core.check, "mount.bind", { source = "/", target = "/x", recusrive = true })
     assert.is_false(ok)
@@ -155,7 +164,8 @@ describe("mount.bind", function()
     ok, message = pcall(t.core.check, "mount.bind", { source = "/", target = "/x", flags = { "nosiud" } })
     assert.is_false(ok)
     assert.truthy(message:find("did you mean 'nosuid'?", 1, true), message)
-    for _, bad in ipairs { { source = "", target = "/x" }, { source = "/", target = "" }, { source = "/a\0b", target = "/x" },
+    for _, bad in ipairs { { source = "", target = "/x" }, { source = "/", target = "" },
+      { source = "/a\0b", target = "/x" },
       { source = "/" }, { source = "/", target = "/x", flags = "ro,rw" }, { source = "/", target = ("x"):rep(5000) },
       { source = "/", target = "/x", idmap = { 1, 2, 3 } }, { source = "/", target = "/x", recursive = 1 } } do
       assert.is_false((pcall(t.core.check, "mount.bind", bad)))
@@ -179,7 +189,8 @@ describe("mount.bind", function()
       step("mount.bind", { source = ("../"):rep(30) .. d .. "/file", target = "/y" }),
       step("mount.bind", { source = d .. "/up", target = "/z" }) }, { script = "cat /x /y /z" }))
     assert.equal("data\ndata\ndata\n", r.output)
-    local _, message, errno = m.run { step("mkdir", "/only/inside"), step("mount.bind", { source = "/../only/inside", target = "/x" }) }
+    local _, message, errno = m.run { step("mkdir", "/only/inside"),
+      step("mount.bind", { source = "/../only/inside", target = "/x" }) }
     assert.equal(E.ENOENT, errno, message)
   end)
 
@@ -197,8 +208,19 @@ describe("mount.bind", function()
     assert(m.run({ step("mount.bind", { fd = "dir", target = "/d" }) }, { slots = { dir = sub } }))
     local deleted = assert(t.core.open(d .. "/file"))
     t.sh("rm " .. d .. "/file; echo other > " .. d .. "/file")
-    local _, message, errno = m.run({ step("mount.bind", { fd = "dir", target = "/d" }) }, { slots = { dir = deleted } })
+    local _, message, errno = m.run({ step("mount.bind", { fd = "dir", target = "/d" }) },
+      { slots = { dir = deleted } })
     assert.equal(E.ESTALE, errno, message)
+    -- another directory over the one that holds it: the name is there, and of something else
+    local other = tree()
+    local run = m.namespaces()
+    run[#run + 1] = step("mount.bind", { source = other, target = d, root = "none" })
+    run[#run + 1] = step("root.tmpfs", {})
+    run[#run + 1] = step("mount.bind", { fd = "dir", target = "/d" })
+    local there = assert(t.core.open(d .. "/sub", "path"))
+    _, message, errno = t.run(run, { slots = { dir = there } })
+    assert.equal(E.ESTALE, errno, message)
+    there:close()
     _, message, errno = m.run({ step("mount.bind", { fd = "empty", target = "/d" }) })
     assert.equal(E.EBADF, errno, message)
     for _, fd in ipairs { dir, file, sub, deleted } do fd:close() end
@@ -211,7 +233,8 @@ describe("mount.tree", function()
   it("makes a tree that a later step mounts", function()
     local d = tree()
     local r = assert(m.run({ step("mount.tree", { source = d, tree = "t", flags = { "ro" } }),
-      step("mount.bind", { fd = "t", target = "/x" }) }, { script = "cat /x/file; (> /x/y) 2>&1 | grep -o 'Read-only.*'" }))
+      step("mount.bind", { fd = "t", target = "/x" }) },
+        { script = "cat /x/file; (> /x/y) 2>&1 | grep -o 'Read-only.*'" }))
     assert.equal("data\nRead-only file system\n", r.output)
   end)
 
@@ -221,7 +244,8 @@ describe("mount.tree", function()
     t.sh("chmod 700 " .. d)
     local before = t.read_file("/proc/self/mountinfo")
     local run = { step("mount.tree", { source = d, tree = "t", flags = { "ro" } }, { side = "parent" }) }
-    for _, s in ipairs(m.namespaces { user = true, uid = { { 0, 100000, 1 } }, gid = { { 0, 100000, 1 } } }) do run[#run + 1] = s end
+    for _, s in ipairs(m.namespaces { user = true, uid = { { 0, 100000, 1 } },
+      gid = { { 0, 100000, 1 } } }) do run[#run + 1] = s end
     run[#run + 1] = step("root.tmpfs", {})
     m.system(run)
     run[#run + 1] = step("mount.bind", { fd = "t", target = "/x" })
@@ -284,7 +308,8 @@ describe("propagation", function()
   end)
 
   it("refuses what is no mount", function()
-    local _, message, errno = m.run({}, { last = { step("mount.propagation", { path = "/usr/bin", propagation = "shared" }) } })
+    local _, message, errno = m.run({}, { last = { step("mount.propagation",
+      { path = "/usr/bin", propagation = "shared" }) } })
     assert.equal(E.EINVAL, errno)
     assert.truthy(message:find("not a mount", 1, true), message)
     assert.has_error(function() t.core.check("mount.propagation", { path = "/" }) end)
@@ -300,6 +325,13 @@ describe("propagation", function()
     run[#run + 1] = step("pivot_root", {})
     assert(t.run(run))
     assert.equal(before, t.read_file("/proc/self/mountinfo"))
+    -- with all mounts shared: a new root is then mounted, and left, as if that one were not
+    run = m.namespaces()
+    run[#run].options = { path = "/", propagation = "rshared" }
+    run[#run + 1] = step("root.tmpfs", {})
+    m.system(run)
+    run[#run + 1] = step("pivot_root", {})
+    assert(t.run(run))
     -- and with no step that sets it
     run = m.namespaces()
     table.remove(run)
@@ -329,7 +361,8 @@ describe("many binds", function()
     for i = 1, 100 do
       run[#run + 1] = step("mount.bind", { source = "/usr", target = "/m/" .. i, recursive = true, flags = { "rro" } })
     end
-    for _, l in ipairs { "bin", "lib", "lib64" } do run[#run + 1] = step("symlink", { target = "usr/" .. l, at = "/" .. l }) end
+    for _, l in ipairs { "bin", "lib", "lib64" } do run[#run + 1] = step("symlink",
+      { target = "usr/" .. l, at = "/" .. l }) end
     run[#run + 1] = step("pivot_root", {})
     assert.equal("100\n", assert(t.run(run, { script = "ls /m | wc -l" })).output)
   end)

@@ -34,7 +34,8 @@ local function prepare(S, map, final)
   local R = m.tmpdir()
   local script = { "cd " .. R, "mkdir tmp" }
   local function link(target, at)
-    script[#script + 1] = ("mkdir -p $(dirname %s); ln -s '%s' %s"):format(at, (target:gsub("S", function() return S end)), at)
+    script[#script + 1] = ("mkdir -p $(dirname %s); ln -s '%s' %s"):format(at,
+      (target:gsub("S", function() return S end)), at)
   end
   for at, target in pairs(map) do link(target, at) end
   for i = 1, final and #operations or 0 do link(final .. i, "a/b/c" .. i) end
@@ -168,8 +169,10 @@ describe("modes", function()
 
   it("are as asked for, whatever the umask", function()
     for _, first in ipairs { {}, { m.enosys("fchmodat2") } } do
-      local r = assert(m.run({ step("umask", "0777"), step("mkdir", { path = "/d", mode = "1777" }), step("mkdir", "/p/q"),
-        step("file", { path = "/f", data = "x", mode = "0640" }), step("mknod", { path = "/n", type = "fifo", mode = "0604" }),
+      local r = assert(m.run({ step("umask", "0777"), step("mkdir", { path = "/d", mode = "1777" }),
+        step("mkdir", "/p/q"),
+        step("file", { path = "/f", data = "x", mode = "0640" }),
+          step("mknod", { path = "/n", type = "fifo", mode = "0604" }),
         step("mount.tmpfs", "/t/u"), step("umask", "0022") },
         { first = first, script = "stat -c '%a %n' /d /p /p/q /f /n /t /t/u" }))
       assert.equal("1777 /d\n755 /p\n755 /p/q\n640 /f\n604 /n\n755 /t\n755 /t/u\n", r.output)

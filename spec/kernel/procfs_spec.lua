@@ -11,18 +11,21 @@ describe("procfs", function()
     table.insert(run, 1, nil)
     local r = assert(m.run({
       step("procfs", {}),
-      step("mount.tmpfs", "/proc"), step("file", { path = "/proc/sys/net/ipv4/ip_unprivileged_port_start", data = "fake" }),
+      step("mount.tmpfs", "/proc"), step("file",
+        { path = "/proc/sys/net/ipv4/ip_unprivileged_port_start", data = "fake" }),
       step("file", { path = "/proc/self/oom_score_adj", data = "fake" }),
       step("mount.proc", "/real"),
     }, { last = {
       step("sysctl", { name = "net.ipv4.ip_unprivileged_port_start", value = "77" }),
       step("oom_score_adj", 123),
-    }, script = "cat /real/sys/net/ipv4/ip_unprivileged_port_start; cat /real/self/oom_score_adj; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/self/oom_score_adj" }))
+    }, script = "cat /real/sys/net/ipv4/ip_unprivileged_port_start; cat /real/self/oom_score_adj; "
+      .. "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/self/oom_score_adj" }))
     assert.equal("77\n123\nfakefake", r.output)
   end)
 
   it("is refused as a fake where there is none in the slot", function()
-    local _, message, errno = m.run({ step("mount.tmpfs", "/proc"), step("file", { path = "/proc/sys/net/ipv4/ip_unprivileged_port_start", data = "fake" }) },
+    local _, message, errno = m.run({ step("mount.tmpfs", "/proc"),
+      step("file", { path = "/proc/sys/net/ipv4/ip_unprivileged_port_start", data = "fake" }) },
       { last = { step("sysctl", { name = "net.ipv4.ip_unprivileged_port_start", value = "77" }) } })
     assert.equal(E.EOPNOTSUPP, errno)
     assert.truthy(message:find("not a procfs", 1, true), message)
@@ -33,6 +36,7 @@ describe("procfs", function()
     local n = 0
     for _, e in ipairs(list) do n = n + (e.type == "proc" and 1 or 0) end
     assert.equal(1, n)
-    assert.equal("0\n1\n2\n", (assert(m.run({ step("procfs", {}) }, { script = "ls /proc/self/fd | grep -v '^[3]$'" })).output))
+    assert.equal("0\n1\n2\n", (assert(m.run({ step("procfs", {}) },
+      { script = "ls /proc/self/fd | grep -v '^[3]$'" })).output))
   end)
 end)

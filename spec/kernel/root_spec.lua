@@ -18,7 +18,8 @@ end
 
 describe("root.tmpfs", function()
   it("has its size, mode, flags and options", function()
-    local list = mounts_of({}, { root = step("root.tmpfs", { size = 1048576, nr_inodes = 500, mode = "0711", flags = { "noexec" },
+    local list = mounts_of({}, { root = step("root.tmpfs",
+      { size = 1048576, nr_inodes = 500, mode = "0711", flags = { "noexec" },
       options = { "inode64" } }) })
     assert.truthy(list["/"].super:find(",size=1024k,", 1, true))
     assert.truthy(list["/"].super:find(",nr_inodes=500,", 1, true))
@@ -30,7 +31,8 @@ describe("root.tmpfs", function()
 
   it("needs a mount namespace of its own, as all that mounts does", function()
     local before = t.read_file("/proc/self/mountinfo")
-    for _, s in ipairs { step("root.tmpfs", {}), step("root.bind", "/usr"), step("mount.tmpfs", "/mnt"), step("mask", "/mnt"),
+    for _, s in ipairs { step("root.tmpfs", {}), step("root.bind", "/usr"), step("mount.tmpfs", "/mnt"),
+      step("mask", "/mnt"),
       step("mount.bind", { source = "/usr", target = "/mnt" }), step("readonly", "/mnt"), step("root.readonly", {}),
       step("mount.propagation", { propagation = "private" }) } do
       local _, message, errno = t.run { s }
@@ -117,7 +119,8 @@ describe("root.move", function()
     m.system(run)
     run[#run + 1] = step("mkdir", "/only/here")
     run[#run + 1] = step("root.move", {})
-    local r = assert(t.run(run, { script = "ls -d /only/here; test -e /root && echo old; pwd; cat /proc/self/mountinfo" }))
+    local r = assert(t.run(run, { script = "ls -d /only/here; test -e /root && echo old; pwd; "
+      .. "cat /proc/self/mountinfo" }))
     assert.truthy(r.output:find("^/only/here\n/\n"), r.output)
     for _, e in ipairs(m.mounts(r.output)) do assert.falsy(e.at:find("^/sys") or e.at:find("^/run")) end
     assert.equal(before, t.read_file("/proc/self/mountinfo"))
@@ -129,14 +132,16 @@ describe("root.readonly", function()
 
   it("makes the root read-only at the end, and not what is mounted in it", function()
     for _, user in ipairs { false, true } do
-      local r = assert(m.run({ step("mkdir", "/d"), step("mount.tmpfs", "/rw") }, { user = user, last = { step("root.readonly", {}) },
+      local r = assert(m.run({ step("mkdir", "/d"), step("mount.tmpfs", "/rw") },
+        { user = user, last = { step("root.readonly", {}) },
         script = "(> /x) 2>&1 | grep -o 'Read-only.*'; (> /d/x) 2>&1 | grep -o 'Read-only.*'; > /rw/x && echo wrote" }))
       assert.equal("Read-only file system\nRead-only file system\nwrote\n", r.output)
     end
   end)
 
   it("adds flags on request, before the switch or after", function()
-    local list = mounts_of({}, { root = step("root.tmpfs", { flags = {} }), last = { step("root.readonly", { flags = { "nosuid", "nodev" } }) } })
+    local list = mounts_of({}, { root = step("root.tmpfs", { flags = {} }),
+      last = { step("root.readonly", { flags = { "nosuid", "nodev" } }) } })
     assert.equal(",ro,nosuid,nodev,relatime,", list["/"].flags)
     list = mounts_of({ step("root.readonly", {}) }, { root = step("root.tmpfs", { flags = { "noexec" } }) })
     assert.equal(",ro,noexec,relatime,", list["/"].flags)
@@ -144,8 +149,10 @@ describe("root.readonly", function()
 
   it("makes an image read-only for the container alone", function()
     local d = image()
-    local r = assert(m.run({}, { root = step("root.bind", { source = d, flags = { "nodev" } }), last = { step("root.readonly", { flags = { "nosuid" } }) },
-      script = "(> /data/file) 2>&1 | grep -o 'Read-only.*'; grep ' / / ' /proc/self/mountinfo | cut -d' ' -f6; grep -m1 -o ' / ro[^ ]*' /proc/self/mountinfo" }))
+    local r = assert(m.run({}, { root = step("root.bind", { source = d, flags = { "nodev" } }),
+      last = { step("root.readonly", { flags = { "nosuid" } }) },
+      script = "(> /data/file) 2>&1 | grep -o 'Read-only.*'; grep ' / / ' /proc/self/mountinfo | cut -d' ' -f6; "
+        .. "grep -m1 -o ' / ro[^ ]*' /proc/self/mountinfo" }))
     assert.truthy(r.output:find("^Read%-only file system\n.*ro,nosuid,nodev"), r.output)
     assert.equal("kept\n", t.read_file(d .. "/data/file"))
     t.sh("echo more >> " .. d .. "/data/file")
@@ -161,7 +168,8 @@ describe("root.readonly", function()
     run[#run + 1] = step("namespace.unshare", { "user", "mount" })
     run[#run + 1] = step("root.bind", { source = "/mnt" })
     run[#run + 1] = step("mount.bind", { source = "/usr", target = "/usr" })
-    for _, l in ipairs { "bin", "lib", "lib64" } do run[#run + 1] = step("symlink", { target = "usr/" .. l, at = "/" .. l }) end
+    for _, l in ipairs { "bin", "lib", "lib64" } do run[#run + 1] = step("symlink",
+      { target = "usr/" .. l, at = "/" .. l }) end
     run[#run + 1] = step("mount.bind", { source = "/proc", target = "/proc", recursive = true })
     run[#run + 1] = step("pivot_root", {})
     run[#run + 1] = step("root.readonly", {})
@@ -179,9 +187,11 @@ describe("mask", function()
 
   it("covers files with the null device and directories with one empty read-only tmpfs", function()
     for _, user in ipairs { false, true } do
-      local r = assert(m.run({ step("file", { path = "/secret", data = "secret" }), step("mkdir", "/a"), step("file", { path = "/a/x", data = "" }),
+      local r = assert(m.run({ step("file", { path = "/secret", data = "secret" }), step("mkdir", "/a"),
+        step("file", { path = "/a/x", data = "" }),
         step("mkdir", "/b"), step("file", { path = "/b/x", data = "" }),
-        step("mask", "/secret"), step("mask", "/a"), step("mask", "/b"), step("mask", "/proc/cpuinfo"), step("mask", "/proc/sys"),
+        step("mask", "/secret"), step("mask", "/a"), step("mask", "/b"), step("mask", "/proc/cpuinfo"),
+          step("mask", "/proc/sys"),
         step("mask", "/no/such/path"), step("mask", "/proc/not/there") },
         { user = user, script = [[cat /secret /proc/cpuinfo; echo x > /secret; stat -c '%F %t:%T' /secret
           ls -A /a /b /proc/sys; (mkdir /a/new) 2>&1 | grep -o 'Read-only.*'; stat -c %d /a /b /proc/sys | uniq | wc -l
@@ -216,7 +226,8 @@ describe("mask", function()
   end)
 
   it("covers what a symlink leads to, inside", function()
-    local r = assert(m.run({ step("file", { path = "/real", data = "secret" }), step("symlink", { target = "../../real", at = "/link" }), step("mask", "/link") },
+    local r = assert(m.run({ step("file", { path = "/real", data = "secret" }),
+      step("symlink", { target = "../../real", at = "/link" }), step("mask", "/link") },
       { script = "cat /real /link" }))
     assert.equal("", r.output)
   end)
@@ -225,9 +236,11 @@ end)
 describe("readonly", function()
   it("makes a path and all mounts below it read-only", function()
     for _, user in ipairs { false, true } do
-      local r = assert(m.run({ step("mkdir", "/a/b"), step("mount.tmpfs", "/a/sub"), step("file", { path = "/f", data = "x" }),
+      local r = assert(m.run({ step("mkdir", "/a/b"), step("mount.tmpfs", "/a/sub"),
+        step("file", { path = "/f", data = "x" }),
         step("readonly", "/a"), step("readonly", "/f"), step("readonly", "/proc/sys"), step("readonly", "/no/such") },
-        { user = user, script = [[for f in /a/x /a/b/x /a/sub/x /f /proc/sys/kernel/domainname; do (echo > $f) 2>&1 | grep -o 'Read-only.*'; done
+        { user = user, script = [[for f in /a/x /a/b/x /a/sub/x /f /proc/sys/kernel/domainname
+          do (echo > $f) 2>&1 | grep -o 'Read-only.*'; done
           test -e /no && echo made; cat /f; > /new && echo wrote]] }))
       assert.equal(("Read-only file system\n"):rep(5) .. "xwrote\n", r.output)
     end
@@ -239,7 +252,8 @@ describe("chdir", function()
   teardown(m.clean)
 
   it("enters a directory of the root", function()
-    local r = assert(m.run({ step("mkdir", "/a/b"), step("symlink", { target = "/a/b", at = "/l" }) }, { last = { step("chdir", "/l") }, script = "pwd -P" }))
+    local r = assert(m.run({ step("mkdir", "/a/b"), step("symlink", { target = "/a/b", at = "/l" }) },
+      { last = { step("chdir", "/l") }, script = "pwd -P" }))
     assert.equal("/a/b\n", r.output)
     for path, errno in pairs { ["/no/such"] = E.ENOENT, ["/etc/passwd"] = E.ENOTDIR } do
       local _, message, e = m.run({}, { last = { step("chdir", path) } })
@@ -268,7 +282,8 @@ describe("chdir", function()
         run[#run + 1] = step("mount.bind", { source = "/proc", target = "/proc", recursive = true, root = slot })
         run[#run + 1] = step("pivot_root", { root = slot })
         run[#run + 1] = step("chdir", "/proc/self/fd/" .. fd)
-        local _, message, errno, failure = t.run(run, { slots = { leak = host }, exec = { files = { "stdin", "stdout", "stdout", "leak" } } })
+        local _, message, errno, failure = t.run(run,
+          { slots = { leak = host }, exec = { files = { "stdin", "stdout", "stdout", "leak" } } })
         assert.truthy(errno == expected or failure.step == "chdir" or slot == "other", message)
         seen[errno] = true
       end

@@ -69,7 +69,7 @@ end
 local numbers = { openat2 = 437, open_tree = 428, move_mount = 429, fsopen = 430, fsconfig = 431, fsmount = 432,
   mount_setattr = 442, fchmodat2 = 452 }
 function M.enosys(...)
-  local names = { ... }
+  local names = type(...) == "table" and ... or { ... }
   local function instruction(code, jt, jf, k)
     return string.char(code % 256, math.floor(code / 256), jt, jf, k % 256, math.floor(k / 256) % 256,
       math.floor(k / 65536) % 256, math.floor(k / 16777216))
