@@ -26,7 +26,7 @@ RUNNER_LDFLAGS = -nostdlib -static -Wl,--gc-sections,--build-id=none,-z,nosepara
 
 # A file that knows Lua is the library's alone; all others are in the library and in the runner. Both
 # link in one order, so that a primitive has the same number in both.
-LIB_ONLY := $(sort $(shell grep -lE '"(csn|spawn)\.h"' core/*.c))
+LIB_ONLY := $(sort $(shell grep -lE '"(csn|spawn|encode)\.h"' core/*.c))
 BOTH := $(sort $(filter-out $(LIB_ONLY) core/runner.c, $(wildcard core/*.c)))
 LIB_OBJ := $(BOTH:core/%.c=$(BUILD)/lib/%.o) $(LIB_ONLY:core/%.c=$(BUILD)/lib/%.o) $(BUILD)/lib/clone.o $(BUILD)/lib/embed.o
 RUNNER_OBJ := $(BOTH:core/%.c=$(BUILD)/runner/%.o) $(BUILD)/runner/runner.o $(BUILD)/runner/clone.o

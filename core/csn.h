@@ -45,6 +45,8 @@ const struct csn_primitive *csn_find_primitive(const char *name, u32 *index);
 const struct csn_plan *csn_check_plan(lua_State *L, int idx);
 const char *csn_plan_slot_name(const struct csn_plan *p, u32 slot);
 s64 csn_plan_slot(const struct csn_plan *p, const char *name); /* -1: the plan has no such slot */
+/* show.c */
+void csn_push_value(lua_State *L, const struct csn_plan *p, const struct csn_field *f, const u8 *at);
 void csn_push_object(lua_State *L, const struct csn_plan *p, const struct csn_step *s);
 u32 csn_plan_nth(const struct csn_plan *p, u32 step); /* 1-based, among steps of the same primitive */
 void csn_open_plan(lua_State *L);
