@@ -96,6 +96,41 @@ describe("the host", function()
   end
 end)
 
+describe("a host of several threads", function()
+  it("forks for Lua steps while the others raise errors and compile", function()
+    if not t.needs("cc") then return end
+    if not rawget(_G, "jit") then return pending("Lua without a compiler has nothing to hold the lock with") end
+    local host = require "support.host"
+    finally(host.clean)
+    -- libgcc's lock on its table of frames is in no atfork handler's care: a fork may find it held for ever
+    local done = os.tmpname()
+    os.remove(done)
+    local out = host.run([[
+      local code = ]] .. ("%q"):format(([[
+        local core, t = require "caisson.core", require "support"
+        if thread == 1 then
+          local ok, message = pcall(function()
+            for i = 1, 15 do
+              assert(t.run({ t.step("clone", {}), t.step("lua", { name = "f" }) }, { script = "true",
+                functions = { f = function() for k = 1, 200 do pcall(error, {}) end end } }))
+            end
+          end)
+          io.open(%q, "w"):close()
+          assert(ok, message)
+        else
+          while not io.open(%q) do
+            for k = 1, 50 do pcall(error, "x") end
+            jit.flush()
+            assert(loadstring "local n = 0 for i = 1, 300 do n = n + i end return n")()
+          end
+        end]]):format(done, done)) .. [[
+      for _, e in ipairs(host.threads(4, code, 1)) do print(e) end
+      print "finished"]])
+    os.remove(done)
+    assert.equal("finished\n", out)
+  end)
+end)
+
 describe("files", function()
   local function text(s) return assert(t.core.memfd("x", s)) end
 
