@@ -25,6 +25,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -267,6 +268,40 @@ lua_step(struct csn_run *run, const char *name)
   return rc;
 }
 
+/* libgcc's table of stack frames, which every Lua error looks into and every compiled trace is entered in,
+ * has a lock that no atfork handler knows. Held by another of the host's threads at the instant of the
+ * fork, it is held in the fork for ever. So the fork looks into the table once, under an alarm that ends
+ * it, for the host to fork again; and it compiles nothing, since a first entry is not to be seen there. */
+static void *(*find_frame)(void *pc, void *bases);
+
+static void
+outlive_locks(lua_State *L)
+{
+  const struct itimerval late = { .it_value = { .tv_usec = 300000 } }, never = { 0 };
+  struct sigaction by_default = { .sa_handler = SIG_DFL }, old_action;
+  sigset_t alarm_alone, old_mask;
+  void *bases[3];
+
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, "jit");
+  if (lua_istable(L, -1)) {
+    lua_getfield(L, -1, "off");
+    lua_call(L, 0, 0);
+  }
+  lua_pop(L, 2);
+  if (!find_frame)
+    return;
+  sigemptyset(&alarm_alone);
+  sigaddset(&alarm_alone, SIGALRM);
+  sigaction(SIGALRM, &by_default, &old_action);
+  sigprocmask(SIG_UNBLOCK, &alarm_alone, &old_mask);
+  setitimer(ITIMER_REAL, &late, NULL);
+  find_frame((void *)(uintptr_t)outlive_locks, bases);
+  setitimer(ITIMER_REAL, &never, NULL);
+  sigprocmask(SIG_SETMASK, &old_mask, NULL);
+  sigaction(SIGALRM, &old_action, NULL);
+}
+
 /* In the fork: glibc's fork has run the atfork handlers, so Lua and malloc work here whatever the host's
  * other threads held; csn_make_child then clones once more, with the namespaces, from a process of one
  * thread. */
@@ -279,8 +314,9 @@ forked(struct csn_spawn *s, int sock)
   char go;
 
   csn_sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  outlive_locks(s->L);
   /* Nothing is made before the host has a hold on this process. */
-  if (CSN_RETRY(csn_sys(__NR_recvfrom, sock, &go, 1, 0, 0, 0)) != 1)
+  if (send(sock, "", 1, MSG_NOSIGNAL) != 1 || CSN_RETRY(csn_sys(__NR_recvfrom, sock, &go, 1, 0, 0, 0)) != 1)
     _exit(0);
   run.record = mmap(NULL, sizeof(*run.record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (run.record != MAP_FAILED) {
@@ -292,13 +328,32 @@ forked(struct csn_spawn *s, int sock)
   _exit(0);
 }
 
+/* Wait for the fork's first word: 0, or -EAGAIN where the alarm has ended it. */
 static int
-spawn_fork(struct csn_spawn *s, int child_sock)
+await_fork(struct csn_spawn *s)
 {
-  pid_t pid;
+  struct pollfd fds[2] = { { .fd = s->sock, .events = POLLIN }, { .fd = s->runner, .events = POLLIN } };
+  char ready;
 
-  fflush(NULL); /* or the child prints it a second time */
-  pid = fork();
+  while (poll(fds, 2, -1) < 0)
+    if (errno != EINTR)
+      return -errno;
+  if (!fds[0].revents) {
+    csn_reap_runner(s);
+    if (s->died_by != SIGALRM)
+      return 0; /* its report's absence says so */
+    s->died_by = 0;
+    return -EAGAIN;
+  }
+  return recv(s->sock, &ready, 1, 0) < 0 ? -errno : 0;
+}
+
+static int
+fork_once(struct csn_spawn *s, int child_sock)
+{
+  pid_t pid = fork();
+  int err;
+
   if (pid < 0)
     return -errno;
   if (pid == 0) {
@@ -306,15 +361,26 @@ spawn_fork(struct csn_spawn *s, int child_sock)
     forked(s, child_sock);
   }
   s->runner = (int)syscall(SYS_pidfd_open, pid, 0);
-  if (s->runner < 0) {
-    int err = errno;
+  if (s->runner >= 0)
+    return await_fork(s);
+  err = errno;
+  kill(pid, SIGKILL);
+  CSN_RETRY(csn_sys(__NR_wait4, pid, NULL, 0, 0));
+  return -err;
+}
 
-    kill(pid, SIGKILL);
-    CSN_RETRY(csn_sys(__NR_wait4, pid, NULL, 0, 0));
-    return -err;
-  }
-  send(s->sock, "", 1, MSG_NOSIGNAL);
-  return 0;
+static int
+spawn_fork(struct csn_spawn *s, int child_sock)
+{
+  int rc = -EAGAIN;
+
+  find_frame = (void *(*)(void *, void *))(uintptr_t)dlsym(RTLD_DEFAULT, "_Unwind_Find_FDE");
+  fflush(NULL); /* or the child prints it a second time */
+  for (int tries = 0; rc == -EAGAIN && tries < 20; tries++)
+    rc = fork_once(s, child_sock);
+  if (rc == 0)
+    send(s->sock, "", 1, MSG_NOSIGNAL);
+  return rc;
 }
 
 /* ---- the host's part ---- */

@@ -64,7 +64,7 @@ for _, fork in ipairs { false, true } do
 
     it("hands signals on to the program", function()
       local plan = t.core.plan { pidns, step("exec", { argv = { "/bin/sh", "-c",
-        "trap 'echo got; exit 3' TERM; echo ready; while :; do sleep 0.02; done" },
+        "trap 'echo got; exit 3' TERM; echo ready; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.1; done" },
         files = { "stdin", "stdout", "stdout" }, init = true }) }
       local r, w = assert(t.core.pipe())
       local null = assert(t.core.open("/dev/null"))
@@ -82,7 +82,7 @@ for _, fork in ipairs { false, true } do
     it("keeps none of the program's descriptors: the pipe ends with the program", function()
       -- the program closes its output and lives on; init must not hold the pipe open
       local plan = t.core.plan { pidns, step("exec", { argv = { "/bin/sh", "-c",
-        "exec > /dev/null 2>&1; sleep 5" }, files = { "stdin", "stdout", "stdout" }, init = true }) }
+        "exec > /dev/null 2>&1; sleep 1" }, files = { "stdin", "stdout", "stdout" }, init = true }) }
       local r, w = assert(t.core.pipe())
       local null = assert(t.core.open("/dev/null"))
       local p = assert(t.core.spawn { plan = plan, slots = { stdin = null, stdout = w }, fork = fork })
