@@ -53,7 +53,7 @@ for _, world in ipairs(g.worlds()) do
         local r = assert(g.run(mine { memory = { max = "16M", swap = 0 } },
           { only = world.only, argv = { "/usr/bin/tail", "/dev/zero" } }))
         local small = assert(g.run(mine { pids = { max = 1 } }, { only = world.only, argv = { "/bin/true" } }))
-        return ("%s %s %s"):format(r.signal, r.account.oom, small.code)
+        return ("%s %s %s"):format(r.signal, tostring(r.account.oom), small.code)
       end))
     end)
 
@@ -82,7 +82,7 @@ for _, world in ipairs(g.worlds()) do
         -- beside it, with a name that only begins alike
         local compiled = g.compile({ path = "/" .. name .. "-too/x", pids = { max = 5 } }, world.only)
         local ok, message, errno, failure = cgroup.ready(compiled)
-        return ("%s %s %s %s %s"):format(ok, errno, failure.controller, failure.hint ~= nil, message)
+        return ("%s %s %s %s %s"):format(tostring(ok), errno, failure.controller, tostring(failure.hint ~= nil), message)
       end)
       assert.truthy(text:match("^nil 13 pids true cgroup: pids%.max can't be set: .* is not writable by this user"),
         text)

@@ -86,7 +86,7 @@ describe("Descriptors", function()
   local list = [[for f in /proc/self/fd/*; do n=${f##*/}; [ -e $f ] && echo $n; done | sort -n | tr '\n' ' ']]
 
   it("are those that the plan names, and no other", function()
-    local others = {}
+    local others = {} -- luacheck: ignore 241
     for i = 1, 20 do others[i] = assert(core.open("/dev/null")) end
     local r = assert(t.run({ clone }, { script = list }))
     -- the pipe of the for loop's own process is not there yet: 0, 1, 2 and nothing of ours

@@ -77,8 +77,8 @@ local function read(path, prefix, title)
     local name, args = line:match("^function ([%w_.:]+)%s*(%b())")
     local variable = line:match("^local ([%w_]+) = {") or line:match("^local ([%w_]+) = setmetatable")
     if not name then name = line:match("^([%w_]+%.[%w_.]+) = {}$") end
-    if note and line:find("^%-%-%-@meta") then
-      note = nil
+    if line:find("^%-%-%-@meta") then
+      head = true
     elseif note then
       annotate(block, note)
       if head and line:find("^%-%-[^%-]") then section.text[#section.text + 1] = note:gsub("^ ", "") end
