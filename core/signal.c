@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 /* What a handler writes; less than PIPE_BUF, so one write is one message. */
@@ -18,10 +19,14 @@ struct arrival {
   int signal, kernel, pid, uid;
 };
 
-/* Of the process, as its handlers are. */
-static volatile sig_atomic_t pipe_end = -1;
+/* Where each signal's arrivals are written to, 0: it is not caught. Of the process, as handlers are. */
+static volatile sig_atomic_t ends[65];
 static pid_t owner;
-static u64 caught;
+
+#define MAX_PIPES 8
+static struct {
+  int read, write; /* write 0: none */
+} pipes[MAX_PIPES];
 
 static void
 on_signal(int sig, siginfo_t *si, void *context)
@@ -33,39 +38,45 @@ on_signal(int sig, siginfo_t *si, void *context)
   (void)context;
   /* A fork has the handlers until it execs: what is sent to it is none of ours. A full pipe: enough is
    * known already. */
-  if (pipe_end >= 0 && getpid() == owner && write(pipe_end, &a, sizeof(a)) < 0)
+  if (ends[sig] && getpid() == owner && write(ends[sig], &a, sizeof(a)) < 0)
     errno = 0;
   errno = saved;
 }
 
+/* Default effect again for what is written to this end. */
 static void
-let_go(u64 bits)
+let_go(int end)
 {
   struct sigaction sa = { .sa_handler = SIG_DFL };
 
   sigemptyset(&sa.sa_mask);
   for (int sig = 1; sig <= 64; sig++)
-    if (bits & caught & 1ull << (sig - 1))
+    if (ends[sig] == end) {
       sigaction(sig, &sa, NULL);
-  caught &= ~bits;
+      ends[sig] = 0;
+    }
 }
 
 /* 0 or -errno */
 static int
-catch(u64 bits)
+catch(u64 bits, int end)
 {
   struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART }, old;
 
   sigfillset(&sa.sa_mask);
   for (int sig = 1; sig <= 64; sig++)
-    if (bits & ~caught & 1ull << (sig - 1)) {
+    if (bits & 1ull << (sig - 1)) {
+      if (ends[sig])
+        return -EBUSY;
       if (sigaction(sig, NULL, &old) < 0)
         return -errno;
       if (old.sa_handler == SIG_IGN)
         continue;
-      if (sigaction(sig, &sa, NULL) < 0)
+      ends[sig] = end;
+      if (sigaction(sig, &sa, NULL) < 0) {
+        ends[sig] = 0;
         return -errno;
-      caught |= 1ull << (sig - 1);
+      }
     }
   return 0;
 }
@@ -76,33 +87,29 @@ static int
 l_open(lua_State *L)
 {
   u64 bits = csn_to_words(L, 1, csn_sigset_words, "signals", true, false);
-  int *fd = csn_newfd(L), pair[2], rc;
+  int *fd = csn_newfd(L), pair[2], rc, i;
 
-  if (pipe_end >= 0 && owner == getpid())
-    return csn_pusherr(L, EBUSY, "signals are being read already");
+  if (owner != getpid()) { /* what a fork has from its parent is not its own */
+    memset((void *)ends, 0, sizeof(ends));
+    memset(pipes, 0, sizeof(pipes));
+    owner = getpid();
+  }
+  for (i = 0; i < MAX_PIPES && pipes[i].write; i++)
+    ;
+  if (i == MAX_PIPES)
+    return csn_pusherr(L, EMFILE, "signals");
   if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
-    return csn_pusherr(L, errno, "pipe");
+    return csn_pusherr(L, errno, "signals");
   *fd = pair[0];
-  pipe_end = pair[1];
-  owner = getpid();
-  caught = 0; /* of a process that this one was forked from */
-  rc = catch(bits);
-  if (rc == 0)
-    return 1;
-  let_go(~0ull);
-  pipe_end = -1;
-  close(pair[1]);
-  return csn_pusherr(L, -rc, "signals");
-}
-
-/* signal.add(words) -> true | nil, message, errno: these too */
-static int
-l_add(lua_State *L)
-{
-  u64 bits = csn_to_words(L, 1, csn_sigset_words, "signals", true, false);
-  int rc = pipe_end >= 0 && owner == getpid() ? catch(bits) : -EBADF;
-
-  return rc < 0 ? csn_pusherr(L, -rc, "signals") : csn_pushok(L);
+  rc = catch(bits, pair[1]);
+  if (rc < 0) {
+    let_go(pair[1]);
+    close(pair[1]);
+    return csn_pusherr(L, -rc, "signals");
+  }
+  pipes[i].read = pair[0];
+  pipes[i].write = pair[1];
+  return 1;
 }
 
 /* signal.read(fd) -> { signal =, kernel =, pid =, uid = }, or nil where none has come
@@ -133,14 +140,18 @@ l_read(lua_State *L)
   return 1;
 }
 
-/* signal.close(fd) -> true: every signal has its default effect again */
+/* signal.close(fd) -> true: its signals have their default effect again */
 static int
 l_close(lua_State *L)
 {
-  luaL_argcheck(L, csn_isfd(L, 1), 1, "what signal.open returned is expected");
-  let_go(~0ull);
-  csn_close(pipe_end);
-  pipe_end = -1;
+  int fd = csn_tofd(L, 1);
+
+  for (int i = 0; i < MAX_PIPES; i++)
+    if (pipes[i].write && pipes[i].read == fd && owner == getpid()) {
+      let_go(pipes[i].write);
+      close(pipes[i].write);
+      pipes[i].write = 0;
+    }
   lua_getfield(L, 1, "close");
   lua_pushvalue(L, 1);
   lua_call(L, 1, 1);
@@ -188,8 +199,8 @@ l_name(lua_State *L)
 static void
 open_signal(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "open", l_open },   { "add", l_add },     { "read", l_read },
-                                        { "close", l_close }, { "raise", l_raise }, { "name", l_name },
+  static const luaL_Reg functions[] = { { "open", l_open },   { "read", l_read }, { "close", l_close },
+                                        { "raise", l_raise }, { "name", l_name },
                                         { "send", l_send },   { NULL, NULL } };
 
   csn_register(L, "signal", functions);

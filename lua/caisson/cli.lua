@@ -68,6 +68,7 @@ end
 
 -- argv: the arguments, from 1. Returns the exit status.
 function M.main(argv)
+  io.stdout:setvbuf("line") -- what hooks print stands between what the program prints
   local ok, status = xpcall(dispatch, function(e)
     if getmetatable(e) == Error then return e end
     return debug.traceback(tostring(e), 2)

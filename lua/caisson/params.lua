@@ -61,11 +61,12 @@ function types.list(v)
   return t
 end
 
-local function nearest(name, declared)
+local function unknown(name, declared)
   local known = {}
   for k in pairs(declared) do known[#known + 1] = k end
   table.sort(known)
-  return #known > 0 and table.concat(known, ", ") or "none"
+  if #known == 0 then return ("unknown parameter '%s' (the recipe has none)"):format(tostring(name)) end
+  return require("caisson.words").unknown("unknown parameter", tostring(name), known)
 end
 
 -- The values for what `declared` describes. Returns them | nil, message.
@@ -73,7 +74,7 @@ function M.fill(declared, given)
   local values = {}
   for name in pairs(given) do
     if not declared[name] then
-      return nil, ("unknown parameter '%s' (known: %s)"):format(tostring(name), nearest(name, declared))
+      return nil, unknown(name, declared)
     end
   end
   for name, d in pairs(declared) do

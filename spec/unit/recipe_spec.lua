@@ -159,7 +159,7 @@ describe("parameters", function()
     assert.equal("parameter 'p': a size such as 64M expected, got '64X'", why("size", "64X"))
     assert.equal("parameter 'p': a whole number expected, got '1.5'", why("integer", "1.5"))
     assert.equal("parameter 'p': one of a, b expected, got 'c'", why({ "a", "b" }, "c"))
-    assert.equal("unknown parameter 'q' (known: p)", (select(2, params.fill({ p = { "size" } }, { q = 1 }))))
+    assert.equal("unknown parameter 'q' (did you mean 'p'?)", (select(2, params.fill({ p = { "size" } }, { q = 1 }))))
   end)
 end)
 

@@ -43,7 +43,7 @@ end
 function M.parse(words)
   local p, commands = M.parser()
   local ok, o = p:pparse(words)
-  if not ok then cli.fail(o .. " (see: caisson help)") end
+  if not ok then cli.fail(o:gsub("\nDid you mean (.-)%?$", " (did you mean %1?)") .. " (see: caisson help)") end
   if o.version then return { command = "help", version = true } end
   if o.help then return { command = "help", topic = o.command } end
   if not o.command then return { command = "help", missing = true } end

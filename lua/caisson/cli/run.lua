@@ -5,9 +5,9 @@ local run = require "caisson.run"
 
 local M = {}
 
--- What ends a program: from the beginning these give up the construction, or are handed on.
+-- What ends a program: while the container is made, these give it up.
 local ending = { "INT", "TERM", "HUP", "QUIT" }
--- Handed on once there is somebody to get them.
+-- These wait until there is somebody to get them.
 local others = { "USR1", "USR2", "ALRM", "VTALRM", "PROF", "WINCH", "CONT", "TSTP", "URG", "IO", "PWR", "STKFLT",
   "XCPU", "XFSZ", "PIPE" }
 
@@ -33,6 +33,7 @@ end
 local function is_dropped(pid, signal)
   if harmless[signal] then return false end
   local status = read(("/proc/%d/status"):format(pid))
+  if status:match("\nState:\t[ZX]") then return false end
   if not (status:match("\nNSpid:[^\n]*\t1\n") and status:match("\nNSpid:\t%d+\t")) then return false end
   for _, set in ipairs { "SigBlk", "SigIgn", "SigCgt" } do
     local mask = status:match("\n" .. set .. ":\t(%x+)")
@@ -62,16 +63,16 @@ Attendant.__index = Attendant
 function Attendant:deliver(signal, to_group)
   local running = self.running
   local pid = running:pid()
-  if not to_group then
+  local dropped = not self.options.init and is_dropped(pid, signal)
+  if dropped then
+    self.ended_by = signal
+    running:stop("signalled")
+  elseif not to_group then
     running:kill(signal)
   elseif self.options.init then
     for _, member in ipairs(members(pid)) do core.signal.send(member, signal) end
   else
     core.kill_group(pid, signal)
-  end
-  if not self.options.init and is_dropped(pid, signal) then
-    self.ended_by = signal
-    running:stop("signalled")
   end
 end
 
@@ -107,16 +108,18 @@ end
 function Attendant:attend()
   local running = self.running
   while true do
-    local s = core.signal.read(self.signals)
-    while s do
-      self:take(s)
-      s = core.signal.read(self.signals)
+    for _, fd in ipairs(self.signals) do
+      local s = core.signal.read(fd)
+      while s do
+        self:take(s)
+        s = core.signal.read(fd)
+      end
     end
     local result = running:step()
     if result then return result end
     local fds = running:fds()
     if self.link then self.link:fds(fds) end
-    fds[#fds + 1] = { fd = self.signals }
+    for _, fd in ipairs(self.signals) do fds[#fds + 1] = { fd = fd } end
     local timeout = running:timeout()
     if self.link then timeout = self.link:timeout(timeout) end
     local ready, message = core.poll(fds, timeout)
@@ -125,10 +128,10 @@ function Attendant:attend()
   end
 end
 
-local function start(recipe, o, signals)
+local function start(recipe, o, cancel)
   local rows, columns = core.terminal.size(1)
   if not rows then rows, columns = core.terminal.size(0) end
-  return run.start(recipe, { params = o.params, args = o.program, env = o.environment, cancel = signals,
+  return run.start(recipe, { params = o.params, args = o.program, env = o.environment, cancel = cancel,
     window = rows and { rows, columns } or nil })
 end
 
@@ -226,18 +229,20 @@ end
 
 function M.main(o)
   local recipe = what_to_run(o)
-  local signals = assert(core.signal.open(ending))
-  local running, message, _, failure = start(recipe, o, signals)
+  local signals = { assert(core.signal.open(ending)), assert(core.signal.open(others)) }
+  local function let_go()
+    for _, fd in ipairs(signals) do core.signal.close(fd) end
+  end
+  local running, message, _, failure = start(recipe, o, signals[1])
   if not running then
-    local s = core.signal.read(signals)
-    core.signal.close(signals)
+    local s = core.signal.read(signals[1])
+    let_go()
     if s and failure.code == "ECANCELED" then
       cli.tell(("given up while the container was made (SIG%s)"):format(core.signal.name(s.signal)))
       return 128 + s.signal
     end
     return failed(o, message, failure)
   end
-  core.signal.add(others)
   local options = running.built.options
   local attendant = setmetatable({ running = running, signals = signals, options = options,
     own_session = options.session ~= false }, Attendant)
@@ -249,7 +254,7 @@ function M.main(o)
   end, function(e) return debug.traceback(tostring(e), 2) end)
   -- whatever happened, the terminal is as it was
   if attendant.link then attendant.link:detach() end
-  core.signal.close(signals)
+  let_go()
   if not ok then
     running:close()
     error(result, 0)

@@ -80,7 +80,7 @@ local signal = {}
 
 ---From now on these signals are read from the descriptor and do nothing else: handlers that write to a pipe, so
 ---that what the process starts has the default for them. One that the process ignores stays ignored.
----`EBUSY`: one such descriptor is open already. sigaction(2).
+---`EBUSY`: one of them is read already. sigaction(2).
 ---```lua
 ---local fd = assert(core.signal.open { "INT", "TERM" })
 ---core.poll({ { fd = fd } })
@@ -89,11 +89,6 @@ local signal = {}
 ---@param signals string[]  words such as "TERM"
 ---@return caisson.core.Fd|nil fd, string? message, integer? errno
 function signal.open(signals) end
-
----These too, in the descriptor that is open.
----@param signals string[]
----@return true|nil ok, string? message, integer? errno
-function signal.add(signals) end
 
 ---@class caisson.signal.Info
 ---@field signal integer
@@ -106,7 +101,7 @@ function signal.add(signals) end
 ---@return caisson.signal.Info|nil info, string? message, integer? errno
 function signal.read(fd) end
 
----Close the descriptor; every signal has its default effect again.
+---Close the descriptor; its signals have their default effect again.
 ---@param fd caisson.core.Fd
 ---@return true
 function signal.close(fd) end
