@@ -351,46 +351,76 @@ static const char *const kind_names[] = { "",    "string", "path", "bytes", "str
                                           "integer", "u32", "u64", "mode",  "word",    "flags",
                                           "slot", "slots", "idmaps", "u64s" };
 
+static void
+push_fields(lua_State *L, const struct csn_primitive *p)
+{
+  int n = 0;
+
+  lua_newtable(L);
+  for (const struct csn_field *f = p->fields; f->name; f++) {
+    lua_newtable(L);
+    lua_pushstring(L, f->name);
+    lua_setfield(L, -2, "name");
+    lua_pushstring(L, kind_names[f->kind]);
+    lua_setfield(L, -2, "kind");
+    lua_pushboolean(L, f->flags & CSN_REQUIRED);
+    lua_setfield(L, -2, "required");
+    if (f->words) {
+      int k = 0;
+
+      lua_newtable(L);
+      for (const struct csn_word *w = f->words; w->name; w++) {
+        lua_pushstring(L, w->name);
+        lua_rawseti(L, -2, ++k);
+      }
+      lua_setfield(L, -2, "words");
+    }
+    lua_rawseti(L, -2, ++n);
+  }
+}
+
+/* A description's fields, when they are first looked at: most programs never do. */
+static int
+l_describe(lua_State *L)
+{
+  const struct csn_primitive *p;
+
+  if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "fields") != 0)
+    return 0;
+  lua_getfield(L, 1, "name");
+  p = csn_find_primitive(luaL_checkstring(L, -1), NULL);
+  if (!p)
+    return 0;
+  push_fields(L, p);
+  lua_pushliteral(L, "fields");
+  lua_pushvalue(L, -2);
+  lua_rawset(L, 1);
+  return 1;
+}
+
 /* core.primitives[name] = { name, side, action, fields = { { name, kind, required, words } } } */
 static void
 push_descriptions(lua_State *L)
 {
-  lua_newtable(L);
+  lua_createtable(L, 0, (int)csn_nprims());
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, l_describe);
+  lua_setfield(L, -2, "__index");
   for (u32 i = 0; i < csn_nprims(); i++) {
     const struct csn_primitive *p = __start_csn_prims[i];
-    int n = 0;
 
-    lua_newtable(L);
+    lua_createtable(L, 0, 4);
     lua_pushstring(L, p->name);
     lua_setfield(L, -2, "name");
     lua_pushstring(L, (p->side & CSN_SIDE) == CSN_PARENT ? "parent" : "child");
     lua_setfield(L, -2, "side");
     lua_pushboolean(L, p->action != CSN_ACT_NONE);
     lua_setfield(L, -2, "action");
-    lua_newtable(L);
-    for (const struct csn_field *f = p->fields; f->name; f++) {
-      lua_newtable(L);
-      lua_pushstring(L, f->name);
-      lua_setfield(L, -2, "name");
-      lua_pushstring(L, kind_names[f->kind]);
-      lua_setfield(L, -2, "kind");
-      lua_pushboolean(L, f->flags & CSN_REQUIRED);
-      lua_setfield(L, -2, "required");
-      if (f->words) {
-        int k = 0;
-
-        lua_newtable(L);
-        for (const struct csn_word *w = f->words; w->name; w++) {
-          lua_pushstring(L, w->name);
-          lua_rawseti(L, -2, ++k);
-        }
-        lua_setfield(L, -2, "words");
-      }
-      lua_rawseti(L, -2, ++n);
-    }
-    lua_setfield(L, -2, "fields");
-    lua_setfield(L, -2, p->name);
+    lua_pushvalue(L, -2);
+    lua_setmetatable(L, -2);
+    lua_setfield(L, -3, p->name);
   }
+  lua_pop(L, 1);
 }
 
 void

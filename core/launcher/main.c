@@ -133,6 +133,7 @@ run(lua_State *L)
     lua_rawseti(L, -2, argc);
   }
   lua_setglobal(L, "arg");
+  lua_gc(L, LUA_GCSETPAUSE, 400); /* nor is much of what a run makes, before it waits */
   lua_gc(L, LUA_GCRESTART, 0);
 
   lua_getglobal(L, "require");

@@ -11,7 +11,6 @@ local core = require "caisson.core"
 local args = require "caisson.policy.args"
 local default = require "caisson.policy.default"
 local names = require "caisson.policy.names"
-local oci = require "caisson.policy.oci"
 local programs = require "caisson.policy.program"
 local words = require "caisson.words"
 
@@ -30,8 +29,17 @@ local M = {}
 ---                                       that libseccomp knows), true (the highest in a rule), or false
 ---@field flags string[]                  of the seccomp step
 ---@field listener? string                the slot for the listener of action notify
+---@field make? fun(): table               makes the calls when they are first looked at
+---@field made_from? string               all that they are made from, as text
 local Policy = {}
-Policy.__index = Policy
+
+function Policy.__index(p, k)
+  if k == "calls" then
+    rawset(p, k, p.make())
+    return rawget(p, k)
+  end
+  return Policy[k]
+end
 
 ---@alias caisson.policy.Action
 ---| "allow" | "log" | "kill_process" | "kill_thread" | "trap" | "notify" | "errno"
@@ -332,6 +340,7 @@ function Policy:program(options) return M.program(self, options) end
 
 local function notifies(p)
   if p.default == "notify" then return true end
+  if p.make then return false end -- the default policy
   for _, clauses in pairs(p.calls) do
     for _, c in ipairs(clauses) do if c.action == "notify" then return true end end
   end
@@ -357,17 +366,19 @@ function Policy:step(options) return M.step(self, options) end
 
 -- ---- the OCI form ----
 
+local function oci() return require "caisson.policy.oci" end
+
 -- A policy from linux.seccomp of an OCI config, as a table or as JSON text. Returns nil, message, errno
 -- where it is none. Names that libseccomp does not know are in policy:unknown() and in no program.
 ---@param profile table|string
 ---@return caisson.Policy|nil, string? message, integer? errno
 function M.from_oci(profile)
   if type(profile) == "string" then
-    local ok, t = pcall(function() return require("cjson").decode(oci.quote_values(profile)) end)
+    local ok, t = pcall(function() return require("cjson").decode(oci().quote_values(profile)) end)
     if not ok then return nil, "seccomp: no JSON: " .. tostring(t), core.errno.EINVAL end
     profile = t
   end
-  local ok, p = pcall(oci.read, profile, core.seccomp.architecture())
+  local ok, p = pcall(oci().read, profile, core.seccomp.architecture())
   if not ok then
     if type(p) == "table" and p.oci then return nil, p.oci, core.errno.EINVAL end
     error(p, 0)
@@ -400,14 +411,14 @@ function Policy:oci()
     end
     if #kept > 0 then calls[name] = kept end
   end
-  return oci.write(self, (programs.rules(self, calls)), core.seccomp.architecture())
+  return oci().write(self, (programs.rules(self, calls)), core.seccomp.architecture())
 end
 
 -- The same as JSON text, exact.
 function Policy:json()
   local t, message, errno = self:oci()
   if not t then return nil, message, errno end
-  return oci.to_json(t)
+  return oci().to_json(t)
 end
 
 -- Names in it that libseccomp does not know, sorted.
@@ -424,6 +435,50 @@ end
 
 local defaults = {}
 
+-- Any value of these tables as text, the same for the same value.
+local function text_of(v)
+  if type(v) ~= "table" then return tostring(v) end
+  local parts, keys = {}, {}
+  for i, item in ipairs(v) do parts[i] = text_of(item) end
+  for k in pairs(v) do if type(k) == "string" then keys[#keys + 1] = k end end
+  table.sort(keys)
+  for _, k in ipairs(keys) do parts[#parts + 1] = k .. "=" .. text_of(v[k]) end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+local function default_calls(kept)
+  local spec = { default = default.default, newest = "known" }
+  for i, name in ipairs(default.allow) do spec[i] = name end
+  local p = M.new(spec)
+  for name, conditions in pairs(default.conditions) do
+    local list = {}
+    for i, c in ipairs(conditions) do list[i] = assert(args.condition(c)) end
+    p.calls[name] = clauses_of("allow", list)
+  end
+  p = (p - default.except):answer("ENOSYS", default.enosys)
+  for _, c in ipairs(kept) do p = p + default.capabilities[c] end
+  return p.calls
+end
+
+-- Those of the capabilities that the default policy allows calls for.
+local function kept_capabilities(list, level)
+  local caps, known = {}, {}
+  for _, w in ipairs(core.primitives.capabilities.fields[1].words) do known[w] = true end
+  for _, c in ipairs(string_list(list, "capabilities", level + 1)) do
+    if not known[c] then
+      local all = {}
+      for w in pairs(known) do all[#all + 1] = w end
+      error(words.unknown("policy.default: unknown capability", c, all), level + 1)
+    end
+    caps[c] = true
+    if c == "all" then for w in pairs(known) do caps[w] = true end end
+  end
+  local kept = {}
+  for c in pairs(caps) do if default.capabilities[c] then kept[#kept + 1] = c end end
+  table.sort(kept)
+  return kept
+end
+
 -- What container engines load by default: see policy/default.lua. Option capabilities: a list of those
 -- that the container keeps; the calls that each is good for are allowed.
 ---@param options? { capabilities?: string[] }
@@ -435,32 +490,14 @@ function M.default(options)
       error(words.unknown("policy.default: unknown option", tostring(k), { "capabilities" }), 2)
     end
   end
-  local caps, known_caps = {}, {}
-  for _, w in ipairs(core.primitives.capabilities.fields[1].words) do known_caps[w] = true end
-  for _, c in ipairs(string_list(options.capabilities or {}, "capabilities", 2)) do
-    if not known_caps[c] then
-      local list = {}
-      for w in pairs(known_caps) do list[#list + 1] = w end
-      error(words.unknown("policy.default: unknown capability", c, list), 2)
-    end
-    caps[c] = true
-    if c == "all" then for w in pairs(known_caps) do caps[w] = true end end
-  end
-  local kept = {}
-  for c in pairs(caps) do if default.capabilities[c] then kept[#kept + 1] = c end end
-  table.sort(kept)
+  local kept = options.capabilities and kept_capabilities(options.capabilities, 2) or {}
   local key = table.concat(kept, " ")
   if not defaults[key] then
-    local spec = { default = default.default, newest = "known" }
-    for i, name in ipairs(default.allow) do spec[i] = name end
-    local p = M.new(spec)
-    for name, conditions in pairs(default.conditions) do
-      local list = {}
-      for i, c in ipairs(conditions) do list[i] = assert(args.condition(c)) end
-      p.calls[name] = clauses_of("allow", list)
-    end
-    p = (p - default.except):answer("ENOSYS", default.enosys)
-    for _, c in ipairs(kept) do p = p + default.capabilities[c] end
+    -- its program is mostly in a cache, and its 400 calls then need not be looked at
+    local p = M.new { default = default.default, newest = "known" }
+    p.calls = nil
+    p.make = function() return default_calls(kept) end
+    p.made_from = key .. text_of(default) .. text_of(require "caisson.policy.groups")
     defaults[key] = p
   end
   return defaults[key]

@@ -69,7 +69,7 @@ local is_root = core.identity().euid == 0
 
 -- The recipe's own plan says what there is to build. Equal: namespaces (as a user with one for users, as
 -- root without), every bind with ro, nosuid and nodev, links, files (bound from the disk), /proc with its
--- masked and read-only paths, /dev, its devices and devpts, /dev/shm and /tmp with their sizes, host name,
+-- masked paths and (of themselves, in bwrap) its read-only ones, /dev, its devices and devpts, /dev/shm and /tmp with their sizes, host name,
 -- session, loopback, environment, working directory, no_new_privs, no capabilities, the same filter.
 -- bwrap alone: a pid 1 that reaps. The recipe alone: rlimits, and as root the change of uid, gid and groups.
 local function bwrap_command(program, who)
@@ -93,8 +93,6 @@ local function bwrap_command(program, who)
       add("--perms", "1777", "--size", tostring(o.size), "--tmpfs", o.target)
     elseif s.step == "file" then
       add("--ro-bind", write_file(bench .. "/" .. o.path:gsub("/", "_"), o.data), o.path)
-    elseif s.step == "readonly" then
-      add("--ro-bind", o.path, o.path)
     elseif s.step == "mask" then
       local st = core.lstat(o.path)
       if st and st.type == "directory" then

@@ -12,8 +12,8 @@ local known -- every name in a group
 local function known_names()
   if not known then
     known = {}
-    for _, list in pairs(groups) do
-      for _, name in ipairs(list) do known[name] = true end
+    for _, text in pairs(groups) do
+      for name in text:gmatch("%S+") do known[name] = true end
     end
   end
   return known
@@ -35,7 +35,7 @@ function M.expand(name, into, level)
   end
   if name:sub(1, 1) == "@" then
     if not groups[name] then error(unknown("unknown group", name), level + 1) end
-    for _, n in ipairs(groups[name]) do M.expand(n, into, level + 1) end
+    for n in groups[name]:gmatch("%S+") do M.expand(n, into, level + 1) end
   else
     if not known_names()[name] and (name:find("%z") or not core.seccomp.known(name)) then
       error(unknown("unknown system call", name), level + 1)

@@ -41,9 +41,11 @@ end
 
 local format = "caisson seccomp program 1"
 
--- Everything that a program depends on, as text; the rules are given back too.
+-- Everything that a program depends on, as text. Where a policy knows what its calls were made from, that
+-- stands for them, and the rules need not be there; else they are given back too.
 local function input_of(p)
-  local rules, text = M.rules(p)
+  local rules, text = nil, p.made_from
+  if not text then rules, text = M.rules(p) end
   return table.concat({ format, core.seccomp.version(), core.seccomp.architecture(),
     table.concat(p.architectures or {}, " "), names.text(p.default), names.text(p.bad_architecture),
     tostring(p.newest), table.concat(p.flags, " "), p.listener or "", text }, "\n"), rules
@@ -82,10 +84,9 @@ local function newest()
 end
 
 local function compile(p, rules)
-  return core.seccomp.compile { default = p.default, rules = rules, architectures = p.architectures,
+  return core.seccomp.compile { default = p.default, rules = rules or M.rules(p), architectures = p.architectures,
     bad_architecture = p.bad_architecture, newest = p.newest == "known" and newest() or p.newest, skip_unknown = true }
 end
-
 
 -- The program of a policy's fields. cache: false builds it anew, a directory keeps it there.
 function M.get(p, cache)
