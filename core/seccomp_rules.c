@@ -48,10 +48,10 @@ to_errno(lua_State *L, int idx, const char *what)
   if (lua_type(L, idx) == LUA_TNUMBER) {
     u64 n = csn_to_u64(L, idx, what, false);
 
-    if (n <= 4095)
+    if (n <= 4094) /* libseccomp's limit; the kernel's is 4095 */
       return (u32)n;
   }
-  return (u32)luaL_error(L, "option '%s': an errno such as 'ENOSYS', or a number to 4095, expected",
+  return (u32)luaL_error(L, "option '%s': an errno such as 'ENOSYS', or a number to 4094, expected",
                          what);
 }
 

@@ -205,7 +205,40 @@ function probes.perl()
   return M.sh("perl -MSocket -e 'print 1' 2>&1") == "1", "no perl with Socket"
 end
 
+function probes.perl_threads()
+  return M.sh("perl -Mthreads -e 'print 1' 2>&1") == "1", "no perl with threads"
+end
+
+function probes.luajit()
+  return rawget(_G, "jit") ~= nil, "these specs run under " .. _VERSION
+end
+
+function probes.bwrap()
+  return M.sh("bwrap --bind / / echo yes 2>&1") == "yes\n", "no bwrap that works"
+end
+
+-- May we hear what the kernel's audit says (the multicast group of AF_NETLINK, NETLINK_AUDIT)?
+function probes.audit()
+  local answer = M.sh("perl -MSocket -e 'socket(S, 16, 3, 9) && bind(S, pack(q(SSLL), 16, 0, 0, 1)) and print 1' 2>&1")
+  return answer == "1", "no right to listen to audit, or a kernel without it"
+end
+
 local known = {}
+
+-- The environment of the function at a level. busted puts its words there: pending in a describe makes
+-- a test that is pending, pending in an it ends this one.
+local function environment(level)
+  if getfenv then
+    local env = getfenv(level + 1) -- no tail call, which would lose a level
+    return env
+  end
+  local f = debug.getinfo(level + 1, "f").func
+  for i = 1, 255 do
+    local name, value = debug.getupvalue(f, i)
+    if name == "_ENV" then return value end
+    if not name then return {} end
+  end
+end
 
 -- In a describe or it: pending with the reason where an ability is missing, or, where
 -- CAISSON_REQUIRE lists it, a failure.
@@ -221,8 +254,7 @@ function M.needs(...)
       for required in (os.getenv("CAISSON_REQUIRE") or ""):gmatch("[^,]+") do
         if required == name then error(text .. " (CAISSON_REQUIRE lists it)", 2) end
       end
-      -- busted puts pending into the spec's environment, not into this file's
-      local pending = require("busted").pending or getfenv(2).pending
+      local pending = environment(2).pending or require("busted").pending
       pending(text)
       return false
     end

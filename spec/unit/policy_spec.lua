@@ -542,7 +542,7 @@ describe("OCI profiles", function()
     ["no object"] = { "5", "an object expected, got number" },
     ["no default action"] = { {}, "seccomp.defaultAction: a word expected" },
     ["an unknown action"] = { { defaultAction = "SCMP_ACT_ALOW" }, "did you mean 'SCMP_ACT_ALLOW'" },
-    ["too large an errno"] = { { defaultAction = "SCMP_ACT_ERRNO", defaultErrnoRet = 5000 }, "to 4095" },
+    ["too large an errno"] = { { defaultAction = "SCMP_ACT_ERRNO", defaultErrnoRet = 5000 }, "to 4094" },
     ["an unknown flag"] = { { defaultAction = "SCMP_ACT_ALLOW", flags = { "SECCOMP_FILTER_FLAG_LOGS" } },
       "seccomp.flags: unknown word" },
     ["an unknown architecture"] = { { defaultAction = "SCMP_ACT_ALLOW", architectures = { "SCMP_ARCH_PDP11" } },

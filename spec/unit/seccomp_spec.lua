@@ -134,7 +134,7 @@ describe("seccomp.compile", function()
     ["an action that is no word"] = { { default = 5 }, "a word expected, got number" },
     ["a number for an action without one"] = { { default = { "allow", 5 } }, "{\"errno\", errno} or" },
     ["an unknown errno"] = { { default = { "errno", "EWHAT" } }, "an errno such as 'ENOSYS'" },
-    ["too large an errno"] = { { default = { "errno", 4096 } }, "a number to 4095" },
+    ["too large an errno"] = { { default = { "errno", 4095 } }, "a number to 4094" },
     ["too large a trace number"] = { { default = { "trace", 65536 } }, "at most 65535" },
     ["an action with too much"] = { { default = { "errno", 1, 2 } }, "{\"errno\", errno} or" },
     ["rules that are no table"] = { { default = "allow", rules = "read" }, "option 'rules': table expected" },

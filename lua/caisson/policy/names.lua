@@ -61,7 +61,7 @@ function M.action(action, level)
   if type(action) == "table" and #action == 2 then
     local kind, v = action[1], action[2]
     if kind == "errno" and type(v) == "string" then v = rawget(core.errno, v) end
-    local max = kind == "errno" and 4095 or 65535
+    local max = kind == "errno" and 4094 or 65535
     if (kind == "errno" or kind == "trace") and type(v) == "number" and v >= 0 and v <= max and v % 1 == 0 then
       return { kind, math.floor(v) }
     end

@@ -44,7 +44,7 @@ end
 local function action_of(word, number, what)
   local action = look_up(actions, word, what)
   if action ~= "errno" and action ~= "trace" then return action end
-  local max = action == "errno" and 4095 or 65535
+  local max = action == "errno" and 4094 or 65535
   if number == nil then return { action, 1 } end -- EPERM, and for a tracer the same number, as runc has it
   if type(number) ~= "number" or number < 0 or number > max or number % 1 ~= 0 then
     error({ oci = ("%s: the number of %s is a whole number to %d"):format(what, action, max) })
