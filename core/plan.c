@@ -53,6 +53,7 @@ struct buf {
   u32 nslots;
   struct csn_ctx *ctx; /* direct call: takes the descriptors */
   s64 out;             /* direct call: the slot that the primitive fills, or -1 */
+  u64 given;           /* direct call: the slots that hold descriptors of the caller's */
 };
 
 static int
@@ -159,7 +160,10 @@ slot_number(lua_State *L, struct buf *b, int idx, const struct csn_field *f)
       luaL_error(L, "option '%s': too many descriptors", f->name);
     if (!csn_isfd(L, idx))
       luaL_error(L, "option '%s': descriptor expected, got %s", f->name, luaL_typename(L, idx));
+    if (f->flags & CSN_OUT) /* it would be closed under its owner */
+      luaL_error(L, "option '%s': a direct call makes it, and returns it", f->name);
     b->ctx->slots[b->nslots] = csn_tofd(L, idx);
+    b->given |= 1ull << b->nslots;
     return b->nslots++;
   }
   if (lua_type(L, idx) != LUA_TSTRING)
@@ -439,6 +443,8 @@ encode_args(lua_State *L, struct buf *b, const struct csn_primitive *p, int idx)
     } else if (out) {
       u64 k = b->nslots++;
 
+      if (k >= CSN_SLOTS)
+        luaL_error(L, "option '%s': too many descriptors", f->name);
       b->out = (s64)k;
       memcpy(b->p + at, &k, 8);
     } else if (f->flags & CSN_REQUIRED) {
@@ -750,6 +756,8 @@ l_plan(lua_State *L)
     }
     if (csn_opt_bool(L, 4, "optional", false))
       st.flags |= CSN_STEP_OPTIONAL;
+    if (st.flags && (p->action == CSN_ACT_CLONE || p->action == CSN_ACT_EXEC))
+      return luaL_error(L, "step %d: %s can't be optional", (int)i + 1, p->name);
     lua_getfield(L, 4, "options");
     st.args = encode_args(L, b, p, -1);
     memcpy(b->p + steps + i * sizeof(st), &st, sizeof(st));
@@ -908,8 +916,9 @@ l_call(lua_State *L)
   rc = p->apply(b->p + csn_plan_step(plan, 0)->args, ctx);
   if (out && rc >= 0)
     *out = ctx->slots[b->out];
-  for (int i = 0; i < CSN_SLOT_FIRST_FREE; i++) /* what it filled for steps that don't come */
-    csn_close(ctx->slots[i]);
+  for (int i = 0; i < CSN_SLOTS; i++) /* what it filled for steps that don't come */
+    if (!(b->given >> i & 1) && !(i == b->out && rc >= 0))
+      csn_close(ctx->slots[i]);
   if (rc < 0) {
     csn_push_object(L, plan, csn_plan_step(plan, 0));
     return ctx->detail_len ? csn_pusherr(L, -rc, "%s %s: %s", p->name, lua_tostring(L, -1), ctx->detail)
