@@ -753,6 +753,9 @@ l_plan(lua_State *L)
       lua_pop(L, 1);
       if (p->action != CSN_ACT_NONE && p->action != CSN_ACT_LUA && st.side != (p->side & CSN_SIDE))
         return luaL_error(L, "step %d: %s has a side of its own", (int)i + 1, p->name);
+      if ((p->side & CSN_SELF) && st.side == CSN_PARENT)
+        return luaL_error(L, "step %d: %s changes the process that applies it, and can't be on the parent's side",
+                          (int)i + 1, p->name);
     }
     if (csn_opt_bool(L, 4, "optional", false))
       st.flags |= CSN_STEP_OPTIONAL;

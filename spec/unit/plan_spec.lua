@@ -51,6 +51,15 @@ describe("plans", function()
     end
   end)
 
+  it("never change the host process", function()
+    local core = require "caisson.core"
+    for name, options in pairs { umask = "077", chdir = "/", uid = 0, rlimit = { "nofile", soft = 1, hard = 1 },
+      no_new_privs = {}, ["namespace.unshare"] = "uts", pivot_root = {}, session = {} } do
+      assert.has_error(function() core.plan { { step = name, options = options, side = "parent" } } end,
+        ("step 1: %s changes the process that applies it, and can't be on the parent's side"):format(name))
+    end
+  end)
+
   it("called directly never take over a descriptor of the caller's", function()
     local core = require "caisson.core"
     local fd = assert(core.open("/dev/null"))
