@@ -90,4 +90,4 @@ apply_affinity(const struct affinity_args *a, struct csn_ctx *c)
   return size < 0 ? (int)size : 0;
 }
 
-CSN_PRIMITIVE(affinity, "affinity", AFFINITY, CSN_CHILD, apply_affinity, NULL, "$cpus")
+CSN_PRIMITIVE(affinity, "affinity", AFFINITY, CSN_CHILD | CSN_SELF, apply_affinity, NULL, "$cpus")

@@ -32,7 +32,7 @@ apply_rlimit(const struct rlimit_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_prlimit64, 0, a->resource, &limit, NULL);
 }
 
-CSN_PRIMITIVE(rlimit, "rlimit", RLIMIT, CSN_CHILD, apply_rlimit, NULL, "$resource $soft[:$hard]")
+CSN_PRIMITIVE(rlimit, "rlimit", RLIMIT, CSN_CHILD | CSN_SELF, apply_rlimit, NULL, "$resource $soft[:$hard]")
 
 /* ---- umask ---- */
 
@@ -48,7 +48,7 @@ apply_umask(const struct umask_args *a, struct csn_ctx *c)
   return 0;
 }
 
-CSN_PRIMITIVE(umask, "umask", UMASK, CSN_CHILD, apply_umask, NULL, "$mode")
+CSN_PRIMITIVE(umask, "umask", UMASK, CSN_CHILD | CSN_SELF, apply_umask, NULL, "$mode")
 
 /* ---- personality ---- */
 
@@ -77,7 +77,7 @@ apply_personality(const struct personality_args *a, struct csn_ctx *c)
   return rc < 0 ? (int)rc : 0; /* the one that was */
 }
 
-CSN_PRIMITIVE(personality, "personality", PERSONALITY, CSN_CHILD, apply_personality, NULL,
+CSN_PRIMITIVE(personality, "personality", PERSONALITY, CSN_CHILD | CSN_SELF, apply_personality, NULL,
               "[$domain ][$flags]")
 
 /* ---- OOM score ---- */
@@ -102,7 +102,7 @@ apply_oom(const struct oom_score_adj_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(oom_score_adj, "oom_score_adj", OOM, CSN_CHILD, apply_oom, NULL, "$value")
+CSN_PRIMITIVE(oom_score_adj, "oom_score_adj", OOM, CSN_CHILD | CSN_SELF, apply_oom, NULL, "$value")
 
 /* ---- nice, scheduler, ioprio ---- */
 
@@ -123,7 +123,7 @@ apply_nice(const struct nice_args *a, struct csn_ctx *c)
   return rc < 0 ? rc : (int)csn_sys(__NR_setpriority, 0 /* PRIO_PROCESS */, 0, a->value);
 }
 
-CSN_PRIMITIVE(nice, "nice", NICE, CSN_CHILD, apply_nice, NULL, "$value")
+CSN_PRIMITIVE(nice, "nice", NICE, CSN_CHILD | CSN_SELF, apply_nice, NULL, "$value")
 
 CSN_WORDS(policy_words) = {
   { "other", 0 }, { "fifo", 1 },     { "rr", 2 },  { "batch", 3 }, { "iso", 4 },
@@ -166,7 +166,7 @@ apply_scheduler(const struct scheduler_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_sched_setattr, 0, &attr, 0);
 }
 
-CSN_PRIMITIVE(scheduler, "scheduler", SCHEDULER, CSN_CHILD, apply_scheduler, NULL,
+CSN_PRIMITIVE(scheduler, "scheduler", SCHEDULER, CSN_CHILD | CSN_SELF, apply_scheduler, NULL,
               "$policy[ nice=$nice][ priority=$priority][ flags=$flags][ runtime=$runtime]"
               "[ deadline=$deadline][ period=$period][ util_min=$util_min][ util_max=$util_max]")
 
@@ -185,7 +185,7 @@ apply_ioprio(const struct ioprio_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, a->class << 13 | a->level);
 }
 
-CSN_PRIMITIVE(ioprio, "ioprio", IOPRIO, CSN_CHILD, apply_ioprio, NULL, "$class[ $level]")
+CSN_PRIMITIVE(ioprio, "ioprio", IOPRIO, CSN_CHILD | CSN_SELF, apply_ioprio, NULL, "$class[ $level]")
 
 /* ---- no_new_privs, dumpable, subreaper ---- */
 
@@ -200,7 +200,7 @@ apply_no_new_privs(const struct no_new_privs_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-CSN_PRIMITIVE(no_new_privs, "no_new_privs", NO_NEW_PRIVS, CSN_CHILD, apply_no_new_privs, NULL, "")
+CSN_PRIMITIVE(no_new_privs, "no_new_privs", NO_NEW_PRIVS, CSN_CHILD | CSN_SELF, apply_no_new_privs, NULL, "")
 
 #define DUMPABLE(F) F(bool, on, CSN_REQUIRED, NULL, 0)
 CSN_ARGS(dumpable, DUMPABLE)
@@ -212,7 +212,7 @@ apply_dumpable(const struct dumpable_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_prctl, PR_SET_DUMPABLE, a->on, 0, 0, 0);
 }
 
-CSN_PRIMITIVE(dumpable, "dumpable", DUMPABLE, CSN_CHILD, apply_dumpable, NULL, "$on")
+CSN_PRIMITIVE(dumpable, "dumpable", DUMPABLE, CSN_CHILD | CSN_SELF, apply_dumpable, NULL, "$on")
 
 #define SUBREAPER(F) F(bool, on, 0, NULL, 1)
 CSN_ARGS(subreaper, SUBREAPER)
@@ -224,7 +224,7 @@ apply_subreaper(const struct subreaper_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_prctl, PR_SET_CHILD_SUBREAPER, a->on, 0, 0, 0);
 }
 
-CSN_PRIMITIVE(subreaper, "subreaper", SUBREAPER, CSN_CHILD, apply_subreaper, NULL, "[$on]")
+CSN_PRIMITIVE(subreaper, "subreaper", SUBREAPER, CSN_CHILD | CSN_SELF, apply_subreaper, NULL, "[$on]")
 
 /* ---- keyring ---- */
 
@@ -240,4 +240,4 @@ apply_keyring(const struct keyring_args *a, struct csn_ctx *c)
   return rc < 0 ? (int)rc : 0; /* the keyring's serial number */
 }
 
-CSN_PRIMITIVE(keyring, "keyring", KEYRING, CSN_CHILD, apply_keyring, NULL, "[$name]")
+CSN_PRIMITIVE(keyring, "keyring", KEYRING, CSN_CHILD | CSN_SELF, apply_keyring, NULL, "[$name]")

@@ -120,7 +120,7 @@ apply_capabilities(const struct capabilities_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(capabilities, "capabilities", SETS, CSN_CHILD, apply_capabilities, NULL,
+CSN_PRIMITIVE(capabilities, "capabilities", SETS, CSN_CHILD | CSN_SELF, apply_capabilities, NULL,
               "[bounding=$bounding ][permitted=$permitted ][effective=$effective ]"
               "[inheritable=$inheritable ][ambient=$ambient]")
 
@@ -150,4 +150,4 @@ apply_securebits(const struct securebits_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_prctl, PR_SET_SECUREBITS, a->flags, 0, 0, 0);
 }
 
-CSN_PRIMITIVE(securebits, "securebits", SECUREBITS, CSN_CHILD, apply_securebits, NULL, "$flags")
+CSN_PRIMITIVE(securebits, "securebits", SECUREBITS, CSN_CHILD | CSN_SELF, apply_securebits, NULL, "$flags")

@@ -41,7 +41,7 @@ apply_groups(const struct groups_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(groups, "groups", GROUPS, CSN_CHILD, apply_groups, NULL, "$groups")
+CSN_PRIMITIVE(groups, "groups", GROUPS, CSN_CHILD | CSN_SELF, apply_groups, NULL, "$groups")
 
 #define GID(F) F(u32, gid, CSN_REQUIRED, NULL, 0)
 CSN_ARGS(gid, GID)
@@ -54,7 +54,7 @@ apply_gid(const struct gid_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_setresgid, a->gid, a->gid, a->gid);
 }
 
-CSN_PRIMITIVE(gid, "gid", GID, CSN_CHILD, apply_gid, NULL, "$gid")
+CSN_PRIMITIVE(gid, "gid", GID, CSN_CHILD | CSN_SELF, apply_gid, NULL, "$gid")
 
 #define UID(F)                                                                                     \
   F(u32, uid, CSN_REQUIRED, NULL, 0)                                                               \
@@ -79,4 +79,4 @@ apply_uid(const struct uid_args *a, struct csn_ctx *c)
   return (int)rc;
 }
 
-CSN_PRIMITIVE(uid, "uid", UID, CSN_CHILD, apply_uid, NULL, "$uid[ ($keep_capabilities)]")
+CSN_PRIMITIVE(uid, "uid", UID, CSN_CHILD | CSN_SELF, apply_uid, NULL, "$uid[ ($keep_capabilities)]")

@@ -114,7 +114,10 @@ slot_number(lua_State *L, struct csn_buf *b, int idx, const struct csn_field *f)
       luaL_error(L, "option '%s': too many descriptors", f->name);
     if (!csn_isfd(L, idx))
       luaL_error(L, "option '%s': descriptor expected, got %s", f->name, luaL_typename(L, idx));
+    if (f->flags & CSN_OUT) /* it would be closed under its owner */
+      luaL_error(L, "option '%s': a direct call makes it, and returns it", f->name);
     b->ctx->slots[b->nslots] = csn_tofd(L, idx);
+    b->given |= 1ull << b->nslots;
     return b->nslots++;
   }
   if (lua_type(L, idx) != LUA_TSTRING)
@@ -394,6 +397,8 @@ csn_encode_args(lua_State *L, struct csn_buf *b, const struct csn_primitive *p, 
     } else if (out) {
       u64 k = b->nslots++;
 
+      if (k >= CSN_SLOTS)
+        luaL_error(L, "option '%s': too many descriptors", f->name);
       b->out = (s64)k;
       memcpy(b->p + at, &k, 8);
     } else if (f->flags & CSN_REQUIRED) {

@@ -14,6 +14,7 @@ struct csn_buf {
   u32 nslots;
   struct csn_ctx *ctx; /* direct call: takes the descriptors */
   s64 out;             /* direct call: the slot that the primitive fills, or -1 */
+  u64 given;           /* direct call: the slots that hold descriptors of the caller's */
 };
 
 struct csn_buf *csn_new_buf(lua_State *L); /* pushes it */

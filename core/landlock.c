@@ -201,5 +201,5 @@ apply_restrict(const struct landlock_restrict_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(landlock_restrict, "landlock.restrict", RESTRICT, CSN_CHILD, apply_restrict, NULL,
+CSN_PRIMITIVE(landlock_restrict, "landlock.restrict", RESTRICT, CSN_CHILD | CSN_SELF, apply_restrict, NULL,
               "[$flags]")

@@ -29,7 +29,7 @@ apply_unshare(const struct namespace_unshare_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(namespace_unshare, "namespace.unshare", UNSHARE, CSN_CHILD, apply_unshare, NULL,
+CSN_PRIMITIVE(namespace_unshare, "namespace.unshare", UNSHARE, CSN_CHILD | CSN_SELF, apply_unshare, NULL,
               "$namespaces")
 
 /* ---- joining ---- */
@@ -109,7 +109,7 @@ apply_join(const struct namespace_join_args *a, struct csn_ctx *c)
   return join(fd, a->namespaces, c);
 }
 
-CSN_PRIMITIVE(namespace_join, "namespace.join", JOIN, CSN_CHILD, apply_join, NULL,
+CSN_PRIMITIVE(namespace_join, "namespace.join", JOIN, CSN_CHILD | CSN_SELF, apply_join, NULL,
               "$namespaces[ of $path][ of $fd]")
 
 /* ---- limits: /proc/sys/user ---- */

@@ -113,9 +113,14 @@ l_plan(lua_State *L)
       lua_pop(L, 1);
       if (p->action != CSN_ACT_NONE && p->action != CSN_ACT_LUA && st.side != (p->side & CSN_SIDE))
         return luaL_error(L, "step %d: %s has a side of its own", (int)i + 1, p->name);
+      if ((p->side & CSN_SELF) && st.side == CSN_PARENT)
+        return luaL_error(L, "step %d: %s changes the process that applies it, and can't be on the parent's side",
+                          (int)i + 1, p->name);
     }
     if (csn_opt_bool(L, 4, "optional", false))
       st.flags |= CSN_STEP_OPTIONAL;
+    if (st.flags && (p->action == CSN_ACT_CLONE || p->action == CSN_ACT_EXEC))
+      return luaL_error(L, "step %d: %s can't be optional", (int)i + 1, p->name);
     lua_getfield(L, 4, "options");
     st.args = csn_encode_args(L, b, p, -1);
     memcpy(b->p + steps + i * sizeof(st), &st, sizeof(st));
@@ -274,8 +279,9 @@ l_call(lua_State *L)
   rc = p->apply(b->p + csn_plan_step(plan, 0)->args, ctx);
   if (out && rc >= 0)
     *out = ctx->slots[b->out];
-  for (int i = 0; i < CSN_SLOT_FIRST_FREE; i++) /* what it filled for steps that don't come */
-    csn_close(ctx->slots[i]);
+  for (int i = 0; i < CSN_SLOTS; i++) /* what it filled for steps that don't come */
+    if (!(b->given >> i & 1) && !(i == b->out && rc >= 0))
+      csn_close(ctx->slots[i]);
   if (rc < 0) {
     csn_push_object(L, plan, csn_plan_step(plan, 0));
     return ctx->detail_len ? csn_pusherr(L, -rc, "%s %s: %s", p->name, lua_tostring(L, -1), ctx->detail)

@@ -153,8 +153,9 @@ enum csn_kind {
 #define CSN_MAX 8      /* u64: "max" is 2^64-1 */
 
 /* CSN_LAST: where such steps stand right before exec, all that exec prepares (descriptors, signals, the
- * program's path) is done before them, so that a seccomp filter need allow nothing but execve. */
-enum csn_side { CSN_CHILD, CSN_PARENT, CSN_SIDE = 1, CSN_LAST = 2 };
+ * program's path) is done before them, so that a seccomp filter need allow nothing but execve.
+ * CSN_SELF: what it changes is the process that applies it, which must not be the host. */
+enum csn_side { CSN_CHILD, CSN_PARENT, CSN_SIDE = 1, CSN_LAST = 2, CSN_SELF = 4 };
 
 /* What the engine does itself; such a primitive has no apply(). */
 enum csn_action { CSN_ACT_NONE, CSN_ACT_CLONE, CSN_ACT_LUA, CSN_ACT_SEND, CSN_ACT_EXEC };

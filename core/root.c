@@ -183,7 +183,7 @@ apply_pivot(const struct pivot_root_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_chdir, "/");
 }
 
-CSN_PRIMITIVE(pivot_root, "pivot_root", PIVOT, CSN_CHILD, apply_pivot, NULL, "[$root]")
+CSN_PRIMITIVE(pivot_root, "pivot_root", PIVOT, CSN_CHILD | CSN_SELF, apply_pivot, NULL, "[$root]")
 
 /* For an initramfs, which can't be pivoted. The old root stays below the new one, unseen, but whoever may
  * chroot can get at it. */
@@ -201,7 +201,7 @@ apply_move(const struct root_move_args *a, struct csn_ctx *c)
   return rc < 0 ? (int)rc : (int)csn_sys(__NR_chdir, "/");
 }
 
-CSN_PRIMITIVE(root_move, "root.move", PIVOT, CSN_CHILD, apply_move, NULL, "[$root]")
+CSN_PRIMITIVE(root_move, "root.move", PIVOT, CSN_CHILD | CSN_SELF, apply_move, NULL, "[$root]")
 
 /* ---- the working directory ---- */
 
@@ -236,4 +236,4 @@ apply_chdir(const struct chdir_args *a, struct csn_ctx *c)
   return 0;
 }
 
-CSN_PRIMITIVE(chdir, "chdir", CHDIR, CSN_CHILD, apply_chdir, NULL, "$path")
+CSN_PRIMITIVE(chdir, "chdir", CHDIR, CSN_CHILD | CSN_SELF, apply_chdir, NULL, "$path")

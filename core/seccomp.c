@@ -100,5 +100,5 @@ apply_seccomp(const struct seccomp_args *a, struct csn_ctx *c)
   return 0;
 }
 
-CSN_PRIMITIVE(seccomp, "seccomp", SECCOMP, CSN_CHILD | CSN_LAST, apply_seccomp, NULL,
+CSN_PRIMITIVE(seccomp, "seccomp", SECCOMP, CSN_CHILD | CSN_SELF | CSN_LAST, apply_seccomp, NULL,
               "$program[ $flags][ listener=$listener]")

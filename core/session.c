@@ -16,7 +16,7 @@ apply_session(const struct session_args *a, struct csn_ctx *c)
   return rc < 0 ? (int)rc : 0;
 }
 
-CSN_PRIMITIVE(session, "session", SESSION, CSN_CHILD, apply_session, NULL, "")
+CSN_PRIMITIVE(session, "session", SESSION, CSN_CHILD | CSN_SELF, apply_session, NULL, "")
 
 #define TTY(F) F(slot, fd, CSN_REQUIRED, NULL, 0)
 CSN_ARGS(tty, TTY)
@@ -30,4 +30,4 @@ apply_tty(const struct tty_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_ioctl, c->slots[a->fd], TIOCSCTTY, 0);
 }
 
-CSN_PRIMITIVE(tty, "tty", TTY, CSN_CHILD, apply_tty, NULL, "$fd")
+CSN_PRIMITIVE(tty, "tty", TTY, CSN_CHILD | CSN_SELF, apply_tty, NULL, "$fd")

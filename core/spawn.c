@@ -248,7 +248,7 @@ call_lua(struct csn_spawn *s, struct csn_ctx *c, const char *name)
     rc = -ECANCELED;
     csn_detail(c, rc, lua_isstring(L, -1) ? lua_tostring(L, -1) : "(an error that is no string)", NULL);
   } else if (lua_isnil(L, -3) && lua_isstring(L, -2)) {
-    rc = lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 1 && lua_tonumber(L, -1) < 4096
+    rc = lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 1 && lua_tonumber(L, -1) < 256 /* a byte, where an optional step is noted */
              ? -(int)lua_tonumber(L, -1)
              : -ECANCELED;
     csn_detail(c, rc, lua_tostring(L, -2), NULL);

@@ -337,16 +337,24 @@ function Plan:json()
   return '{"caisson":1,"steps":[\n' .. concat(out, ",\n") .. "\n]}\n"
 end
 
+local step_keys = { step = true, options = true, side = true, optional = true, phase = true, at = true }
+
 -- A plan from JSON. functions: those of its lua steps by name, since JSON holds only their names.
 -- Returns the plan | nil, message.
 function M.from_json(text, functions)
   local doc, message = json.decode(text)
   if type(doc) ~= "table" then return nil, "not JSON: " .. tostring(message) end
   if doc.caisson ~= 1 or type(doc.steps) ~= "table" then return nil, "not a plan of caisson 1" end
+  for k in pairs(doc) do
+    if k ~= "caisson" and k ~= "steps" then return nil, ("not a plan of caisson 1: unknown key '%s'"):format(tostring(k)) end
+  end
   local plan = M.new()
   for i, s in ipairs(doc.steps) do
     if type(s) ~= "table" or type(s.step) ~= "string" or type(s.options) ~= "table" then
       return nil, ("step %d: step and options expected"):format(i)
+    end
+    for k in pairs(s) do
+      if not step_keys[k] then return nil, ("step %d: unknown key '%s'"):format(i, tostring(k)) end
     end
     local ok, err = pcall(core.check, s.step, s.options)
     if not ok then return nil, ("step %d: %s"):format(i, (tostring(err))) end

@@ -47,6 +47,28 @@ describe("the sandbox recipe", function()
     assert.equal(t.is_root and "65534:65534\n" or t.sh "echo $(id -u):$(id -g)", output "echo $(id -u):$(id -g)")
   end)
 
+  it("lets no file become setuid on the host, in a directory that it may write to", function()
+    local dir = t.sh("mktemp -d"):match("[^\n]+")
+    local r = assert(caisson.run("sandbox", { params = { dir = dir, write = true }, stdin = "null", stdout = "capture",
+      stderr = "capture", args = { "/usr/bin/perl", "-e", [[
+        sub try { my ($name, $ok) = @_; print "$name=", $ok ? "done" : $!, "\n" }
+        try("plain", sysopen(F, "plain", 65, 0755));
+        for $bit (04000, 02000) {
+          try("chmod", chmod($bit | 0755, "plain"));
+          try("fchmod", chmod($bit | 0755, *F));
+          try("create", sysopen(G, "b", 65, $bit | 0755));
+          try("tmpfile", sysopen(G, ".", 4259841, $bit | 0755));
+        }
+        try("chmod", chmod(0700, "plain"));
+        try("register", sysopen(G, "plain", 0, 06755));]] } }))
+    local denied = ""
+    for _, call in ipairs { "chmod", "fchmod", "create", "tmpfile" } do
+      denied = denied .. call .. "=Operation not permitted\n"
+    end
+    assert.equal("plain=done\n" .. denied .. denied .. "chmod=done\nregister=done\n", r.stdout, r.stderr)
+    assert.equal("plain 700\n", t.sh("cd " .. dir .. " && stat -c '%n %a' * && cd / && rm -r " .. dir))
+  end)
+
   it("loads a filter, which denies what no program of a user needs", function()
     assert.equal("2\n", output "sed -n 's/^Seccomp:[[:space:]]*//p' /proc/self/status")
     assert.truthy(output("unshare -U true"):find("Operation not permitted"))

@@ -39,6 +39,34 @@ describe("plans", function()
     assert.same({ nil, "not a plan of caisson 1" }, { plan.from_json("{}") })
     local _, message = plan.from_json('{"caisson":1,"steps":[{"step":"hostnam","options":{}}]}')
     assert.equal("step 1: unknown step 'hostnam' (did you mean 'hostname'?)", message)
+    _, message = plan.from_json('{"caisson":1,"steps":[{"step":"exec","optinal":true,"options":{"argv":["x"]}}]}')
+    assert.equal("step 1: unknown key 'optinal'", message)
+    _, message = plan.from_json('{"caisson":1,"run":"x","steps":[]}')
+    assert.equal("not a plan of caisson 1: unknown key 'run'", message)
+    local core = require "caisson.core"
+    for i, step in ipairs { { step = "clone", options = {} }, { step = "exec", options = { argv = { "x" } } } } do
+      step.optional = true
+      local list = { { step = "clone", options = {} }, [i] = step }
+      assert.has_error(function() core.plan(list) end, ("step %d: %s can't be optional"):format(i, step.step))
+    end
+  end)
+
+  it("never change the host process", function()
+    local core = require "caisson.core"
+    for name, options in pairs { umask = "077", chdir = "/", uid = 0, rlimit = { "nofile", soft = 1, hard = 1 },
+      no_new_privs = {}, ["namespace.unshare"] = "uts", pivot_root = {}, session = {} } do
+      assert.has_error(function() core.plan { { step = name, options = options, side = "parent" } } end,
+        ("step 1: %s changes the process that applies it, and can't be on the parent's side"):format(name))
+    end
+  end)
+
+  it("called directly never take over a descriptor of the caller's", function()
+    local core = require "caisson.core"
+    local fd = assert(core.open("/dev/null"))
+    assert.has_error(function() core.procfs { slot = fd } end,
+      "option 'slot': a direct call makes it, and returns it")
+    assert.equal("", fd:read())
+    fd:close()
   end)
 
   it("name the line that asked for a step", function()
