@@ -4,10 +4,11 @@
  * answers ENOSYS to openat2, or where something is missing and has to be made.
  */
 #include "path.h"
+#include <asm/statfs.h>
 #include <linux/limits.h>
+#include <linux/magic.h>
 #include <linux/stat.h>
 
-#define PROC_SUPER_MAGIC 0x9fa0
 #define MAX_LINKS 40
 #define MAX_DEPTH 128
 #define MAX_NAME 255
@@ -112,12 +113,12 @@ go_up(struct walk *w)
 static bool
 is_magic(int fd, const char *text)
 {
-  long buf[16] = { 0 }; /* struct statfs, whose first member is the type */
+  struct statfs fs = { 0 };
 
   if ((text[0] >= '0' && text[0] <= '9') || text[0] == '.' ||
       (text[0] == 's' && text[1] == 'e' && text[2] == 'l' && text[3] == 'f'))
     return false;
-  return csn_sys(__NR_fstatfs, fd, buf) < 0 || buf[0] == PROC_SUPER_MAGIC;
+  return csn_sys(__NR_fstatfs, fd, &fs) < 0 || fs.f_type == PROC_SUPER_MAGIC;
 }
 
 static int

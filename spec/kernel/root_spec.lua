@@ -61,7 +61,7 @@ describe("root.bind", function()
 
   it("takes the mounts below with it where it is recursive", function()
     local r = assert(m.run({}, { root = step("root.bind", { source = "/", recursive = true, flags = { "rro" } }),
-      system = false, script = "test -e /proc/self/stat && echo proc; (> /x) 2>&1 | grep -o 'Read-only.*'" }))
+      system = false, script = "test -e /proc/self/stat && echo proc; (> /.not-there) 2>&1 | grep -o 'Read-only.*'" }))
     assert.equal("proc\nRead-only file system\n", r.output)
   end)
 
