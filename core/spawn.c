@@ -522,6 +522,19 @@ last_turn(const struct csn_plan *p)
   return i;
 }
 
+/* False where construction is given up before. */
+static bool
+runner_ends(struct csn_spawn *s)
+{
+  struct pollfd ready[] = { { .fd = s->runner, .events = POLLIN }, { .fd = s->cancel, .events = POLLIN } };
+
+  if (s->cancel < 0 || s->runner < 0)
+    return true;
+  while (poll(ready, 2, -1) < 0 && errno == EINTR)
+    ;
+  return ready[0].revents || !ready[1].revents;
+}
+
 /* Answer the child until it has become the program, or has failed. */
 static void
 attend(struct csn_spawn *s)
@@ -533,8 +546,13 @@ attend(struct csn_spawn *s)
   for (;;) {
     /* With nothing left to answer, its creator's end is the one event worth waking up for: all that was
      * said is then there to be read. (A report of very many steps might not fit in the socket.) */
-    if (turn >= last && s->cancel < 0 && s->plan->nsteps <= 1024)
+    if (turn >= last && s->plan->nsteps <= 1024) {
+      if (!runner_ends(s)) {
+        set_failure(s, s->plan->nsteps, ECANCELED);
+        return;
+      }
       csn_reap_runner(s);
+    }
     rc = receive(s, &m, sizeof(m), &fd);
     if (fd >= 0 && rc == sizeof(m) && m.kind == CSN_MSG_HELLO && s->pidfd < 0) {
       s->pidfd = fd;
@@ -641,18 +659,41 @@ csn_kill_child(struct csn_spawn *s)
     csn_undo(s);
 }
 
+/* The child may be there and not have been heard of yet. Once its creator is gone nobody else holds the
+ * socket's other end: either its greeting comes, or the end. */
+static void
+find_child(struct csn_spawn *s)
+{
+  struct csn_msg m;
+  int rc, fd;
+
+  s->cancel = -1;
+  while (s->pid <= 0 && (rc = receive(s, &m, sizeof(m), &fd)) > 0) {
+    if (fd >= 0 && rc == sizeof(m) && m.kind == CSN_MSG_HELLO && s->pidfd < 0)
+      s->pidfd = fd;
+    else
+      csn_close(fd);
+    if (rc == sizeof(m))
+      remember_child(s, m.pid);
+  }
+}
+
 /* Kill what was started, reap it, take back the parent's steps. */
 static void
 abandon(struct csn_spawn *s)
 {
   int signal;
 
+  if (s->pid <= 0 && s->runner >= 0) {
+    syscall(SYS_pidfd_send_signal, s->runner, SIGKILL, NULL, 0);
+    csn_reap_runner(s);
+  }
+  if (s->pid <= 0 && s->sock >= 0)
+    find_child(s);
   if (s->pidfd >= 0)
     csn_kill_child(s);
   else if (s->pid > 0 && !s->stolen) /* no descriptor was left for it */
     kill(s->pid, SIGKILL);
-  else if (s->runner >= 0) /* it may be blocked before it made a child */
-    syscall(SYS_pidfd_send_signal, s->runner, SIGKILL, NULL, 0);
   csn_close(s->sock);
   s->sock = -1;
   csn_reap_runner(s);

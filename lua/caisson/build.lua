@@ -29,25 +29,39 @@ local function key_of(...)
   return table.concat({ ... }, "/")
 end
 
--- Add a step that the option at key asked for.
+-- Add a step that the option at key asked for. Whether core takes it shows when the plan is compiled.
 function B:step(key, name, options, extra)
   -- what no option asked for is the recipe's as a whole
-  local e = { phase = self.phase, origin = self.origins[key] or self.origins[key:match("^[^/]*")]
+  local e = { phase = self.phase, key = key, origin = self.origins[key] or self.origins[key:match("^[^/]*")]
     or { recipe = self.recipe, path = {} } }
-  for k, v in pairs(extra or {}) do e[k] = v end
-  local ok, result = pcall(plan_module.step, name, options, e)
-  if not ok then
-    local at = e.origin and e.origin.recipe:locate(e.origin.path)
-    error((at and at .. ": " or "") .. key:gsub("/(%d+)", "[%1]"):gsub("/", ".") .. ": " .. tostring(result), 0)
+  if extra then
+    for k, v in pairs(extra) do e[k] = v end
   end
-  self.plan.steps[#self.plan.steps + 1] = result
-  return result
+  local step = plan_module.unchecked(name, options, e)
+  self.plan.steps[#self.plan.steps + 1] = step
+  return step
+end
+
+-- "at: mounts[3]: message" of an option, wherever it was said.
+local function blame(key, at, message)
+  return (at and at .. ": " or "") .. (key and key:gsub("/(%d+)", "[%1]"):gsub("/", ".") .. ": " or "") .. message
 end
 
 function B:fail(key, message)
   local origin = self.origins[key] or self.origins[key:match("^[^/]*")]
-  local at = origin and origin.recipe:locate(origin.path)
-  error((at and at .. ": " or "") .. key:gsub("/(%d+)", "[%1]"):gsub("/", ".") .. ": " .. message, 0)
+  error(blame(key, origin and origin.recipe:locate(origin.path), message), 0)
+end
+
+-- Compile the finished plan: built.compiled and built.functions. Raises with the option that asked for a
+-- step that core refuses.
+function B:compile()
+  local ok
+  ok, self.compiled, self.functions = pcall(self.plan.compile, self.plan)
+  if ok then return end
+  local i, message = self.plan:fault()
+  if not i then error(self.compiled, 0) end
+  local step = self.plan.steps[i]
+  error(blame(step.key or step.step, plan_module.at(step), message), 0)
 end
 
 function B:check_type(key, value, ...)

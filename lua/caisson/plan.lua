@@ -52,6 +52,13 @@ function M.step(name, options, extra)
   return step
 end
 
+-- The same, its options not looked at before the plan is compiled. Plan:fault() then tells which step it was.
+function M.unchecked(name, options, extra)
+  local step = setmetatable(extra, Step)
+  step.step, step.options = name, options == nil and {} or copy(options)
+  return step
+end
+
 -- A step that calls fn(pid of the child, on the parent's side); on the child's side it runs in the
 -- namespaces that the child has at that point. nil, message fails the step, and so does a raise.
 function M.call(fn, extra)
@@ -268,6 +275,14 @@ function Plan:compile()
     list[i] = { step = s.step, options = options, side = s.side, optional = s.optional }
   end
   return core.plan(list), functions
+end
+
+-- The first step that core refuses: its position and why; nil where there is none.
+function Plan:fault()
+  for i, s in ipairs(self.steps) do
+    local ok, message = pcall(core.check, s.step, s.options)
+    if not ok then return i, message end
+  end
 end
 
 -- ---- showing ----

@@ -237,6 +237,7 @@ end
 function Recipe:build(opts)
   opts = opts or {}
   local options, origins, scripts, hooks = {}, {}, {}, {}
+  local function tell(e) return type(e) == "string" and e or tostring(e) end
   local ok, built = xpcall(function()
     gather(self, opts.params or {}, options, origins, scripts, hooks, 0)
     options.hooks = hooks
@@ -250,11 +251,11 @@ function Recipe:build(opts)
     local b = build.plan(options, origins, self, opts)
     for _, s in ipairs(scripts) do s.fn(b.plan, s.values) end
     return b
-  end, function(e)
-    return type(e) == "string" and e or tostring(e)
-  end)
+  end, tell)
   if not ok then return nil, built end
   local right, message = built.plan:check()
+  if not right then return nil, message end
+  right, message = xpcall(function() built:compile() end, tell)
   if not right then return nil, message end
   return built
 end
@@ -285,7 +286,9 @@ function Planned:build(opts)
   end
   options.session = options.session or false
   options.init = last.options.init
-  return { plan = plan, options = options, identity = require("caisson.core").identity() }
+  local compiled, functions = plan:compile()
+  return { plan = plan, options = options, compiled = compiled, functions = functions,
+    identity = require("caisson.core").identity() }
 end
 
 -- file:line of an option in the recipe's source.

@@ -162,8 +162,7 @@ function M.start(recipe, opts)
   for name, fd in pairs(opts.slots or {}) do slots[name] = fd end
   local process, failure
   if ok then
-    local compiled, functions = built.plan:compile()
-    process, message, errno, failure = core.spawn { plan = compiled, slots = slots, functions = functions,
+    process, message, errno, failure = core.spawn { plan = built.compiled, slots = slots, functions = built.functions,
       cancel = opts.cancel }
   elseif type(err) == "table" then
     message, errno = err[1], err[2]
@@ -182,7 +181,7 @@ function M.start(recipe, opts)
     failure.hint = require("caisson.hints").find(failure, built)
     return nil, message, errno, failure
   end
-  self.process, self.built, self.compiled_steps = process, built, nil
+  self.process, self.built = process, built
   self.started = started
   if o.tty then
     self.pty = process:slot("pty")

@@ -175,6 +175,33 @@ describe("A host", function()
     assert.equal("0\t0\n", out)
   end)
 
+  it("may give up the construction at any time, and has no child then", function()
+    local out = host.run(runs .. [[
+      local namespaces = t.is_root and { "mount", "pid", "net" } or { "user", "mount", "pid", "net" }
+      local plan = core.plan { step("clone", namespaces), step("umask", "022"), step("exec", { argv = { "true" } }) }
+      local given_up, done, fds = 0, 0, nil
+      for round = 1, 400 do
+        local r, w = assert(core.pipe())
+        host.later(w:fileno(), (round * 37) % 2000)
+        local p, message, errno = core.spawn { plan = plan, cancel = r, fork = round % 8 == 0 }
+        if p then
+          done = done + 1
+          p:close()
+        else
+          assert(errno == core.errno.ECANCELED, message)
+          given_up = given_up + 1
+        end
+        assert(children() == 0, "a child is left in round " .. round)
+        r:read(1) -- the thread has written
+        r:close()
+        w:close()
+        if round == 50 then fds = t.count_fds() end
+      end
+      print(given_up > 20, done > 20, t.count_fds() - fds)
+    ]])
+    assert.equal("true\ttrue\t0\n", out)
+  end)
+
   it("may be where memfds can't be executed: the installed runner serves", function()
     if not t.needs "root" then return end -- the sysctl belongs to the machine's root
     local script = os.tmpname()

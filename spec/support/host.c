@@ -103,6 +103,37 @@ l_signals(lua_State *L)
   return 0;
 }
 
+struct later {
+  int fd;
+  unsigned us;
+};
+
+static void *
+write_later(void *arg)
+{
+  struct later l = *(struct later *)arg;
+
+  free(arg);
+  usleep(l.us);
+  if (write(l.fd, "", 1) < 0)
+    abort();
+  return NULL;
+}
+
+/* later(fd, us): a thread writes a byte to the descriptor, some microseconds from now */
+static int
+l_later(lua_State *L)
+{
+  struct later *l = malloc(sizeof(*l));
+  pthread_t id;
+
+  l->fd = (int)luaL_checkinteger(L, 1);
+  l->us = (unsigned)luaL_checkinteger(L, 2);
+  pthread_create(&id, NULL, write_later, l);
+  pthread_detach(id);
+  return 0;
+}
+
 struct thread {
   pthread_t id;
   const char *code;
@@ -179,7 +210,8 @@ luaopen_caisson_host(lua_State *L)
                                         { "ignore", l_ignore },
                                         { "open", l_open },         { "dumpable", l_dumpable },
                                         { "stop", l_stop },         { "signals", l_signals },
-                                        { "threads", l_threads },   { NULL, NULL } };
+                                        { "threads", l_threads },   { "later", l_later },
+                                        { NULL, NULL } };
 
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; f++) {
