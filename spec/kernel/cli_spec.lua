@@ -406,13 +406,13 @@ describe("a container with a terminal of its own", function()
   end)
 
   it("gets the keys, and shows what they do", function()
-    local term = shell "read -p 'name? ' x; echo hello $x; stty -echo; read y; echo [$y]; kill -9 $$; exec cat"
+    local term = shell "read -p 'name? ' x; echo hello $x; stty -echo; read y; echo \"<$y>\"; exec cat"
     term:expect "name? "
     term:send "box\r"
     term:expect "box\r\nhello box\r\n"
     t.sh "sleep 0.1"
     term:send "hidden\r"
-    term:expect "[hidden]\r\n"
+    term:expect "<hidden>\r\n"
     term:send "\4"
     assert.equal(0, term:wait().code)
     assert.truthy(term:is_sane())
