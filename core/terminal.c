@@ -5,8 +5,7 @@
  */
 #include "path.h"
 #include <asm/termios.h>
-
-#define DEVPTS_SUPER_MAGIC 0x1cd1
+#include <linux/stat.h>
 
 #define PTY(F)                                                                                     \
   F(path, path, 0, NULL, 0)                                                                        \
@@ -19,20 +18,36 @@
   CSN_ROOT_FIELD(F)
 CSN_ARGS(pty, PTY)
 
-/* By its directory: what is called ptmx must be devpts's own, not something put in its place. */
+#define DIR_SIZE 256
+
+/* In its directory, and checked to be the device: the path is the root's, which may hold anything. A pty
+ * that ptmx makes is one of the devpts that it belongs to. */
 static int
 open_master(const struct pty_args *a, struct csn_ctx *c)
 {
-  const char *path = a->path.off ? csn_s(c, a->path) : "/dev/pts";
-  long type[16] = { 0 }; /* struct statfs, whose first member is the type */
-  CSN_CLEANUP_FD int dir = csn_in_root_open(c, c->slots[a->root], path, CSN_WANT_DIR);
-  long rc = dir < 0 ? dir : csn_sys(__NR_fstatfs, dir, type);
+  const char *path = a->path.off ? csn_s(c, a->path) : "/dev/pts/ptmx", *name = path;
+  char parent[DIR_SIZE];
+  struct csn_stat st;
+  CSN_CLEANUP_FD int dir = -1, fd = -1;
+  int rc;
 
-  if (rc < 0)
-    return (int)rc;
-  if (type[0] != DEVPTS_SUPER_MAGIC)
-    return csn_detail(c, -ENODEV, path, " is no devpts: mount one there");
-  return (int)csn_sys(__NR_openat, dir, "ptmx", O_RDWR | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC);
+  for (const char *s = path; *s; s++)
+    if (*s == '/')
+      name = s + 1;
+  if (name == path || !*name || name - path >= DIR_SIZE)
+    return csn_detail(c, -EINVAL, "the path of a ptmx device is expected, got ", path);
+  csn_append(parent, (size_t)(name - path) + 1, 0, path);
+  dir = csn_in_root_open(c, c->slots[a->root], parent, CSN_WANT_DIR);
+  if (dir < 0)
+    return dir;
+  fd = (int)csn_sys(__NR_openat, dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if ((rc = fd < 0 ? fd : csn_stat(fd, &st)) < 0)
+    return csn_detail(c, rc, path, NULL);
+  if ((st.mode & S_IFMT) != S_IFCHR || st.major != 5 || st.minor != 2)
+    return csn_detail(c, -ENODEV, path, " is no ptmx: mount a devpts there");
+  csn_close(csn_steal_fd(&fd));
+  fd = (int)csn_sys(__NR_openat, dir, name, O_RDWR | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC);
+  return fd < 0 ? csn_detail(c, fd, path, NULL) : csn_steal_fd(&fd);
 }
 
 static int

@@ -19,14 +19,20 @@ local function distance(a, b)
   return row[#b]
 end
 
--- "what 'word' (did you mean 'x'?)", or the list of what is known.
-function M.unknown(what, word, known)
+-- The word of the list that is near enough to be meant, or nil.
+function M.nearest(word, known)
   local best, least
   for _, k in ipairs(known) do
     local d = distance(word, k)
     if not least or d < least then best, least = k, d end
   end
-  if best and least <= 1 + #best / 3 then
+  return best and least <= 1 + #best / 3 and best or nil
+end
+
+-- "what 'word' (did you mean 'x'?)", or the list of what is known.
+function M.unknown(what, word, known)
+  local best = M.nearest(word, known)
+  if best then
     return ("%s '%s' (did you mean '%s'?)"):format(what, word, best)
   end
   return ("%s '%s' (known: %s)"):format(what, word, table.concat(known, ", "))

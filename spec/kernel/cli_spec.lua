@@ -406,13 +406,13 @@ describe("a container with a terminal of its own", function()
   end)
 
   it("gets the keys, and shows what they do", function()
-    local term = shell "read -p 'name? ' x; echo hello $x; stty -echo; read y; echo [$y]; kill -9 $$; exec cat"
+    local term = shell "read -p 'name? ' x; echo hello $x; stty -echo; read y; echo \"<$y>\"; exec cat"
     term:expect "name? "
     term:send "box\r"
     term:expect "box\r\nhello box\r\n"
     t.sh "sleep 0.1"
     term:send "hidden\r"
-    term:expect "[hidden]\r\n"
+    term:expect "<hidden>\r\n"
     term:send "\4"
     assert.equal(0, term:wait().code)
     assert.truthy(term:is_sane())
@@ -470,5 +470,40 @@ describe("a container with a terminal of its own", function()
     assert.same({ out = "abc\r\nabc\r\n", err = "", code = 0 }, run({ "tty=yes", "cat" }, { stdin = "abc\n" }))
     assert.equal(0, run({ "tty=yes", "sh", "-i" }, { stdin = "echo x\n" }).code)
     assert.same({ out = "0 0\r\n", err = "", code = 0 }, run { "tty=yes", "stty", "size" })
+  end)
+end)
+
+describe("caisson doctor", function()
+  it("says what can be done, and of each thing that can't how to get it", function()
+    local started = core.now()
+    local r = cli.caisson { "doctor", "--json" }
+    local took = (core.now() - started) / 1e6
+    assert.same({ "", 0 }, { r.err, r.code })
+    local rows = {}
+    for _, row in ipairs(require("cjson").decode(r.out)) do rows[row.name] = row end
+    -- each as this process finds it by itself
+    assert.equal(t.probes.userns() and true or false, rows["user namespaces"].able)
+    assert.equal(core.landlock.abi() ~= nil, rows.Landlock.able)
+    assert.equal("Linux " .. t.read_file("/proc/sys/kernel/osrelease"):gsub("\n", ""), rows.kernel.detail)
+    assert.truthy(rows.seccomp.detail:find("kill_process", 1, true))
+    for _, row in pairs(rows) do assert.truthy(row.able or row.why, row.name) end
+    assert.truthy(took < 500, took) -- 50 ms on an idle machine
+    local text = cli.caisson { "doctor" }
+    assert.truthy(text.out:find("\nyes  Landlock ", 1, true) or text.out:find("\nno   Landlock ", 1, true))
+  end)
+
+  it("names the setting that turns user namespaces off", function()
+    local machine = require "caisson.machine"
+    local function settings(values) return function(path) return values[path] end end
+    assert.is_nil(machine.no_user_namespaces(settings {}))
+    for path, value in pairs { ["/proc/sys/user/max_user_namespaces"] = "0", ["/proc/sys/kernel/unprivileged_userns_clone"] = "0",
+      ["/proc/sys/kernel/apparmor_restrict_unprivileged_userns"] = "1" } do
+      local cause = machine.no_user_namespaces(settings { [path] = value })
+      assert.equal(path, "/proc/sys/" .. cause.setting:gsub("%.", "/"))
+      assert.truthy(cause.fix:find(cause.setting .. "=", 1, true))
+      assert.is_nil(machine.no_user_namespaces(settings { [path] = value == "0" and "1" or "0" }))
+    end
+    assert.same({ "/proc/kcore" }, machine.covered_proc(
+      "22 27 0:21 / /proc rw - proc proc rw\n30 22 0:5 /null /proc/kcore rw - devtmpfs x rw\n31 22 0:9 / /proc/sys/fs/binfmt_misc rw - x x rw\n"))
   end)
 end)

@@ -88,7 +88,7 @@ function M.at_terminal(argv, opts)
   local process = assert(core.spawn { plan = core.plan {
     t.step("clone", {}),
     t.step("chdir", { path = root }),
-    t.step("pty", { master = "pty", slave = "tty", rows = opts.rows or 24, columns = opts.columns or 80 }),
+    t.step("pty", { path = "/dev/ptmx", master = "pty", slave = "tty", rows = opts.rows or 24, columns = opts.columns or 80 }),
     t.step("send", "pty"),
     t.step("session"),
     t.step("tty", "tty"),

@@ -7,7 +7,7 @@
 local core = {}
 
 ---@class caisson.pty.Options
----@field path? string     the devpts inside the root; "/dev/pts"
+---@field path? string     the device inside the root that makes them; "/dev/pts/ptmx"
 ---@field rows? integer    the window's size, before the program can ask for it; 0 by default
 ---@field columns? integer
 ---@field uid? integer     owner of the slave, as seen inside; by default who applies the step
@@ -16,7 +16,7 @@ local core = {}
 ---@field slave string     slot that is filled with the slave, for `tty` and the program's descriptors
 ---@field root? string     slot of the root that path is resolved in; "root"
 
----A terminal for the container, of the container's own devpts. Child's side. `ENODEV`: no devpts is mounted there.
+---A terminal for the container, of the container's own devpts. Child's side. `ENODEV`: there is something else.
 ---pty(7), ioctl_tty(2).
 ---```lua
 ---{ step = "pty", options = { master = "pty", slave = "tty", rows = 25, columns = 80 } },
