@@ -144,6 +144,25 @@ describe("core.cgroup", function()
       assert.equal(1, core.cgroup.sweep(dir, "b-", ""))
     end)
 
+    it("sweeps nothing of a group that lives on after its host", function()
+      local path = name .. "/b-" .. ("0"):rep(16)
+      local live = h.own .. "/" .. path
+      local process, groups = g.start({ path = path, existing = true }, { "/bin/sleep", "100" })
+      assert(os.execute("mkdir -p " .. live .. "/inner")) -- by itself it could go
+      local orphan = assert(core.cgroup.create { name .. "/b-*", at = h.own, existing = true })
+      orphan:close()
+      if h.version == 1 then
+        core.cgroup.attach { group = assert(core.cgroup.open(live)) }
+      end
+      local n = core.cgroup.sweep(dir, "b-", "")
+      local inner = core.lstat(live .. "/inner")
+      if h.version == 1 then core.cgroup.attach { group = assert(core.cgroup.open(h.own)) } end
+      groups:close()
+      process:close()
+      assert.equal(1, n)
+      assert.is_table(inner)
+    end)
+
     it("does not remove what is in use", function()
       local process, groups = g.start({ path = name .. "/busy", existing = true }, { "/bin/sleep", "100" })
       if h.version == 1 then assert(core.cgroup.attach { group = dir }) end
