@@ -7,11 +7,10 @@
 /* ---- rlimit ---- */
 
 CSN_WORDS(rlimit_words) = {
-  { "cpu", 0 },       { "fsize", 1 },  { "data", 2 },        { "stack", 3 },
-  { "core", 4 },      { "rss", 5 },    { "nproc", 6 },       { "nofile", 7 },
-  { "memlock", 8 },   { "as", 9 },     { "locks", 10 },      { "sigpending", 11 },
-  { "msgqueue", 12 }, { "nice", 13 },  { "rtprio", 14 },     { "rttime", 15 },
-  { NULL, 0 },
+  { "cpu", 0 },     { "fsize", 1 },       { "data", 2 },      { "stack", 3 },   { "core", 4 },
+  { "rss", 5 },     { "nproc", 6 },       { "nofile", 7 },    { "memlock", 8 }, { "as", 9 },
+  { "locks", 10 },  { "sigpending", 11 }, { "msgqueue", 12 }, { "nice", 13 },   { "rtprio", 14 },
+  { "rttime", 15 }, { NULL, 0 },
 };
 
 #define RLIMIT(F)                                                                                  \
@@ -32,7 +31,8 @@ apply_rlimit(const struct rlimit_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_prlimit64, 0, a->resource, &limit, NULL);
 }
 
-CSN_PRIMITIVE(rlimit, "rlimit", RLIMIT, CSN_CHILD | CSN_SELF, apply_rlimit, NULL, "$resource $soft[:$hard]")
+CSN_PRIMITIVE(rlimit, "rlimit", RLIMIT, CSN_CHILD | CSN_SELF, apply_rlimit, NULL,
+              "$resource $soft[:$hard]")
 
 /* ---- umask ---- */
 
@@ -55,12 +55,18 @@ CSN_PRIMITIVE(umask, "umask", UMASK, CSN_CHILD | CSN_SELF, apply_umask, NULL, "$
 CSN_WORDS(domain_words) = { { "linux", 0 }, { "linux32", 8 }, { NULL, 0 } };
 
 CSN_WORDS(personality_words) = {
-  { "uname26", 0x0020000 },         { "addr_no_randomize", 0x0040000 },
-  { "fdpic_funcptrs", 0x0080000 },  { "mmap_page_zero", 0x0100000 },
-  { "addr_compat_layout", 0x0200000 }, { "read_implies_exec", 0x0400000 },
-  { "addr_limit_32bit", 0x0800000 }, { "short_inode", 0x1000000 },
-  { "whole_seconds", 0x2000000 },   { "sticky_timeouts", 0x4000000 },
-  { "addr_limit_3gb", 0x8000000 },  { NULL, 0 },
+  { "uname26", 0x0020000 },
+  { "addr_no_randomize", 0x0040000 },
+  { "fdpic_funcptrs", 0x0080000 },
+  { "mmap_page_zero", 0x0100000 },
+  { "addr_compat_layout", 0x0200000 },
+  { "read_implies_exec", 0x0400000 },
+  { "addr_limit_32bit", 0x0800000 },
+  { "short_inode", 0x1000000 },
+  { "whole_seconds", 0x2000000 },
+  { "sticky_timeouts", 0x4000000 },
+  { "addr_limit_3gb", 0x8000000 },
+  { NULL, 0 },
 };
 
 #define PERSONALITY(F)                                                                             \
@@ -77,8 +83,8 @@ apply_personality(const struct personality_args *a, struct csn_ctx *c)
   return rc < 0 ? (int)rc : 0; /* the one that was */
 }
 
-CSN_PRIMITIVE(personality, "personality", PERSONALITY, CSN_CHILD | CSN_SELF, apply_personality, NULL,
-              "[$domain ][$flags]")
+CSN_PRIMITIVE(personality, "personality", PERSONALITY, CSN_CHILD | CSN_SELF, apply_personality,
+              NULL, "[$domain ][$flags]")
 
 /* ---- OOM score ---- */
 
@@ -131,8 +137,9 @@ CSN_WORDS(policy_words) = {
 };
 
 CSN_WORDS(sched_flag_words) = {
-  { "reset_on_fork", 0x01 },  { "reclaim", 0x02 },        { "dl_overrun", 0x04 },
-  { "keep_policy", 0x08 },    { "keep_params", 0x10 },    { "util_clamp_min", 0x20 },
+  { "reset_on_fork", 0x01 },  { "reclaim", 0x02 },
+  { "dl_overrun", 0x04 },     { "keep_policy", 0x08 },
+  { "keep_params", 0x10 },    { "util_clamp_min", 0x20 },
   { "util_clamp_max", 0x40 }, { NULL, 0 },
 };
 
@@ -151,14 +158,22 @@ CSN_ARGS(scheduler, SCHEDULER)
 static int
 apply_scheduler(const struct scheduler_args *a, struct csn_ctx *c)
 {
-  struct csn_sched_attr attr = { .size = sizeof(attr), .policy = (u32)a->policy, .flags = a->flags, .nice = (s32)a->nice,
-                                 .priority = (u32)a->priority, .runtime = a->runtime, .deadline = a->deadline,
-                                 .period = a->period, .util_min = (u32)a->util_min, .util_max = (u32)a->util_max };
+  struct csn_sched_attr attr = { .size = sizeof(attr),
+                                 .policy = (u32)a->policy,
+                                 .flags = a->flags,
+                                 .nice = (s32)a->nice,
+                                 .priority = (u32)a->priority,
+                                 .runtime = a->runtime,
+                                 .deadline = a->deadline,
+                                 .period = a->period,
+                                 .util_min = (u32)a->util_min,
+                                 .util_max = (u32)a->util_max };
   int rc = check_nice(a->nice, c);
 
   if (rc < 0)
     return rc;
-  if (!(a->present >> 1 & 1)) { /* nice was not given: as it is, which getpriority tells as 20 - nice */
+  if (!(a->present >> 1 &
+        1)) { /* nice was not given: as it is, which getpriority tells as 20 - nice */
     long now = csn_sys(__NR_getpriority, 0, 0);
 
     attr.nice = now > 0 ? 20 - (s32)now : 0;
@@ -170,7 +185,9 @@ CSN_PRIMITIVE(scheduler, "scheduler", SCHEDULER, CSN_CHILD | CSN_SELF, apply_sch
               "$policy[ nice=$nice][ priority=$priority][ flags=$flags][ runtime=$runtime]"
               "[ deadline=$deadline][ period=$period][ util_min=$util_min][ util_max=$util_max]")
 
-CSN_WORDS(ioprio_words) = { { "none", 0 }, { "realtime", 1 }, { "best_effort", 2 }, { "idle", 3 }, { NULL, 0 } };
+CSN_WORDS(ioprio_words) = {
+  { "none", 0 }, { "realtime", 1 }, { "best_effort", 2 }, { "idle", 3 }, { NULL, 0 }
+};
 
 #define IOPRIO(F)                                                                                  \
   F(word, class, CSN_REQUIRED, ioprio_words, 0)                                                    \
@@ -200,7 +217,8 @@ apply_no_new_privs(const struct no_new_privs_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-CSN_PRIMITIVE(no_new_privs, "no_new_privs", NO_NEW_PRIVS, CSN_CHILD | CSN_SELF, apply_no_new_privs, NULL, "")
+CSN_PRIMITIVE(no_new_privs, "no_new_privs", NO_NEW_PRIVS, CSN_CHILD | CSN_SELF, apply_no_new_privs,
+              NULL, "")
 
 #define DUMPABLE(F) F(bool, on, CSN_REQUIRED, NULL, 0)
 CSN_ARGS(dumpable, DUMPABLE)
@@ -224,7 +242,8 @@ apply_subreaper(const struct subreaper_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_prctl, PR_SET_CHILD_SUBREAPER, a->on, 0, 0, 0);
 }
 
-CSN_PRIMITIVE(subreaper, "subreaper", SUBREAPER, CSN_CHILD | CSN_SELF, apply_subreaper, NULL, "[$on]")
+CSN_PRIMITIVE(subreaper, "subreaper", SUBREAPER, CSN_CHILD | CSN_SELF, apply_subreaper, NULL,
+              "[$on]")
 
 /* ---- keyring ---- */
 

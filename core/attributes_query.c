@@ -95,7 +95,8 @@ push_capabilities(lua_State *L)
   set_words(L, "bounding", ask_each(in_bounding), "capabilities", "bounding");
   set_words(L, "permitted", d[0].permitted | (u64)d[1].permitted << 32, "capabilities", "bounding");
   set_words(L, "effective", d[0].effective | (u64)d[1].effective << 32, "capabilities", "bounding");
-  set_words(L, "inheritable", d[0].inheritable | (u64)d[1].inheritable << 32, "capabilities", "bounding");
+  set_words(L, "inheritable", d[0].inheritable | (u64)d[1].inheritable << 32, "capabilities",
+            "bounding");
   set_words(L, "ambient", ask_each(in_ambient), "capabilities", "bounding");
 }
 
@@ -150,7 +151,8 @@ static void
 push_affinity(lua_State *L)
 {
   u64 mask[1024];
-  long bytes = csn_sys(__NR_sched_getaffinity, 0, sizeof(mask), mask), bits = bytes < 0 ? 0 : bytes * 8;
+  long bytes = csn_sys(__NR_sched_getaffinity, 0, sizeof(mask), mask),
+       bits = bytes < 0 ? 0 : bytes * 8;
   luaL_Buffer b;
   const char *sep = "";
 
@@ -185,7 +187,8 @@ l_attributes(lua_State *L)
   lua_newtable(L);
   push_capabilities(L);
   lua_setfield(L, -2, "capabilities");
-  set_words(L, "securebits", (u64)csn_sys(__NR_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0), "securebits", "flags");
+  set_words(L, "securebits", (u64)csn_sys(__NR_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0), "securebits",
+            "flags");
   set_bool(L, "no_new_privs", csn_sys(__NR_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) > 0);
   set_bool(L, "dumpable", csn_sys(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0) == 1);
   set_bool(L, "subreaper", subreaper);

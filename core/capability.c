@@ -5,22 +5,27 @@
 #include <linux/prctl.h>
 #include <linux/securebits.h>
 
+/* clang-format off */
 #define CAPABILITIES(X)                                                                            \
-  X(chown) X(dac_override) X(dac_read_search) X(fowner) X(fsetid) X(kill) X(setgid) X(setuid)      \
-  X(setpcap) X(linux_immutable) X(net_bind_service) X(net_broadcast) X(net_admin) X(net_raw)       \
-  X(ipc_lock) X(ipc_owner) X(sys_module) X(sys_rawio) X(sys_chroot) X(sys_ptrace) X(sys_pacct)     \
-  X(sys_admin) X(sys_boot) X(sys_nice) X(sys_resource) X(sys_time) X(sys_tty_config) X(mknod)      \
-  X(lease) X(audit_write) X(audit_control) X(setfcap) X(mac_override) X(mac_admin) X(syslog)       \
-  X(wake_alarm) X(block_suspend) X(audit_read) X(perfmon) X(bpf) X(checkpoint_restore)
+  X(chown)                                                                                         \
+  X(dac_override) X(dac_read_search) X(fowner) X(fsetid) X(kill) X(setgid) X(setuid) X(setpcap)    \
+      X(linux_immutable) X(net_bind_service) X(net_broadcast) X(net_admin) X(net_raw) X(ipc_lock)  \
+          X(ipc_owner) X(sys_module) X(sys_rawio) X(sys_chroot) X(sys_ptrace) X(sys_pacct)         \
+              X(sys_admin) X(sys_boot) X(sys_nice) X(sys_resource) X(sys_time) X(sys_tty_config)   \
+                  X(mknod) X(lease) X(audit_write) X(audit_control) X(setfcap) X(mac_override)     \
+                      X(mac_admin) X(syslog) X(wake_alarm) X(block_suspend) X(audit_read)          \
+                          X(perfmon) X(bpf) X(checkpoint_restore)
+/* clang-format on */
 
 /* In the kernel's order, so that the place is the number. */
 enum {
 #define NUMBER(name) CAP_##name,
   CAPABILITIES(NUMBER)
 #undef NUMBER
-  CAP_COUNT
+      CAP_COUNT
 };
-_Static_assert(CAP_checkpoint_restore == CAP_CHECKPOINT_RESTORE, "the list is in the kernel's order");
+_Static_assert(CAP_checkpoint_restore == CAP_CHECKPOINT_RESTORE,
+               "the list is in the kernel's order");
 _Static_assert(CAP_sys_admin == CAP_SYS_ADMIN && CAP_syslog == CAP_SYSLOG, "the same");
 
 CSN_WORDS(capability_words) = {
@@ -28,7 +33,7 @@ CSN_WORDS(capability_words) = {
 #define WORD(name) { #name, 1ull << CAP_##name },
   CAPABILITIES(WORD)
 #undef WORD
-  { NULL, 0 },
+      { NULL, 0 },
 };
 
 #define SETS(F)                                                                                    \
@@ -44,7 +49,8 @@ enum { BOUNDING, PERMITTED, EFFECTIVE, INHERITABLE, AMBIENT };
 static const char *
 capability_name(int cap)
 {
-  return cap < CAP_COUNT ? capability_words[1 + cap].name : "a capability that caisson has no name for";
+  return cap < CAP_COUNT ? capability_words[1 + cap].name
+                         : "a capability that caisson has no name for";
 }
 
 static int
@@ -150,4 +156,5 @@ apply_securebits(const struct securebits_args *a, struct csn_ctx *c)
   return (int)csn_sys(__NR_prctl, PR_SET_SECUREBITS, a->flags, 0, 0, 0);
 }
 
-CSN_PRIMITIVE(securebits, "securebits", SECUREBITS, CSN_CHILD | CSN_SELF, apply_securebits, NULL, "$flags")
+CSN_PRIMITIVE(securebits, "securebits", SECUREBITS, CSN_CHILD | CSN_SELF, apply_securebits, NULL,
+              "$flags")

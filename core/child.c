@@ -51,7 +51,9 @@ send_fd(int sock, const struct csn_msg *m, int fd)
     u64 len;
     s32 level, type, fd, pad;
   } rights = { 20, 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, fd, 0 };
-  struct message msg = { .iov = &iov, .iov_len = 1, .control = &rights, .control_len = sizeof(rights) };
+  struct message msg = {
+    .iov = &iov, .iov_len = 1, .control = &rights, .control_len = sizeof(rights)
+  };
   long n = CSN_RETRY(csn_sys(__NR_sendmsg, sock, &msg, MSG_NOSIGNAL));
 
   return n < 0 ? (int)n : 0;
@@ -104,8 +106,9 @@ csn_apply_step(struct csn_run *run, u32 i)
   if (run->fail_errno && run->fail_step == i)
     rc = -run->fail_errno;
   else if (p->action == CSN_ACT_LUA)
-    rc = run->lua_step ? run->lua_step(run, csn_s(&run->ctx, ((const struct engine_lua_args *)args)->name))
-                       : -EOPNOTSUPP;
+    rc = run->lua_step
+             ? run->lua_step(run, csn_s(&run->ctx, ((const struct engine_lua_args *)args)->name))
+             : -EOPNOTSUPP;
   else if (p->action == CSN_ACT_SEND)
     rc = send_slot(run, i, ((const struct engine_send_args *)args)->fd);
   else
@@ -127,7 +130,8 @@ csn_send_report(struct csn_run *run)
   csn_send_msg(run->sock, &r->msg);
   if (r->msg.nskipped)
     for (u32 i = 0; i < n; i += 256) /* the host knows n: the same number of messages */
-      CSN_RETRY(csn_sys(__NR_sendto, run->sock, r->skipped + i, n - i < 256 ? n - i : 256, MSG_NOSIGNAL, 0, 0));
+      CSN_RETRY(csn_sys(__NR_sendto, run->sock, r->skipped + i, n - i < 256 ? n - i : 256,
+                        MSG_NOSIGNAL, 0, 0));
 }
 
 /* Hand over to the host for its steps, and wait until it hands back. */
@@ -298,7 +302,8 @@ csn_make_child(struct csn_run *run)
       break;
   }
   if (rc == 0) {
-    ca.flags = CSN_CLONE_VFORK | CSN_CLONE_PARENT | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PARENT_SETTID;
+    ca.flags =
+        CSN_CLONE_VFORK | CSN_CLONE_PARENT | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PARENT_SETTID;
     ca.parent_tid = (u64)(uintptr_t)&r->tid;
     if (p->clone < p->nsteps) {
       const struct engine_clone_args *a =

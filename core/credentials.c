@@ -5,7 +5,8 @@
 #include <linux/prctl.h>
 #include <linux/mman.h>
 
-#define NO_ID 0xffffffffu /* (uid_t)-1: "unchanged" to the kernel, and so never what was asked for */
+#define NO_ID                                                                                      \
+  0xffffffffu /* (uid_t)-1: "unchanged" to the kernel, and so never what was asked for */
 #define NGROUPS 65536
 
 #define GROUPS(F) F(u64s, groups, CSN_REQUIRED, NULL, 0)
@@ -33,7 +34,8 @@ apply_groups(const struct groups_args *a, struct csn_ctx *c)
     return csn_detail(c, -EINVAL, "the kernel takes 65536 groups", NULL);
   if (n <= sizeof(few) / sizeof(few[0]))
     return set_groups(csn_l(c, a->groups), n, few, c);
-  many = csn_sys(__NR_mmap, 0, n * sizeof(u32), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  many = csn_sys(__NR_mmap, 0, n * sizeof(u32), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                 -1, 0);
   if (many < 0)
     return (int)many;
   rc = set_groups(csn_l(c, a->groups), n, (u32 *)many, c);
@@ -74,7 +76,8 @@ apply_uid(const struct uid_args *a, struct csn_ctx *c)
     rc = csn_sys(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);
   if (rc == 0)
     rc = csn_sys(__NR_setresuid, a->uid, a->uid, a->uid);
-  if (a->keep_capabilities && (off = csn_sys(__NR_prctl, PR_SET_KEEPCAPS, 0, 0, 0, 0)) < 0 && rc == 0)
+  if (a->keep_capabilities && (off = csn_sys(__NR_prctl, PR_SET_KEEPCAPS, 0, 0, 0, 0)) < 0 &&
+      rc == 0)
     rc = off;
   return (int)rc;
 }

@@ -14,22 +14,24 @@
 #pragma GCC visibility push(hidden)
 
 /* error.c */
-const char *csn_errname(int err);                                        /* "ENOENT", or NULL */
-int csn_pusherr(lua_State *L, int err, const char *fmt, ...)             /* nil, message, errno */
+const char *csn_errname(int err);                            /* "ENOENT", or NULL */
+int csn_pusherr(lua_State *L, int err, const char *fmt, ...) /* nil, message, errno */
     __attribute__((format(printf, 3, 4)));
 int csn_pushok(lua_State *L);
 
 /* fd.c: descriptors as objects */
-int *csn_newfd(lua_State *L);              /* pushes an empty one (-1), to be filled */
-int csn_tofd(lua_State *L, int idx);       /* fd object or integer; raises if neither, or closed */
-int csn_optfd(lua_State *L, int idx);      /* the same; -1 where nil */
+int *csn_newfd(lua_State *L);         /* pushes an empty one (-1), to be filled */
+int csn_tofd(lua_State *L, int idx);  /* fd object or integer; raises if neither, or closed */
+int csn_optfd(lua_State *L, int idx); /* the same; -1 where nil */
 bool csn_isfd(lua_State *L, int idx);
-int csn_above_stdio(int fd); /* the same file from 3 on, where a host has closed 0 to 2; or -errno */
+int
+csn_above_stdio(int fd); /* the same file from 3 on, where a host has closed 0 to 2; or -errno */
 
 /* options.c: the only way to take a field from a table */
 void csn_checkkeys(lua_State *L, int idx, const char *const *keys);
 void csn_unknown_key(lua_State *L, const char *what, const char *key, const char *const *valid);
-bool csn_field(lua_State *L, int idx, const char *key); /* pushes it; false and nothing pushed if nil */
+bool csn_field(lua_State *L, int idx,
+               const char *key); /* pushes it; false and nothing pushed if nil */
 const char *csn_opt_str(lua_State *L, int idx, const char *key, const char *def);
 lua_Number csn_opt_num(lua_State *L, int idx, const char *key, lua_Number def);
 bool csn_opt_bool(lua_State *L, int idx, const char *key, bool def);
@@ -46,9 +48,11 @@ const struct csn_plan *csn_check_plan(lua_State *L, int idx);
 const char *csn_plan_slot_name(const struct csn_plan *p, u32 slot);
 s64 csn_plan_slot(const struct csn_plan *p, const char *name); /* -1: the plan has no such slot */
 /* show.c */
-void csn_push_value(lua_State *L, const struct csn_plan *p, const struct csn_field *f, const u8 *at);
+void csn_push_value(lua_State *L, const struct csn_plan *p, const struct csn_field *f,
+                    const u8 *at);
 void csn_push_object(lua_State *L, const struct csn_plan *p, const struct csn_step *s);
-u32 csn_plan_nth(const struct csn_plan *p, u32 step); /* 1-based, among steps of the same primitive */
+u32 csn_plan_nth(const struct csn_plan *p,
+                 u32 step); /* 1-based, among steps of the same primitive */
 void csn_open_plan(lua_State *L);
 
 /*

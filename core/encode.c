@@ -136,8 +136,8 @@ slot_number(lua_State *L, struct csn_buf *b, int idx, const struct csn_field *f)
   }
   lua_pop(L, 1);
   if (!*name || strlen(name) > 64 || CSN_SLOT_FIRST_FREE + b->nslots >= CSN_SLOTS)
-    luaL_error(L, "option '%s': slot '%s': a plan has %d slots, with names of 1 to 64 bytes", f->name,
-               name, CSN_SLOTS);
+    luaL_error(L, "option '%s': slot '%s': a plan has %d slots, with names of 1 to 64 bytes",
+               f->name, name, CSN_SLOTS);
   k = CSN_SLOT_FIRST_FREE + b->nslots++;
   lua_pushvalue(L, idx);
   lua_pushinteger(L, (lua_Integer)k);

@@ -18,7 +18,8 @@ struct csn_buf {
 };
 
 struct csn_buf *csn_new_buf(lua_State *L); /* pushes it */
-u32 csn_reserve(lua_State *L, struct csn_buf *b, size_t n); /* zeroed, at a multiple of 8: its offset */
+u32 csn_reserve(lua_State *L, struct csn_buf *b,
+                size_t n); /* zeroed, at a multiple of 8: its offset */
 struct csn_str csn_add_bytes(lua_State *L, struct csn_buf *b, const char *s, size_t len);
 
 /* Options at idx (a table, or the first field's value alone) into struct NAME_args; returns its offset. */

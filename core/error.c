@@ -55,7 +55,8 @@ l_message(lua_State *L)
 static int
 l_missing(lua_State *L)
 {
-  return luaL_error(L, "no errno is called '%s'", lua_isstring(L, 2) ? lua_tostring(L, 2) : luaL_typename(L, 2));
+  return luaL_error(L, "no errno is called '%s'",
+                    lua_isstring(L, 2) ? lua_tostring(L, 2) : luaL_typename(L, 2));
 }
 
 static void

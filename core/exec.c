@@ -115,8 +115,7 @@ runnable(const char *path, int *err)
       *err = -EACCES;
     return false;
   }
-  if ((sx->stx_mode & 0170000) != 0100000 ||
-      csn_sys(__NR_faccessat, AT_FDCWD, path, X_OK, 0) < 0) {
+  if ((sx->stx_mode & 0170000) != 0100000 || csn_sys(__NR_faccessat, AT_FDCWD, path, X_OK, 0) < 0) {
     *err = -EACCES;
     return false;
   }

@@ -185,8 +185,7 @@ l_nonblock(lua_State *L)
   fd = csn_tofd(L, 1);
   luaL_checktype(L, 2, LUA_TBOOLEAN);
   fl = fcntl(fd, F_GETFL);
-  if (fl < 0 ||
-      fcntl(fd, F_SETFL, lua_toboolean(L, 2) ? fl | O_NONBLOCK : fl & ~O_NONBLOCK) < 0)
+  if (fl < 0 || fcntl(fd, F_SETFL, lua_toboolean(L, 2) ? fl | O_NONBLOCK : fl & ~O_NONBLOCK) < 0)
     return csn_pusherr(L, errno, "fcntl fd %d", fd);
   return csn_pushok(L);
 }
@@ -207,9 +206,10 @@ l_pipe(lua_State *L)
 }
 
 CSN_WORDS(open_words) = {
-  { "read", O_RDONLY },   { "write", O_WRONLY },   { "readwrite", O_RDWR },  { "create", O_CREAT },
-  { "truncate", O_TRUNC }, { "append", O_APPEND }, { "exclusive", O_EXCL },  { "path", O_PATH },
-  { "directory", O_DIRECTORY }, { "nofollow", O_NOFOLLOW }, { "nonblock", O_NONBLOCK }, { NULL, 0 },
+  { "read", O_RDONLY },       { "write", O_WRONLY },      { "readwrite", O_RDWR },
+  { "create", O_CREAT },      { "truncate", O_TRUNC },    { "append", O_APPEND },
+  { "exclusive", O_EXCL },    { "path", O_PATH },         { "directory", O_DIRECTORY },
+  { "nofollow", O_NOFOLLOW }, { "nonblock", O_NONBLOCK }, { NULL, 0 },
 };
 
 /* core.open(path, [flags], [mode]) -> fd object | nil, message, errno; flags as words, mode a number */
@@ -218,7 +218,8 @@ l_open(lua_State *L)
 {
   size_t len;
   const char *path = luaL_checklstring(L, 1, &len);
-  u64 flags = lua_isnoneornil(L, 2) ? O_RDONLY : csn_to_words(L, 2, open_words, "flags", true, false);
+  u64 flags =
+      lua_isnoneornil(L, 2) ? O_RDONLY : csn_to_words(L, 2, open_words, "flags", true, false);
   int mode = (int)luaL_optinteger(L, 3, 0600), *fd;
 
   luaL_argcheck(L, strlen(path) == len, 1, "a path without NUL expected");
@@ -271,10 +272,10 @@ open_fd(lua_State *L)
   static const luaL_Reg functions[] = {
     { "pipe", l_pipe }, { "open", l_open }, { "memfd", l_memfd }, { "dup", l_dup }, { NULL, NULL }
   };
-  static const luaL_Reg methods[] = { { "close", l_close },       { "fileno", l_fileno },
-                                      { "detach", l_detach },     { "read", l_read },
-                                      { "write", l_write },       { "nonblock", l_nonblock },
-                                      { "__gc", l_close },        { "__close", l_close },
+  static const luaL_Reg methods[] = { { "close", l_close },         { "fileno", l_fileno },
+                                      { "detach", l_detach },       { "read", l_read },
+                                      { "write", l_write },         { "nonblock", l_nonblock },
+                                      { "__gc", l_close },          { "__close", l_close },
                                       { "__tostring", l_tostring }, { NULL, NULL } };
 
   if (luaL_newmetatable(L, FD_TYPE)) {

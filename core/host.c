@@ -95,10 +95,14 @@ l_lstat(lua_State *L)
     const struct {
       const char *name;
       u64 value;
-    } fields[] = { { "mode", st.st_mode & 07777 },      { "uid", st.st_uid },
-                   { "gid", st.st_gid },                { "size", (u64)st.st_size },
-                   { "dev", st.st_dev },                { "ino", st.st_ino },
-                   { "rdev_major", major(st.st_rdev) }, { "rdev_minor", minor(st.st_rdev) } };
+    } fields[] = { { "mode", st.st_mode & 07777 },
+                   { "uid", st.st_uid },
+                   { "gid", st.st_gid },
+                   { "size", (u64)st.st_size },
+                   { "dev", st.st_dev },
+                   { "ino", st.st_ino },
+                   { "rdev_major", major(st.st_rdev) },
+                   { "rdev_minor", minor(st.st_rdev) } };
 
     for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
       csn_push_u64(L, fields[i].value);
@@ -175,7 +179,8 @@ static int
 l_access(lua_State *L)
 {
   const char *path = luaL_checkstring(L, 1), *how = luaL_optstring(L, 2, "");
-  int mode = (strchr(how, 'r') ? R_OK : 0) | (strchr(how, 'w') ? W_OK : 0) | (strchr(how, 'x') ? X_OK : 0);
+  int mode =
+      (strchr(how, 'r') ? R_OK : 0) | (strchr(how, 'w') ? W_OK : 0) | (strchr(how, 'x') ? X_OK : 0);
 
   if (faccessat(AT_FDCWD, path, mode, AT_EACCESS) < 0)
     return csn_pusherr(L, errno, "%s", path);
@@ -198,14 +203,11 @@ l_kill_group(lua_State *L)
 static void
 open_host(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "identity", l_identity },
-                                        { "now", l_now },
-                                        { "kill_group", l_kill_group },
-                                        { "lstat", l_lstat },
-                                        { "list", l_list },
-                                        { "access", l_access },
-                                        { "realpath", l_realpath },
-                                        { NULL, NULL } };
+  static const luaL_Reg functions[] = {
+    { "identity", l_identity }, { "now", l_now },   { "kill_group", l_kill_group },
+    { "lstat", l_lstat },       { "list", l_list }, { "access", l_access },
+    { "realpath", l_realpath }, { NULL, NULL }
+  };
 
   if (luaL_newmetatable(L, "caisson.directory")) {
     lua_pushcfunction(L, l_closedir);

@@ -38,8 +38,8 @@ append_range(char *buf, size_t size, size_t n, const struct csn_idmap *m, const 
 
 /* "uid 0:1000:5 and 3:2000:1 overlap inside"; b may be NULL */
 static int
-bad_range(struct csn_ctx *c, const struct map *m, const struct csn_idmap *a, const struct csn_idmap *b,
-          const char *why)
+bad_range(struct csn_ctx *c, const struct map *m, const struct csn_idmap *a,
+          const struct csn_idmap *b, const char *why)
 {
   char text[CSN_DETAIL];
   size_t n = csn_append(text, sizeof(text), 0, m->what);
@@ -113,14 +113,17 @@ write_map(const struct map *m, struct csn_ctx *c)
     n = csn_append(text, sizeof(text), n, "\n");
   }
   if (n + 1 >= sizeof(text))
-    return csn_detail(c, -EINVAL, m->what, ": the ranges fill more than a page, which is all the kernel takes");
+    return csn_detail(c, -EINVAL, m->what,
+                      ": the ranges fill more than a page, which is all the kernel takes");
   rc = csn_proc_write(csn_proc_open_pid(c, m->file, O_WRONLY), text, n);
   if (rc == -EPERM && !c->pid && !c->detail_len)
-    csn_detail(c, rc, m->file, ": once, from inside, and its own id alone (a gid with setgroups denied)");
+    csn_detail(c, rc, m->file,
+               ": once, from inside, and its own id alone (a gid with setgroups denied)");
   else if (rc == -EPERM && !c->detail_len && !own_id_alone(m) && !have_capability(m->capability))
     csn_detail(c, rc, m->file,
-               m->capability == CAP_SETUID ? ": more than the caller's own uid takes CAP_SETUID, or newuidmap"
-                                           : ": more than the caller's own gid takes CAP_SETGID, or newgidmap");
+               m->capability == CAP_SETUID
+                   ? ": more than the caller's own uid takes CAP_SETUID, or newuidmap"
+                   : ": more than the caller's own gid takes CAP_SETGID, or newgidmap");
   return rc < 0 && !c->detail_len ? csn_detail(c, rc, m->file, NULL) : rc;
 }
 
@@ -267,10 +270,10 @@ set_map(const struct map *m, struct csn_ctx *c)
 static int
 apply_idmap(const struct idmap_args *a, struct csn_ctx *c)
 {
-  const struct map uid = { "uid", "uid_map", csn_s(c, a->newuidmap), csn_l(c, a->uid), a->uid.count,
-                           CAP_SETUID };
-  const struct map gid = { "gid", "gid_map", csn_s(c, a->newgidmap), csn_l(c, a->gid), a->gid.count,
-                           CAP_SETGID };
+  const struct map uid = { "uid",        "uid_map", csn_s(c, a->newuidmap), csn_l(c, a->uid),
+                           a->uid.count, CAP_SETUID };
+  const struct map gid = { "gid",        "gid_map", csn_s(c, a->newgidmap), csn_l(c, a->gid),
+                           a->gid.count, CAP_SETGID };
   int rc;
 
   if ((rc = check_ranges(&uid, c)) < 0 || (rc = check_ranges(&gid, c)) < 0)

@@ -130,7 +130,8 @@ read_state(struct csn_run *run, int fd)
   if (p->magic != CSN_PLAN_MAGIC || p->nprims != csn_nprims() || p->exec >= p->nsteps ||
       (u64)size != state_size(p))
     return false;
-  at = csn_sys(__NR_mmap, 0, sizeof(*run->record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  at = csn_sys(__NR_mmap, 0, sizeof(*run->record), PROT_READ | PROT_WRITE,
+               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (at < 0)
     return false;
   run->record = (struct csn_record *)at;
@@ -159,7 +160,8 @@ read_state(struct csn_run *run, int fd)
 #endif
 
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-#define ALLOW(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define ALLOW(nr)                                                                                  \
+  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 /* no_new_privs comes with it, and after the program's clone, which is to have it only where asked. */
 static int
@@ -184,7 +186,8 @@ confine(void)
     ALLOW(__NR_restart_syscall),
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
   };
-  struct sock_fprog f = { .len = sizeof(code) / sizeof(code[0]), .filter = (struct sock_filter *)code };
+  struct sock_fprog f = { .len = sizeof(code) / sizeof(code[0]),
+                          .filter = (struct sock_filter *)code };
   long rc = csn_sys(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 
   return rc < 0 ? (int)rc : (int)csn_sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &f);
@@ -237,7 +240,8 @@ start_program(struct csn_run *run)
   long rc, pid;
   char c;
 
-  if ((rc = csn_sys(__NR_pipe2, executed, O_CLOEXEC)) < 0 || (rc = csn_sys(__NR_pipe2, go, O_CLOEXEC)) < 0)
+  if ((rc = csn_sys(__NR_pipe2, executed, O_CLOEXEC)) < 0 ||
+      (rc = csn_sys(__NR_pipe2, go, O_CLOEXEC)) < 0)
     return (int)rc;
   pid = csn_sys(__NR_clone, CHLD, 0, 0, 0, 0);
   if (pid == 0)
@@ -342,7 +346,8 @@ csn_init_main(struct csn_run *run, int state)
   int pid;
   char c;
 
-  if (csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || block_all() < 0 || !read_state(run, state))
+  if (csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || block_all() < 0 ||
+      !read_state(run, state))
     csn_leave(125);
   csn_sys(__NR_prctl, PR_SET_NAME, "caisson-init", 0, 0, 0);
   /* Exec may have cleared it, and the host may have died in between. */

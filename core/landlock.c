@@ -34,11 +34,12 @@ abi_of(int kind, u64 right)
   if (kind == 2 && right == 1ull << (bit))                                                         \
     return abi;
   CSN_LANDLOCK_FS(FS)
-  CSN_LANDLOCK_NET(NET) CSN_LANDLOCK_SCOPE(SCOPE)
+  CSN_LANDLOCK_NET(NET)
+  CSN_LANDLOCK_SCOPE(SCOPE)
 #undef FS
 #undef NET
 #undef SCOPE
-      return 0;
+  return 0;
 }
 
 static int
@@ -201,5 +202,5 @@ apply_restrict(const struct landlock_restrict_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(landlock_restrict, "landlock.restrict", RESTRICT, CSN_CHILD | CSN_SELF, apply_restrict, NULL,
-              "[$flags]")
+CSN_PRIMITIVE(landlock_restrict, "landlock.restrict", RESTRICT, CSN_CHILD | CSN_SELF,
+              apply_restrict, NULL, "[$flags]")

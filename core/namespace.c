@@ -20,7 +20,8 @@ apply_unshare(const struct namespace_unshare_args *a, struct csn_ctx *c)
   /* These are for the children of the process that makes them. Exec takes it into its time namespace,
    * but only where the kernel does that. */
   if (c->born && (a->namespaces & CLONE_NEWPID))
-    return csn_detail(c, -EINVAL, "a process stays in its pid namespace: clone makes the child's", NULL);
+    return csn_detail(c, -EINVAL, "a process stays in its pid namespace: clone makes the child's",
+                      NULL);
   if (c->born && (a->namespaces & CLONE_NEWTIME) && !csn_kernel_from(6, 1))
     return csn_detail(c, -EOPNOTSUPP, "before Linux 6.1 clone alone makes a time namespace", NULL);
   rc = (int)csn_sys(__NR_unshare, a->namespaces);
@@ -29,8 +30,8 @@ apply_unshare(const struct namespace_unshare_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(namespace_unshare, "namespace.unshare", UNSHARE, CSN_CHILD | CSN_SELF, apply_unshare, NULL,
-              "$namespaces")
+CSN_PRIMITIVE(namespace_unshare, "namespace.unshare", UNSHARE, CSN_CHILD | CSN_SELF, apply_unshare,
+              NULL, "$namespaces")
 
 /* ---- joining ---- */
 
@@ -98,7 +99,8 @@ apply_join(const struct namespace_join_args *a, struct csn_ctx *c)
   if (c->born && (a->namespaces & CLONE_NEWPID))
     return csn_detail(c, -EINVAL, "a process stays in its pid namespace: join before clone", NULL);
   if (a->path.off) {
-    fd = opened = (int)csn_sys(__NR_openat, AT_FDCWD, csn_s(c, a->path), O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    fd = opened =
+        (int)csn_sys(__NR_openat, AT_FDCWD, csn_s(c, a->path), O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
       return fd;
   } else {
@@ -124,8 +126,10 @@ static int
 apply_limit(const struct namespace_limit_args *a, struct csn_ctx *c)
 {
   if (!(c->own & CLONE_NEWUSER))
-    return csn_detail(c, -EPERM, "it needs a user namespace of the container's own: "
-                                 "here it would limit the host's", NULL);
+    return csn_detail(c, -EPERM,
+                      "it needs a user namespace of the container's own: "
+                      "here it would limit the host's",
+                      NULL);
   for (const struct csn_word *w = csn_namespace_words; w->name; w++) {
     char path[64], text[16];
     size_t n = csn_append(path, sizeof(path), 0, "sys/user/max_");
@@ -188,5 +192,6 @@ apply_offsets(const struct time_offsets_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(time_offsets, "time_offsets", OFFSETS, CSN_PARENT, apply_offsets, NULL,
-              "[monotonic $monotonic s ][+$monotonic_ns ns ][boottime $boottime s ][+$boottime_ns ns]")
+CSN_PRIMITIVE(
+    time_offsets, "time_offsets", OFFSETS, CSN_PARENT, apply_offsets, NULL,
+    "[monotonic $monotonic s ][+$monotonic_ns ns ][boottime $boottime s ][+$boottime_ns ns]")

@@ -7,7 +7,8 @@
 #define LOOPBACK(F)
 CSN_ARGS(net_loopback, LOOPBACK)
 
-#define SOCKET_UNIX 1  /* <sys/socket.h> is libc's; any socket will do, and a kernel without IPv4 has this */
+#define SOCKET_UNIX                                                                                \
+  1 /* <sys/socket.h> is libc's; any socket will do, and a kernel without IPv4 has this */
 #define SOCKET_DGRAM 2
 
 static int

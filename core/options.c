@@ -31,7 +31,8 @@ distance(const char *a, const char *b)
         v = d[i - 1][j] + 1u;
       if (v > d[i][j - 1] + 1u)
         v = d[i][j - 1] + 1u;
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && v > d[i - 2][j - 2] + 1u)
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+          v > d[i - 2][j - 2] + 1u)
         v = d[i - 2][j - 2] + 1u;
       d[i][j] = (unsigned char)v;
     }
@@ -162,8 +163,9 @@ csn_to_u64(lua_State *L, int idx, const char *what, bool max)
 #endif
     /* Past 2^53 a double is no longer exact: such values travel as decimal strings. */
     if (!(n >= 0 && n <= 9007199254740992.0) || n != (lua_Number)(u64)n)
-      luaL_error(L, "option '%s': a whole number from 0 to 2^53 expected (a decimal string above), got %f",
-                 what, n);
+      luaL_error(
+          L, "option '%s': a whole number from 0 to 2^53 expected (a decimal string above), got %f",
+          what, n);
     return (u64)n;
   }
   if (lua_type(L, idx) == LUA_TSTRING) {
@@ -224,7 +226,10 @@ to_word(lua_State *L, int idx, const struct csn_word *words, const char *what, b
     names[i] = words[i].name;
   }
   names[i] = NULL;
-  csn_append(known, sizeof(known), csn_append(known, sizeof(known), csn_append(known, sizeof(known), 0, "option '"), what), "': unknown word");
+  csn_append(
+      known, sizeof(known),
+      csn_append(known, sizeof(known), csn_append(known, sizeof(known), 0, "option '"), what),
+      "': unknown word");
   csn_unknown_key(L, known, s, names);
   return 0;
 }

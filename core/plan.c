@@ -81,7 +81,9 @@ static int
 l_plan(lua_State *L)
 {
   static const char *const keys[] = { "step", "options", "side", "optional", "phase", "at", NULL };
-  static const struct csn_word sides[] = { { "child", CSN_CHILD }, { "parent", CSN_PARENT }, { NULL, 0 } };
+  static const struct csn_word sides[] = { { "child", CSN_CHILD },
+                                           { "parent", CSN_PARENT },
+                                           { NULL, 0 } };
   struct csn_buf *b;
   struct csn_plan *plan;
   u32 n, steps, slots;
@@ -92,8 +94,8 @@ l_plan(lua_State *L)
   n = (u32)lua_rawlen(L, 1);
   if (n > CSN_MAX_STEPS)
     return luaL_error(L, "a plan has at most %d steps", CSN_MAX_STEPS);
-  lua_newtable(L); /* 2: slots */
-  b = csn_new_buf(L);  /* 3 */
+  lua_newtable(L);    /* 2: slots */
+  b = csn_new_buf(L); /* 3 */
   b->slots = 2;
   csn_reserve(L, b, sizeof(*plan));
   steps = csn_reserve(L, b, n * sizeof(struct csn_step));
@@ -114,8 +116,9 @@ l_plan(lua_State *L)
       if (p->action != CSN_ACT_NONE && p->action != CSN_ACT_LUA && st.side != (p->side & CSN_SIDE))
         return luaL_error(L, "step %d: %s has a side of its own", (int)i + 1, p->name);
       if ((p->side & CSN_SELF) && st.side == CSN_PARENT)
-        return luaL_error(L, "step %d: %s changes the process that applies it, and can't be on the parent's side",
-                          (int)i + 1, p->name);
+        return luaL_error(
+            L, "step %d: %s changes the process that applies it, and can't be on the parent's side",
+            (int)i + 1, p->name);
     }
     if (csn_opt_bool(L, 4, "optional", false))
       st.flags |= CSN_STEP_OPTIONAL;
@@ -284,8 +287,9 @@ l_call(lua_State *L)
       csn_close(ctx->slots[i]);
   if (rc < 0) {
     csn_push_object(L, plan, csn_plan_step(plan, 0));
-    return ctx->detail_len ? csn_pusherr(L, -rc, "%s %s: %s", p->name, lua_tostring(L, -1), ctx->detail)
-                           : csn_pusherr(L, -rc, "%s %s", p->name, lua_tostring(L, -1));
+    return ctx->detail_len
+               ? csn_pusherr(L, -rc, "%s %s: %s", p->name, lua_tostring(L, -1), ctx->detail)
+               : csn_pusherr(L, -rc, "%s %s", p->name, lua_tostring(L, -1));
   }
   if (out && *out >= 0) /* a primitive may fill its slot only when asked to: seccomp's listener */
     return 1;
@@ -353,9 +357,10 @@ csn_register(lua_State *L, const char *name, const luaL_Reg *functions)
   }
 }
 
-static const char *const kind_names[] = { "",    "string", "path", "bytes", "strings", "boolean",
-                                          "integer", "u32", "u64", "mode",  "word",    "flags",
-                                          "slot", "slots", "idmaps", "u64s" };
+static const char *const kind_names[] = { "",        "string",  "path",    "bytes",
+                                          "strings", "boolean", "integer", "u32",
+                                          "u64",     "mode",    "word",    "flags",
+                                          "slot",    "slots",   "idmaps",  "u64s" };
 
 static void
 push_fields(lua_State *L, const struct csn_primitive *p)

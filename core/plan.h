@@ -25,12 +25,11 @@ struct csn_step {
 struct csn_plan {
   u32 magic, size;
   u32 nsteps, steps;
-  u32 clone, exec; /* step numbers, 0-based; nsteps where the plan has none */
-  u32 last;        /* the first of the CSN_LAST steps that stand right before exec */
+  u32 clone, exec;   /* step numbers, 0-based; nsteps where the plan has none */
+  u32 last;          /* the first of the CSN_LAST steps that stand right before exec */
   u32 nslots, slots; /* names of the slots from CSN_SLOT_FIRST_FREE on: struct csn_str each */
   u32 nprims;        /* of the build that made it */
 };
-
 
 static inline const struct csn_step *
 csn_plan_step(const struct csn_plan *p, u32 i)
@@ -90,8 +89,8 @@ enum { CSN_MSG_HELLO = 1, CSN_MSG_SYNC, CSN_MSG_SLOT, CSN_MSG_DONE, CSN_MSG_FAIL
 struct csn_msg {
   u32 kind;
   u32 step; /* 0-based; nsteps: before or outside any step; of SLOT: the send, whose descriptor comes along */
-  s32 err;  /* positive errno */
-  s32 pid;  /* of the child, as its creator sees it */
+  s32 err;     /* positive errno */
+  s32 pid;     /* of the child, as its creator sees it */
   s32 signal;  /* that killed the program of an init before it was executed */
   u64 exec_ns; /* CLOCK_MONOTONIC right before exec */
   u32 nskipped;
@@ -103,7 +102,7 @@ struct csn_msg {
 #define CSN_CHUNK 65536
 struct csn_run_header {
   u32 plan_size; /* the plan behind it begins at a multiple of 16 */
-  s32 runner;    /* descriptor of the runner's program, where the child shall become init; else -1 */
+  s32 runner; /* descriptor of the runner's program, where the child shall become init; else -1 */
   u32 fail_step; /* fault injection: this step (0-based) fails with fail_errno; none where 0 */
   s32 fail_errno;
   s32 slots[CSN_SLOTS];
@@ -113,9 +112,9 @@ struct csn_run_header {
  * its own seccomp filter might deny. */
 struct csn_record {
   struct csn_msg msg;
-  s32 tid;        /* filled by the kernel (CLONE_PARENT_SETTID) */
-  u32 executing;  /* the child is about to exec */
-  u32 handed_over; /* the child goes on in the runner's program, and reports for itself */
+  s32 tid;                   /* filled by the kernel (CLONE_PARENT_SETTID) */
+  u32 executing;             /* the child is about to exec */
+  u32 handed_over;           /* the child goes on in the runner's program, and reports for itself */
   u8 skipped[CSN_MAX_STEPS]; /* errno of an optional step that was left out */
 };
 
@@ -123,9 +122,9 @@ struct csn_run {
   const struct csn_plan *plan;
   struct csn_ctx ctx;
   struct csn_record *record;
-  int sock; /* to the host */
-  int runner; /* the runner's program, or -1 */
-  int state;  /* what init will be told, a memfd made before any step could limit files */
+  int sock;          /* to the host */
+  int runner;        /* the runner's program, or -1 */
+  int state;         /* what init will be told, a memfd made before any step could limit files */
   bool unshare_time; /* the child makes its time namespace itself */
   u32 fail_step;
   s32 fail_errno;
@@ -153,7 +152,8 @@ int csn_prepare_init(struct csn_run *run);
 /* Go on as init, in the runner's program; returns -errno only. */
 int csn_become_init(struct csn_run *run);
 #ifdef CSN_RUNNER
-_Noreturn void csn_init_main(struct csn_run *run, int state); /* there: state is the descriptor it reads */
+_Noreturn void csn_init_main(struct csn_run *run,
+                             int state); /* there: state is the descriptor it reads */
 #endif
 
 #pragma GCC visibility pop

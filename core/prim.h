@@ -67,15 +67,16 @@ struct csn_idmap {
 
 /* What belongs to one run, in the process that applies a step. */
 struct csn_ctx {
-  const u8 *base;        /* the plan block, which offsets count from */
-  s32 slots[CSN_SLOTS];  /* -1: empty */
-  s32 pid;               /* on the parent's side the child's pid, else 0 */
+  const u8 *base;       /* the plan block, which offsets count from */
+  s32 slots[CSN_SLOTS]; /* -1: empty */
+  s32 pid;              /* on the parent's side the child's pid, else 0 */
   u64 own; /* CLONE_NEW*: the namespaces that are the container's, not the host's; all in a direct call */
-  s32 made;              /* undo(): what apply() had returned, 0 to 254: how much there is to take back */
-  u64 run;               /* what stands for "*" in a name that no other run may have; 0: not drawn yet */
-  bool born;             /* this is the child itself: a step for its creator comes too late */
+  s32 made;  /* undo(): what apply() had returned, 0 to 254: how much there is to take back */
+  u64 run;   /* what stands for "*" in a name that no other run may have; 0: not drawn yet */
+  bool born; /* this is the child itself: a step for its creator comes too late */
   u32 detail_len;
-  char detail[CSN_DETAIL]; /* what apply() adds to an error: the path component, the kernel's message */
+  char detail
+      [CSN_DETAIL]; /* what apply() adds to an error: the path component, the kernel's message */
 };
 
 static inline const char *
@@ -206,8 +207,8 @@ struct csn_primitive {
 /* The linker gathers the pointers: no list of primitives is kept by hand. */
 #define CSN_REGISTER(id, lua_name, FIELDS, side, apply, undo, action, show)                        \
   CSN_DESCRIBE(id, FIELDS)                                                                         \
-  static const struct csn_primitive id##_prim = { lua_name, apply, undo, action, side,             \
-                                                  CSN_DESCRIBED(id, show) };                       \
+  static const struct csn_primitive id##_prim = { lua_name, apply, undo,                           \
+                                                  action,   side,  CSN_DESCRIBED(id, show) };      \
   static const struct csn_primitive *const id##_registered                                         \
       __attribute__((section("csn_prims"), used)) = &id##_prim;
 
@@ -221,10 +222,8 @@ struct csn_primitive {
 #define CSN_ACTION(id, lua_name, FIELDS, side, action, show)                                       \
   CSN_REGISTER(id, lua_name, FIELDS, side, NULL, NULL, action, show)
 
-extern const struct csn_primitive *const __start_csn_prims[]
-    __attribute__((visibility("hidden")));
-extern const struct csn_primitive *const __stop_csn_prims[]
-    __attribute__((visibility("hidden")));
+extern const struct csn_primitive *const __start_csn_prims[] __attribute__((visibility("hidden")));
+extern const struct csn_primitive *const __stop_csn_prims[] __attribute__((visibility("hidden")));
 
 #define csn_nprims() ((u32)(__stop_csn_prims - __start_csn_prims))
 

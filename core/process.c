@@ -122,7 +122,8 @@ reap(struct csn_spawn *s, bool block)
   memset(&ru, 0, sizeof(ru));
   /* waitid(2) as the system call gives the rusage too */
   do
-    rc = (int)syscall(SYS_waitid, P_PIDFD, s->pidfd, &si, WEXITED | __WALL | (block ? 0 : WNOHANG), &ru);
+    rc = (int)syscall(SYS_waitid, P_PIDFD, s->pidfd, &si, WEXITED | __WALL | (block ? 0 : WNOHANG),
+                      &ru);
   while (rc < 0 && errno == EINTR);
   if (rc < 0)
     return errno == ECHILD ? stolen_status(s) : -errno;
@@ -153,7 +154,10 @@ poll_for(struct pollfd *fds, nfds_t n, lua_Number seconds, bool restart)
     end = (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9 + seconds;
   }
   for (;;) {
-    int rc = poll(fds, n, seconds < 0 ? -1 : seconds > 2000000 ? 2000000000 : (int)(seconds * 1000 + 0.999));
+    int rc = poll(fds, n,
+                  seconds < 0         ? -1
+                  : seconds > 2000000 ? 2000000000
+                                      : (int)(seconds * 1000 + 0.999));
 
     if (rc >= 0)
       return rc;
@@ -208,7 +212,8 @@ l_wait(lua_State *L)
     rc = rc < 0 ? rc : reap(s, false);
   }
   if (rc == -ECHILD)
-    return csn_pusherr(L, -rc, "wait for pid %d: this process ignores SIGCHLD or has reaped it", (int)s->pid);
+    return csn_pusherr(L, -rc, "wait for pid %d: this process ignores SIGCHLD or has reaped it",
+                       (int)s->pid);
   if (rc < 0)
     return csn_pusherr(L, -rc, "wait for pid %d", (int)s->pid);
   if (rc == 0) {
@@ -225,8 +230,9 @@ static int
 l_kill(lua_State *L)
 {
   struct csn_spawn *s = check_process(L);
-  int sig = lua_isnoneornil(L, 2) ? SIGKILL
-                                  : (int)csn_to_words(L, 2, csn_signal_words, "signal", false, true);
+  int sig = lua_isnoneornil(L, 2)
+                ? SIGKILL
+                : (int)csn_to_words(L, 2, csn_signal_words, "signal", false, true);
 
   if (s->reaped || s->pidfd < 0)
     return csn_pusherr(L, ESRCH, "kill pid %d", (int)s->pid);
@@ -410,9 +416,10 @@ static void
 open_process(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-    { "wait", l_wait },   { "kill", l_kill },       { "pid", l_pid },   { "pidfd", l_pidfd },
-    { "slot", l_slot },   { "times", l_times }, { "cpu_ns", l_cpu_ns },     { "close", l_close }, { "skipped", l_skipped },
-    { "__gc", l_gc },     { "__tostring", l_tostring }, { NULL, NULL }
+    { "wait", l_wait },     { "kill", l_kill },           { "pid", l_pid },
+    { "pidfd", l_pidfd },   { "slot", l_slot },           { "times", l_times },
+    { "cpu_ns", l_cpu_ns }, { "close", l_close },         { "skipped", l_skipped },
+    { "__gc", l_gc },       { "__tostring", l_tostring }, { NULL, NULL }
   };
 
   if (luaL_newmetatable(L, PROCESS_TYPE)) {

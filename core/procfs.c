@@ -61,7 +61,8 @@ csn_proc_open(struct csn_ctx *c, const char *path, int flags)
 
   if (slot >= 0)
     return open_below(c, slot, path, flags);
-  root = (int)csn_sys(__NR_openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  root =
+      (int)csn_sys(__NR_openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (root < 0)
     return csn_detail(c, root, "/proc", NULL);
   if ((rc = check_root(root)) < 0)

@@ -126,7 +126,8 @@ runner_main(long *sp)
 }
 
 #if defined(__x86_64__)
-__asm__(".text\n.globl _start\n_start: xor %ebp, %ebp\n mov %rsp, %rdi\n and $-16, %rsp\n call runner_main\n hlt\n");
+__asm__(".text\n.globl _start\n_start: xor %ebp, %ebp\n mov %rsp, %rdi\n and $-16, %rsp\n call "
+        "runner_main\n hlt\n");
 #elif defined(__aarch64__)
 __asm__(".text\n.globl _start\n_start: mov x29, #0\n mov x0, sp\n bl runner_main\n brk #1\n");
 #endif

@@ -58,8 +58,7 @@ let_go(int end)
 }
 
 /* 0 or -errno */
-static int
-catch(u64 bits, int end)
+static int catch (u64 bits, int end)
 {
   struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART }, old;
 
@@ -101,7 +100,7 @@ l_open(lua_State *L)
   if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
     return csn_pusherr(L, errno, "signals");
   *fd = pair[0];
-  rc = catch(bits, pair[1]);
+  rc = catch (bits, pair[1]);
   if (rc < 0) {
     let_go(pair[1]);
     close(pair[1]);
@@ -199,9 +198,10 @@ l_name(lua_State *L)
 static void
 open_signal(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "open", l_open },   { "read", l_read }, { "close", l_close },
-                                        { "raise", l_raise }, { "name", l_name },
-                                        { "send", l_send },   { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "open", l_open },   { "read", l_read },
+                                        { "close", l_close }, { "raise", l_raise },
+                                        { "name", l_name },   { "send", l_send },
+                                        { NULL, NULL } };
 
   csn_register(L, "signal", functions);
 }

@@ -246,9 +246,11 @@ call_lua(struct csn_spawn *s, struct csn_ctx *c, const char *name)
   lua_pushinteger(L, c->pid);
   if (lua_pcall(L, 1, 3, top + 1) != 0) {
     rc = -ECANCELED;
-    csn_detail(c, rc, lua_isstring(L, -1) ? lua_tostring(L, -1) : "(an error that is no string)", NULL);
+    csn_detail(c, rc, lua_isstring(L, -1) ? lua_tostring(L, -1) : "(an error that is no string)",
+               NULL);
   } else if (lua_isnil(L, -3) && lua_isstring(L, -2)) {
-    rc = lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 1 && lua_tonumber(L, -1) < 256 /* a byte, where an optional step is noted */
+    rc = lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 1 &&
+                 lua_tonumber(L, -1) < 256 /* a byte, where an optional step is noted */
              ? -(int)lua_tonumber(L, -1)
              : -ECANCELED;
     csn_detail(c, rc, lua_tostring(L, -2), NULL);
@@ -308,17 +310,24 @@ outlive_locks(lua_State *L)
 _Noreturn static void
 forked(struct csn_spawn *s, int sock)
 {
-  struct csn_run run = { .plan = s->plan, .sock = sock, .fail_step = s->header.fail_step,
-                         .fail_errno = s->header.fail_errno, .runner = s->header.runner, .lua_step = lua_step, .lua = s };
+  struct csn_run run = { .plan = s->plan,
+                         .sock = sock,
+                         .fail_step = s->header.fail_step,
+                         .fail_errno = s->header.fail_errno,
+                         .runner = s->header.runner,
+                         .lua_step = lua_step,
+                         .lua = s };
 
   char go;
 
   csn_sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   outlive_locks(s->L);
   /* Nothing is made before the host has a hold on this process. */
-  if (send(sock, "", 1, MSG_NOSIGNAL) != 1 || CSN_RETRY(csn_sys(__NR_recvfrom, sock, &go, 1, 0, 0, 0)) != 1)
+  if (send(sock, "", 1, MSG_NOSIGNAL) != 1 ||
+      CSN_RETRY(csn_sys(__NR_recvfrom, sock, &go, 1, 0, 0, 0)) != 1)
     _exit(0);
-  run.record = mmap(NULL, sizeof(*run.record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  run.record =
+      mmap(NULL, sizeof(*run.record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (run.record != MAP_FAILED) {
     run.ctx = s->ctx;
     run.ctx.pid = 0;
@@ -332,7 +341,8 @@ forked(struct csn_spawn *s, int sock)
 static int
 await_fork(struct csn_spawn *s)
 {
-  struct pollfd fds[2] = { { .fd = s->sock, .events = POLLIN }, { .fd = s->runner, .events = POLLIN } };
+  struct pollfd fds[2] = { { .fd = s->sock, .events = POLLIN },
+                           { .fd = s->runner, .events = POLLIN } };
   char ready;
 
   while (poll(fds, 2, -1) < 0)
@@ -439,13 +449,16 @@ csn_undo(struct csn_spawn *s)
 static int
 receive(struct csn_spawn *s, void *buf, size_t size, int *fd)
 {
-  struct pollfd ready[] = { { .fd = s->sock, .events = POLLIN }, { .fd = s->cancel, .events = POLLIN } };
+  struct pollfd ready[] = { { .fd = s->sock, .events = POLLIN },
+                            { .fd = s->cancel, .events = POLLIN } };
   struct iovec iov = { .iov_base = buf, .iov_len = size };
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
     struct cmsghdr align;
   } control;
-  struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+  struct msghdr msg = { .msg_iov = &iov,
+                        .msg_iovlen = 1,
+                        .msg_control = control.bytes,
                         .msg_controllen = sizeof(control.bytes) };
   struct cmsghdr *c;
   ssize_t n;
@@ -464,7 +477,8 @@ receive(struct csn_spawn *s, void *buf, size_t size, int *fd)
   if (n < 0)
     return -errno;
   c = CMSG_FIRSTHDR(&msg);
-  if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+  if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+      c->cmsg_len == CMSG_LEN(sizeof(int)))
     memcpy(fd, CMSG_DATA(c), sizeof(int));
   return (int)n;
 }
@@ -482,7 +496,8 @@ take_slot(struct csn_spawn *s, u32 step, int fd)
     close(fd);
     return -EBADMSG;
   }
-  return csn_fill(&s->ctx, ((const struct engine_send_args *)((const u8 *)s->plan + st->args))->fd, fd);
+  return csn_fill(&s->ctx, ((const struct engine_send_args *)((const u8 *)s->plan + st->args))->fd,
+                  fd);
 }
 
 /* The child's pidfd comes with its first message; without (no descriptor was free) one is opened here. */
@@ -526,7 +541,8 @@ last_turn(const struct csn_plan *p)
 static bool
 runner_ends(struct csn_spawn *s)
 {
-  struct pollfd ready[] = { { .fd = s->runner, .events = POLLIN }, { .fd = s->cancel, .events = POLLIN } };
+  struct pollfd ready[] = { { .fd = s->runner, .events = POLLIN },
+                            { .fd = s->cancel, .events = POLLIN } };
 
   if (s->cancel < 0 || s->runner < 0)
     return true;
@@ -584,7 +600,8 @@ attend(struct csn_spawn *s)
       }
       break;
     case CSN_MSG_SYNC:
-      for (u32 i = m.step; i < s->plan->nsteps && csn_plan_step(s->plan, i)->side == CSN_PARENT; i++)
+      for (u32 i = m.step; i < s->plan->nsteps && csn_plan_step(s->plan, i)->side == CSN_PARENT;
+           i++)
         if ((rc = parent_step(s, turn = i)) < 0) {
           set_failure(s, i, -rc);
           return;
@@ -740,7 +757,8 @@ run_plan(struct csn_spawn *s)
   csn_close(pair[1]);
   if (rc == 0 && !s->fork)
     rc = send_rest(s);
-  if (rc < 0 && rc != -EPIPE) { /* that is the runner's death, of which the report's absence tells */
+  if (rc < 0 &&
+      rc != -EPIPE) { /* that is the runner's death, of which the report's absence tells */
     csn_detail(&s->ctx, rc, s->fork ? "fork" : "starting the runner", NULL);
     set_failure(s, s->plan->nsteps, -rc);
     abandon(s);
@@ -803,7 +821,8 @@ push_failure(lua_State *L, struct csn_spawn *s)
   }
   lua_pushnil(L);
   if (in_step) {
-    lua_pushfstring(L, "step %d, %s[%d] ", (int)s->fail_step + 1, name, (int)csn_plan_nth(p, s->fail_step));
+    lua_pushfstring(L, "step %d, %s[%d] ", (int)s->fail_step + 1, name,
+                    (int)csn_plan_nth(p, s->fail_step));
     lua_getfield(L, failure, "object");
   } else {
     lua_pushliteral(L, "");
@@ -814,7 +833,9 @@ push_failure(lua_State *L, struct csn_spawn *s)
   else
     lua_pushliteral(L, "");
   if (s->fail_errno)
-    lua_pushfstring(L, ": %s (%s)", strerrordesc_np(s->fail_errno) ? strerrordesc_np(s->fail_errno) : "Unknown error",
+    lua_pushfstring(L, ": %s (%s)",
+                    strerrordesc_np(s->fail_errno) ? strerrordesc_np(s->fail_errno)
+                                                   : "Unknown error",
                     csn_errname(s->fail_errno) ? csn_errname(s->fail_errno) : "?");
   else if (s->died_by)
     lua_pushfstring(L, ": killed by signal %d (%s) before its program was executed", s->died_by,
@@ -832,7 +853,9 @@ push_failure(lua_State *L, struct csn_spawn *s)
 static int
 l_spawn(lua_State *L)
 {
-  static const char *const keys[] = { "plan", "slots", "functions", "fork", "fail", "cancel", NULL };
+  static const char *const keys[] = {
+    "plan", "slots", "functions", "fork", "fail", "cancel", NULL
+  };
   const struct csn_plan *p;
   struct csn_spawn *s;
   bool given[CSN_SLOTS] = { false };

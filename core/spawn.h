@@ -16,15 +16,15 @@ struct csn_spawn {
   int functions;
   bool fork;
   int sock, pidfd, runner; /* runner: a pidfd, like the child's */
-  int cancel; /* the caller's: construction is given up when it becomes readable; -1: none */
-  pid_t pid, owner;        /* owner: the process that made the object; a forked copy does nothing */
+  int cancel;       /* the caller's: construction is given up when it becomes readable; -1: none */
+  pid_t pid, owner; /* owner: the process that made the object; a forked copy does nothing */
   u64 start_ns, exec_ns;
   bool failed;
   u32 fail_step;
   int fail_errno, died_by;
-  u8 *done, *skipped; /* one a step */
-  bool reaped, init;  /* init: what was started stays as the program's parent */
-  int code, signal;   /* how it ended, once reaped */
+  u8 *done, *skipped;       /* one a step */
+  bool reaped, init;        /* init: what was started stays as the program's parent */
+  int code, signal;         /* how it ended, once reaped */
   bool core_dumped, stolen; /* stolen: the host took its status, and with it the usage */
   struct csn_usage {
     u64 user_us, system_us, maxrss_kb;

@@ -81,7 +81,8 @@ apply_sysctl(const struct sysctl_args *a, struct csn_ctx *c)
   if (rc < 0)
     return csn_detail(c, rc, "not the name of a kernel parameter", NULL);
   if (!o)
-    return csn_detail(c, -EPERM, "no namespace has it for its own: it would be the whole machine's", NULL);
+    return csn_detail(c, -EPERM, "no namespace has it for its own: it would be the whole machine's",
+                      NULL);
   if (!(c->own & o->namespace)) {
     csn_append(text, sizeof(text), csn_append(text, sizeof(text), 0, o->word),
                " namespace of its own, or it would be the host's");

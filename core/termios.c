@@ -82,9 +82,10 @@ l_foreground(lua_State *L)
 static void
 open_termios(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "size", l_size },       { "resize", l_resize },
-                                        { "raw", l_raw },         { "restore", l_restore },
-                                        { "foreground", l_foreground }, { NULL, NULL } };
+  static const luaL_Reg functions[] = {
+    { "size", l_size },       { "resize", l_resize },         { "raw", l_raw },
+    { "restore", l_restore }, { "foreground", l_foreground }, { NULL, NULL }
+  };
 
   csn_register(L, "terminal", functions);
 }

@@ -9,7 +9,10 @@ own_names(struct csn_ctx *c)
 {
   return c->own & CLONE_NEWUTS
              ? 0
-             : csn_detail(c, -EPERM, "the container needs a uts namespace of its own, or it would be the host's", NULL);
+             : csn_detail(
+                   c, -EPERM,
+                   "the container needs a uts namespace of its own, or it would be the host's",
+                   NULL);
 }
 
 #define HOSTNAME(F) F(str, name, CSN_REQUIRED, NULL, 0)

@@ -118,7 +118,8 @@ child(void *arg)
   return 125;
 }
 
-long csn_clone3(struct clone_args *args, size_t size, int (*fn)(void *), void *arg); /* core/clone.S */
+long csn_clone3(struct clone_args *args, size_t size, int (*fn)(void *),
+                void *arg); /* core/clone.S */
 
 static uint64_t
 now(void)
@@ -153,8 +154,8 @@ construct(int with_sync)
   uint64_t start = now();
   int pidfd = -1, pair[2] = { -1, -1 };
   struct clone_args ca = {
-    .flags = CLONE_VM | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID |
-             CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
+    .flags = CLONE_VM | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWUSER | CLONE_NEWNS |
+             CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
     .pidfd = (uint64_t)(uintptr_t)&pidfd,
     .exit_signal = SIGCHLD,
     .stack = (uint64_t)(uintptr_t)stack,

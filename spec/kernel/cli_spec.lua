@@ -152,7 +152,6 @@ describe("caisson run", function()
     assert.same({ "exited", 3, false }, { doc.status, doc.code, doc.oom })
     assert.truthy(doc.wall_ns > 0)
     r = cli.caisson { "run", "--result", dir .. "/result", plain, "count=1", "--", "sh", "-c", "kill -KILL $$" }
-    doc = require("cjson").decode(t.read_file(dir .. "/result"))
     assert.equal("", r.out)
     r = cli.caisson { "run", "--result", dir .. "/result", plain, "count=1", "--", "no-such" }
     doc = require("cjson").decode(t.read_file(dir .. "/result"))
@@ -475,9 +474,9 @@ end)
 
 describe("caisson doctor", function()
   it("says what can be done, and of each thing that can't how to get it", function()
-    local started = core.now()
+    local begun = core.now()
     local r = cli.caisson { "doctor", "--json" }
-    local took = (core.now() - started) / 1e6
+    local took = (core.now() - begun) / 1e6
     assert.same({ "", 0 }, { r.err, r.code })
     local rows = {}
     for _, row in ipairs(require("cjson").decode(r.out)) do rows[row.name] = row end

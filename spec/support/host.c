@@ -17,7 +17,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-
 int luaopen_caisson_host(lua_State *L);
 
 static volatile sig_atomic_t reaped;
@@ -207,11 +206,10 @@ int
 luaopen_caisson_host(lua_State *L)
 {
   static const luaL_Reg functions[] = { { "reaper", l_reaper },     { "reaped", l_reaped },
-                                        { "ignore", l_ignore },
-                                        { "open", l_open },         { "dumpable", l_dumpable },
-                                        { "stop", l_stop },         { "signals", l_signals },
-                                        { "threads", l_threads },   { "later", l_later },
-                                        { NULL, NULL } };
+                                        { "ignore", l_ignore },     { "open", l_open },
+                                        { "dumpable", l_dumpable }, { "stop", l_stop },
+                                        { "signals", l_signals },   { "threads", l_threads },
+                                        { "later", l_later },       { NULL, NULL } };
 
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; f++) {
