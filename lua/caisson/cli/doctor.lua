@@ -72,7 +72,7 @@ local function container_abilities(me, userns)
   ask("overlay", step("mount.overlay", { target = "/tmp/merged", lower = { "/tmp/lower" }, upper = "/tmp/upper",
     work = "/tmp/work" }), "as root: modprobe overlay (and Linux 5.11 or later for an ordinary user)")
   ask("id-mapped mounts", step("mount.bind", { source = "/tmp/lower", target = "/tmp/bound", flags = {},
-    idmap = { { 0, 0, 1 } } }), 
+    idmap = { { 0, 0, 1 } } }),
       not root and "the file system's own user namespace has to be this one: root's alone on most" or nil)
   ask("a time namespace", step("namespace.unshare", { namespaces = { "time" } }))
   local skipped, message, errno
