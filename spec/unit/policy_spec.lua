@@ -447,7 +447,7 @@ describe("the policy cache", function()
       local policy = require "caisson.policy"
       for i = 1, 20 do policy.forget() local p = policy.new { "read" }:program { cache = "%s" } io.write(#p,
         " ") end' & done; wait]])
-      :format(t.lua or "luajit", package.path, package.cpath, dir)
+      :format(t.lua, package.path, package.cpath, dir)
     local sizes = {}
     for n in t.sh(script):gmatch("%d+") do sizes[n] = (sizes[n] or 0) + 1 end
     local expected = tostring(#policy.new({ "read" }):program { cache = false })
