@@ -454,33 +454,3 @@ describe("raw programs", function()
     assert.matches((t.is_root and "false" or "true") .. "\ntrue\nfd %d+\n" .. (t.is_root and 3 or 2) .. "\n", r)
   end)
 end)
-
-describe("a program from the cache", function()
-  it("costs at most a fifth, loaded, of one that is built and loaded", function()
-    if not t.needs("luajit") then return end -- the figure is LuaJIT's; the key is text that Lua puts together
-    local output = t.sh(t.lua .. ([[ -e '
-      package.path, package.cpath = %q, %q
-      local core, policy = require "caisson.core", require "caisson.policy"
-      assert(core.no_new_privs {})
-      local dir, p = os.tmpname() .. ".d", policy.default()
-      local function median(fn)
-        local times = {}
-        for i = 1, 17 do
-          local from = core.now()
-          assert(core.seccomp { program = fn() })
-          times[i] = core.now() - from
-        end
-        table.sort(times)
-        return times[9]
-      end
-      p:program { cache = dir }
-      local built = median(function() return p:program { cache = false } end)
-      print(median(function() return p:program { cache = dir } end) / built)
-      print(median(function() policy.forget() return p:program { cache = dir } end) / built)
-      os.execute("rm -r " .. dir .. " " .. dir:sub(1, -3))' 2>&1]]):format(package.path, package.cpath))
-    local memory, disk = output:match("^([%d.]+)\n([%d.]+)\n")
-    assert.is_truthy(memory, output)
-    assert.is_true(tonumber(memory) <= 0.2, output)
-    assert.is_true(tonumber(disk) <= 0.2, output)
-  end)
-end)
