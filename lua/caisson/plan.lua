@@ -24,13 +24,19 @@ local function is_step(v)
 end
 M.is_step = is_step
 
--- file:line of the first caller outside this library.
+-- Where this library's own files are: "…/caisson/", or "caisson/" in the command's bytecode.
+local own = getinfo(1, "S").source:match("^(.*)plan%.lua$") or "=none"
+
+-- file:line of the first caller outside this library. A recipe may lie in a folder of the same name.
 local function caller()
   for level = 3, 12 do
     local info = getinfo(level, "Sl")
     if not info then break end
-    if info.currentline > 0 and not info.source:find("caisson/%w+%.lua$") then
-      return info.short_src .. ":" .. info.currentline
+    local source = info.source
+    if info.currentline > 0 and not (source:sub(1, #own) == own and source:find("^[%w_]+%.lua$", #own + 1)) then
+      local path = source:match("^@(.*)") or info.short_src
+      path = path:sub(1, 1) == "/" and path:match("[^/]*/[^/]*$") or path:gsub("^%./", "")
+      return path .. ":" .. info.currentline
     end
   end
 end

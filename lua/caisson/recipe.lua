@@ -104,7 +104,14 @@ function M.load(name)
   local ok, recipe = xpcall(chunk, function(e)
     return type(e) == "string" and e or tostring(e)
   end)
-  if not ok then return nil, recipe end
+  if not ok then
+    -- `return caisson.recipe {...}` is a tail call: the error could not name the caller's line
+    if not recipe:find("^[^\n]-:%d+: ") then
+      local at = require("caisson.source").locate(path, { recipe:match("unknown option '([^']*)'") })
+      recipe = at .. ": " .. recipe
+    end
+    return nil, recipe
+  end
   if not M.is(recipe) then return nil, path .. ": the file returns no recipe" end
   recipe.name = recipe.name or path:match("([^/]*)%.lua$")
   recipe.file = path

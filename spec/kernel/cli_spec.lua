@@ -89,7 +89,7 @@ describe("caisson", function()
   it("lists recipes and describes them", function()
     local r = cli.caisson { "recipes" }
     assert.equal("", r.err)
-    for _, name in ipairs { "sandbox", "shell", "judge" } do
+    for _, name in ipairs { "sandbox", "shell", "judge", "handmade" } do
       assert.truthy(("\n" .. r.out):find("\n" .. name .. ": %u"), name)
     end
     assert.same({ out = [[
@@ -255,6 +255,7 @@ describe("signals to caisson run", function()
     it("end a program that does nothing about them, " .. init, function()
       for name, number in pairs { TERM = 15, INT = 2, USR1 = 10 } do
         local process, r = started({ init }, "READY; exec sleep 47.11")
+        t.sh "sleep 0.2" -- until it is sleep: sh has a handler for INT
         process:kill(name)
         assert.equal("", t.slurp(r))
         assert.equal(128 + number, process:wait(10).code)
@@ -341,6 +342,7 @@ describe("caisson run at a terminal", function()
   it("ends by ^C a program that is pid 1 and has no handler", function()
     local term = at_terminal { "--", "sh", "-c", "echo ready; exec sleep 47.14" }
     term:expect "ready\r\n"
+    t.sh "sleep 0.2"
     term:send "\3"
     assert.equal(130, term:wait().code)
     assert.equal("", processes_with "sleep 47.14")
@@ -504,5 +506,55 @@ describe("caisson doctor", function()
     end
     assert.same({ "/proc/kcore" }, machine.covered_proc(
       "22 27 0:21 / /proc rw - proc proc rw\n30 22 0:5 /null /proc/kcore rw - devtmpfs x rw\n31 22 0:9 / /proc/sys/fs/binfmt_misc rw - x x rw\n"))
+  end)
+end)
+
+describe("what a recipe's mistake leads to", function()
+  if not t.needs "userns" then return end
+
+  local function mounts() return t.read_file("/proc/self/mountinfo") end
+
+  it("is told with step, index, object, errno, line and a hint, and leaves nothing", function()
+    t.sh("mkdir -p " .. dir .. "/src")
+    write("cc.lua", [[
+local caisson = require "caisson"
+return caisson.recipe {
+  params = { dir = { "path", default = "src" } },
+  build = function(p)
+    return {
+      namespaces = { mount = true, pid = true },
+      mounts = {
+        { tmpfs = "/tmp" },
+        { bind = "/usr" },
+        { bind = p.dir, at = "/work", writable = true },
+      },
+    }
+  end,
+}
+]])
+    local before, groups, files = mounts(), t.sh "find /sys/fs/cgroup -name 'caisson-*' -type d 2>/dev/null", t.sh("ls " .. dir)
+    local r = cli.caisson({ "run", "cc.lua", "dir=scr", "--", "sleep", "47.16" }, { cwd = dir })
+    assert.equal("", r.out)
+    assert.equal(125, r.code)
+    assert.equal([[
+caisson: cc.lua:10: step N, mount.bind[2] scr -> /work (rnosuid,rnodev) recursive: source scr: No such file or directory (ENOENT)
+  hint: the source is looked up on the host, from the current directory; "src" is there
+]], (r.err:gsub("step %d+", "step N")))
+    assert.equal("", processes_with "sleep 47.16")
+    assert.equal(before, mounts())
+    assert.equal(groups, t.sh "find /sys/fs/cgroup -name 'caisson-*' -type d 2>/dev/null")
+    assert.equal(files, t.sh("ls " .. dir))
+  end)
+
+  it("names a misspelt option and the right word", function()
+    for _, case in ipairs {
+      { "readony = { '/proc/sys' }", "caisson: typo.lua:1: recipe: unknown option 'readony' (did you mean 'readonly'?)\n" },
+      { "namespaces = { mount = true }, mounts = { { bind = '/usr', writeable = true } }",
+        "caisson: typo.lua:1: mounts[1]: unknown option 'writeable' (did you mean 'writable'?)\n" },
+      { "namespaces = { mnt = true }", "caisson: typo.lua:1: namespaces: unknown namespace 'mnt' (did you mean 'mount'?)\n" },
+    } do
+      write("typo.lua", "return require('caisson').recipe { " .. case[1] .. " }\n")
+      assert.same({ out = "", err = case[2], code = 125 }, cli.caisson({ "run", "typo.lua", "--", "true" }, { cwd = dir }))
+    end
   end)
 end)

@@ -78,12 +78,19 @@ end
 
 -- The program and this process stop; the shell that started it may continue both.
 function Attendant:suspend()
-  local pid = self.running:pid()
+  local function all(signal)
+    if self.own_session then
+      core.kill_group(self.running:pid(), signal)
+    else
+      -- the key stops all of the group but a pid 1, which has no handler for it
+      self.running:kill(signal)
+    end
+  end
   if self.link then self.link:suspend() end
-  if self.own_session then core.kill_group(pid, "STOP") end
+  all "STOP"
   core.signal.raise("STOP")
   -- continued
-  if self.own_session then core.kill_group(pid, "CONT") end
+  all "CONT"
   if self.link then self.link:resume() end
 end
 
