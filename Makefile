@@ -80,11 +80,11 @@ run:
 test:
 	@spec/tools/deps build run test
 	@$(MAKE) all $(PUC)
-	@spec/tools/suite test root:luajit user:luajit $(PUC:%=any:%)
+	@spec/tools/suite test root:luajit user:luajit
 test-long:
 	@spec/tools/deps build run test long
-	@$(MAKE) all asan lua5.4
-	@spec/tools/suite long any:valgrind root:asan user:asan root:long user:long
+	@$(MAKE) all $(PUC) asan lua5.4
+	@spec/tools/suite long any:valgrind root:asan user:asan root:long user:long $(PUC:%=any:%)
 test-vm:
 	@spec/tools/deps build run test vm
 	@$(MAKE) all
