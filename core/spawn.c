@@ -207,7 +207,8 @@ push_function(struct csn_spawn *s, const char *name)
 
   if (!s->functions)
     return -ENOENT;
-  lua_getfield(L, s->functions, name);
+  lua_pushstring(L, name);
+  lua_rawget(L, s->functions); /* no metamethod may raise here */
   if (lua_isfunction(L, -1))
     return 0;
   lua_pop(L, 1);
@@ -304,27 +305,26 @@ outlive_locks(lua_State *L)
   sigaction(SIGALRM, &old_action, NULL);
 }
 
-/* In the fork: glibc's fork has run the atfork handlers, so Lua and malloc work here whatever the host's
- * other threads held; csn_make_child then clones once more, with the namespaces, from a process of one
- * thread. */
-_Noreturn static void
-forked(struct csn_spawn *s, int sock)
+/* The fork's whole life; called by lua_pcall, so that no raise can lead back into the host's script, which
+ * would then run twice. */
+static int
+l_forked(lua_State *L)
 {
+  struct csn_spawn *s = lua_touserdata(L, 1);
   struct csn_run run = { .plan = s->plan,
-                         .sock = sock,
+                         .sock = s->child_sock,
                          .fail_step = s->header.fail_step,
                          .fail_errno = s->header.fail_errno,
                          .runner = s->header.runner,
                          .lua_step = lua_step,
                          .lua = s };
-
   char go;
 
-  csn_sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  outlive_locks(s->L);
+  s->functions = lua_istable(L, 2) ? 2 : 0;
+  outlive_locks(L);
   /* Nothing is made before the host has a hold on this process. */
-  if (send(sock, "", 1, MSG_NOSIGNAL) != 1 ||
-      CSN_RETRY(csn_sys(__NR_recvfrom, sock, &go, 1, 0, 0, 0)) != 1)
+  if (send(run.sock, "", 1, MSG_NOSIGNAL) != 1 ||
+      CSN_RETRY(csn_sys(__NR_recvfrom, run.sock, &go, 1, 0, 0, 0)) != 1)
     _exit(0);
   run.record =
       mmap(NULL, sizeof(*run.record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -334,6 +334,23 @@ forked(struct csn_spawn *s, int sock)
     run.ctx.base = (const u8 *)s->plan;
     csn_make_child(&run);
   }
+  _exit(0);
+}
+
+/* In the fork: glibc's fork has run the atfork handlers, so Lua and malloc work here whatever the host's
+ * other threads held; csn_make_child then clones once more, with the namespaces, from a process of one
+ * thread. */
+_Noreturn static void
+forked(struct csn_spawn *s)
+{
+  csn_sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  lua_pushvalue(s->L, s->entry);
+  lua_pushlightuserdata(s->L, s);
+  if (s->functions)
+    lua_pushvalue(s->L, s->functions);
+  else
+    lua_pushnil(s->L);
+  lua_pcall(s->L, 2, 0, 0);
   _exit(0);
 }
 
@@ -359,7 +376,7 @@ await_fork(struct csn_spawn *s)
 }
 
 static int
-fork_once(struct csn_spawn *s, int child_sock)
+fork_once(struct csn_spawn *s)
 {
   pid_t pid = fork();
   int err;
@@ -368,7 +385,7 @@ fork_once(struct csn_spawn *s, int child_sock)
     return -errno;
   if (pid == 0) {
     close(s->sock);
-    forked(s, child_sock);
+    forked(s);
   }
   s->runner = (int)syscall(SYS_pidfd_open, pid, 0);
   if (s->runner >= 0)
@@ -384,10 +401,11 @@ spawn_fork(struct csn_spawn *s, int child_sock)
 {
   int rc = -EAGAIN;
 
+  s->child_sock = child_sock;
   find_frame = (void *(*)(void *, void *))(uintptr_t)dlsym(RTLD_DEFAULT, "_Unwind_Find_FDE");
   fflush(NULL); /* or the child prints it a second time */
   for (int tries = 0; rc == -EAGAIN && tries < 20; tries++)
-    rc = fork_once(s, child_sock);
+    rc = fork_once(s);
   if (rc == 0)
     send(s->sock, "", 1, MSG_NOSIGNAL);
   return rc;
@@ -531,7 +549,9 @@ last_turn(const struct csn_plan *p)
   for (i = (s64)p->nsteps - 1; i >= 0; i--) {
     const struct csn_step *st = csn_plan_step(p, (u32)i);
 
-    if (st->side == CSN_PARENT ? (u32)i > p->clone : csn_step_prim(st)->action == CSN_ACT_SEND)
+    /* before clone the parent's steps are done already; without a clone none are */
+    if (st->side == CSN_PARENT ? p->clone == p->nsteps || (u32)i > p->clone
+                               : csn_step_prim(st)->action == CSN_ACT_SEND)
       break;
   }
   return i;
@@ -872,6 +892,9 @@ l_spawn(lua_State *L)
   s = csn_newprocess(L, p); /* 4 */
   s->L = L;
   s->functions = lua_isnil(L, 3) ? 0 : 3;
+  lua_pushcfunction(L, l_forked); /* 5: now, while it may raise */
+  s->entry = 5;
+  luaL_checkstack(L, LUA_MINSTACK, "spawn");
   s->fork = csn_opt_bool(L, 1, "fork", false);
   s->cancel = csn_opt_fd(L, 1, "cancel");
   if (csn_field(L, 1, "slots")) {
@@ -913,7 +936,7 @@ l_spawn(lua_State *L)
   run_plan(s);
   s->cancel = -1;
   s->L = NULL;
-  s->functions = 0;
+  s->functions = s->entry = 0;
   /* Only what steps have filled is kept: a pipe's reader waits for its last writer. */
   for (int k = 0; k < CSN_SLOTS; k++)
     if (given[k]) {

@@ -12,8 +12,9 @@ struct csn_spawn {
   const struct csn_plan *plan;
   struct csn_ctx ctx; /* of the parent's side */
   struct csn_run_header header;
-  lua_State *L; /* while it is being constructed */
-  int functions;
+  lua_State *L;         /* while it is being constructed */
+  int functions, entry; /* places on its stack: the run's functions, what a fork calls first */
+  int child_sock;
   bool fork;
   int sock, pidfd, runner; /* runner: a pidfd, like the child's */
   int cancel;       /* the caller's: construction is given up when it becomes readable; -1: none */

@@ -1,0 +1,112 @@
+---@meta caisson.core
+-- Namespaces, credentials, capabilities and attributes of a process. Each is a step of a plan and a direct call,
+-- which does it to the calling process, now; it returns true, or nil, message, errno.
+
+---@class caisson.core
+local core = {}
+
+core.namespace = {}
+
+---Make new namespaces for this process. After birth not pid, which a process never enters itself. unshare(2)
+---@param o { namespaces: string[] } user mount pid net ipc uts cgroup time
+function core.namespace.unshare(o) end
+
+---Join namespaces by the path of one, or by a descriptor: of a namespace, or a pidfd for several in one setns(2).
+---The process is not dumpable afterwards, until it executes a program. As a step of the child's side before clone
+---it is its creator's, as pid namespaces need.
+---@param o { namespaces: string[], path?: string, fd?: integer|string }
+function core.namespace.join(o) end
+
+---Limit the namespaces that can be made in this user namespace and below (/proc/sys/user); refused in the host's.
+---Root of the namespace could raise it again: for him limit to 1, unshare a user namespace more, and map it.
+---@param o { namespaces?: string[], max?: integer } by default { "user" } and 0
+function core.namespace.limit(o) end
+
+---Write the id maps of the child (parent's side) or of this process (its own id alone). Up to 340 ranges a map,
+---which may not overlap. An ordinary user's further ranges are written by newuidmap(1) and newgidmap(1), where given.
+---@param o { uid?: integer[][], gid?: integer[][], setgroups?: "allow"|"deny", newuidmap?: string, newgidmap?: string } ranges: { inside, outside, count }
+function core.idmap(o) end
+
+---Offsets of a new time namespace's clocks, from the parent's side: seconds, and nanoseconds to be added. Linux 6.1
+---@param o { monotonic?: integer, monotonic_ns?: integer, boottime?: integer, boottime_ns?: integer }
+function core.time_offsets(o) end
+
+---Supplementary groups; before gid and uid. setgroups(2)
+---@param o { groups: integer[] }
+function core.groups(o) end
+
+---Real, effective and saved group id, up to 4294967294. setresgid(2)
+---@param o integer|{ gid: integer }
+function core.gid(o) end
+
+---Real, effective and saved user id; with keep_capabilities the permitted set stays. setresuid(2)
+---@param o integer|{ uid: integer, keep_capabilities?: boolean }
+function core.uid(o) end
+
+---Capability sets, each exactly as given, by names such as "net_admin", or "all"; a set not given stays. The
+---bounding set can be lowered only, before the uid changes; at exec uid 0 gets all of it back. capabilities(7)
+---@param o { bounding?: string[], permitted?: string[], effective?: string[], inheritable?: string[], ambient?: string[] }
+function core.capabilities(o) end
+
+---@param o { flags: string[] } noroot, no_setuid_fixup, keep_caps, no_cap_ambient_raise, ..., each also with _locked
+function core.securebits(o) end
+
+---A resource limit; hard is soft where it is not given. prlimit(2)
+---@param o { [1]: string, soft: integer|string, hard?: integer|string } resource (as, core, cpu, ... stack); "max": none
+function core.rlimit(o) end
+
+---@param o string|{ mode: string } octal, to 0777
+function core.umask(o) end
+
+---@param o { domain?: "linux"|"linux32", flags?: string[] } personality(2)
+function core.personality(o) end
+
+---@param o integer|{ value: integer } -1000 to 1000
+function core.oom_score_adj(o) end
+
+---@param o integer|{ value: integer } -20 to 19
+function core.nice(o) end
+
+---Scheduling policy; nice stays where it is not given; times in nanoseconds. sched_setattr(2)
+---@param o { [1]: string, nice?: integer, priority?: integer, flags?: string[], runtime?: integer, deadline?: integer, period?: integer, util_min?: integer, util_max?: integer }
+function core.scheduler(o) end
+
+---@param o { [1]: "none"|"realtime"|"best_effort"|"idle", level?: integer } level 0 to 7; ioprio_set(2)
+function core.ioprio(o) end
+
+---The CPUs that may be used, "0-3,5"; one that isn't there is an error. sched_setaffinity(2)
+---@param o string|{ cpus: string }
+function core.affinity(o) end
+
+---A session of its own. setsid(2)
+function core.session() end
+
+---The controlling terminal; after session. TIOCSCTTY
+---@param o { fd: integer|string }
+function core.tty(o) end
+
+function core.no_new_privs() end
+
+---@param o boolean|{ on: boolean }
+function core.dumpable(o) end
+
+---@param o? { on?: boolean } by default true
+function core.subreaper(o) end
+
+---A session keyring: a new one, or the user's of that name, which other containers may share. keyctl(2)
+---@param o? string|{ name?: string }
+function core.keyring(o) end
+
+---A kernel parameter of a namespace that is the container's own; any other is refused.
+---@param o { [1]: string, value: string } "net.ipv4.ip_forward"; a dot in a device's name is written as a slash
+function core.sysctl(o) end
+
+core.net = {}
+
+---Bring the loopback device up.
+function core.net.loopback() end
+
+---What this process is, in the words of the steps: capabilities, securebits, no_new_privs, dumpable, subreaper,
+---death_signal, rlimits, nice, scheduler, ioprio, affinity, personality.
+---@return table
+function core.attributes() end
