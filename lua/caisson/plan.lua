@@ -25,7 +25,7 @@ end
 M.is_step = is_step
 
 -- Where this library's own files are: "…/caisson/", or "caisson/" in the command's bytecode.
-local own = getinfo(1, "S").source:match("^(.*)plan%.lua$") or "=none"
+local mine = getinfo(1, "S").source:match("^(.*)plan%.lua$") or "=none"
 
 -- file:line of the first caller outside this library. A recipe may lie in a folder of the same name.
 local function caller()
@@ -33,7 +33,7 @@ local function caller()
     local info = getinfo(level, "Sl")
     if not info then break end
     local source = info.source
-    if info.currentline > 0 and not (source:sub(1, #own) == own and source:find("^[%w_]+%.lua$", #own + 1)) then
+    if info.currentline > 0 and not (source:sub(1, #mine) == mine and source:find("^[%w_]+%.lua$", #mine + 1)) then
       local path = source:match("^@(.*)") or info.short_src
       path = path:sub(1, 1) == "/" and path:match("[^/]*/[^/]*$") or path:gsub("^%./", "")
       return path .. ":" .. info.currentline
