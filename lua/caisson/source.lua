@@ -35,7 +35,7 @@ local function tokens(src)
   return list
 end
 
-local openers = { ["{"] = 1, ["("] = 1, ["["] = 1, ["function"] = 1, ["do"] = 1, ["then"] = 0, ["repeat"] = 1, ["if"] = 1 }
+local openers = { ["{"] = 1, ["("] = 1, ["["] = 1, ["function"] = 1, ["do"] = 1, ["repeat"] = 1, ["if"] = 1 }
 local closers = { ["}"] = 1, [")"] = 1, ["]"] = 1, ["end"] = 1, ["until"] = 1 }
 
 -- The token at which `key` is set in the table constructor that opens at token `from`; for a number,
@@ -61,7 +61,7 @@ local function find_in(list, from, key)
         end
       end
     end
-    if openers[text] == 1 and not (text == "do") then depth = depth + 1 end
+    if openers[text] then depth = depth + 1 end
     if closers[text] then depth = depth - 1 end
     i = i + 1
   end
