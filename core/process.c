@@ -255,7 +255,7 @@ l_pidfd(lua_State *L)
   return 1;
 }
 
-/* process:slot(name) -> fd object, a duplicate | nil: it is empty */
+/* process:slot(name, [take]) -> fd object | nil: it is empty. A duplicate, or, to take, the run's own. */
 static int
 l_slot(lua_State *L)
 {
@@ -269,6 +269,10 @@ l_slot(lua_State *L)
   if (s->ctx.slots[k] < 0)
     return 0;
   fd = csn_newfd(L);
+  if (lua_toboolean(L, 3)) {
+    *fd = csn_steal_fd(&s->ctx.slots[k]);
+    return 1;
+  }
   *fd = fcntl(s->ctx.slots[k], F_DUPFD_CLOEXEC, 3);
   return *fd < 0 ? csn_pusherr(L, errno, "slot %s", name) : 1;
 }

@@ -184,7 +184,7 @@ function M.start(recipe, opts)
   self.process, self.built = process, built
   self.started = started
   if o.tty then
-    self.pty = process:slot("pty")
+    self.pty = process:slot("pty", true)
     if terminal_output then
       self.pty:nonblock(true)
       self:stream("stdout", core.dup(self.pty), terminal_output)

@@ -6,6 +6,9 @@ local core = t.core
 local dir = t.sh("mktemp -d /tmp/caisson-spec.XXXXXX"):match("%S+")
 t.sh("chmod 755 " .. dir)
 
+-- A part of this run's own in what its programs are called, to find them by.
+local nap = ("47%d."):format(t.getpid())
+
 local function write(name, text)
   local path = dir .. "/" .. name
   local f = assert(io.open(path, "w"))
@@ -238,6 +241,15 @@ local function processes_with(text)
   return table.concat(list, "\n")
 end
 
+-- The one process whose command line has this pattern.
+local function pid_of(pattern)
+  for line in t.sh("ps -eo pid=,args="):gmatch("[^\n]+") do
+    local pid, args = line:match("^%s*(%d+) (.*)")
+    if args and args:find(pattern) then return tonumber(pid) end
+  end
+  error("no process is " .. pattern, 2)
+end
+
 describe("signals to caisson run", function()
   if not t.needs "userns" then return end
 
@@ -254,14 +266,14 @@ describe("signals to caisson run", function()
 
     it("end a program that does nothing about them, " .. init, function()
       for name, number in pairs { TERM = 15, INT = 2, USR1 = 10 } do
-        local process, r = started({ init }, "READY; exec sleep 47.11")
+        local process, r = started({ init }, "READY; exec sleep " .. nap .. "11")
         t.sh "sleep 0.2" -- until it is sleep: sh has a handler for INT
         process:kill(name)
         assert.equal("", t.slurp(r))
         assert.equal(128 + number, process:wait(10).code)
         process:close()
       end
-      assert.equal("", processes_with "sleep 47.11")
+      assert.equal("", processes_with("sleep " .. nap .. "11"))
     end)
   end
 
@@ -283,11 +295,11 @@ describe("signals to caisson run", function()
 
   it("leave nothing when it is killed", function()
     for _, init in ipairs { "init=no", "init=yes" } do
-      local process, r = started({ init }, "READY; sleep 47.12 & exec sleep 47.12")
-      assert.truthy(processes_with("sleep 47.12"):find("sleep 47.12"))
+      local process, r = started({ init }, "READY; sleep " .. nap .. "12 & exec sleep " .. nap .. "12")
+      assert.truthy(processes_with("sleep " .. nap .. "12"):find("sleep " .. nap .. "12"))
       process:kill "KILL"
       assert.equal("", t.slurp(r)) -- the last holder of the pipe is gone
-      assert.equal("", processes_with "sleep 47.12")
+      assert.equal("", processes_with("sleep " .. nap .. "12"))
       process:close()
     end
   end)
@@ -296,8 +308,8 @@ describe("signals to caisson run", function()
     local slow = write("slow.lua", ([[
 return require("caisson").recipe {
   namespaces = { pid = true },
-  hooks = { createRuntime = { path = "/bin/sh", args = { "sh", "-c", "echo >%s/ready; sleep 47.13" } } },
-}]]):format(dir))
+  hooks = { createRuntime = { path = "/bin/sh", args = { "sh", "-c", "echo >%s/ready; sleep %s13" } } },
+}]]):format(dir, nap))
     os.remove(dir .. "/ready")
     local r, w = core.pipe()
     local process = assert(core.spawn { plan = core.plan { t.step("clone", {}),
@@ -311,7 +323,7 @@ return require("caisson").recipe {
     process:kill "INT"
     assert.equal("caisson: given up while the container was made (SIGINT)\n", t.slurp(r))
     assert.equal(130, process:wait(10).code)
-    assert.equal("", processes_with "sleep 47.13")
+    assert.equal("", processes_with("sleep " .. nap .. "13"))
     process:close()
   end)
 end)
@@ -339,15 +351,27 @@ describe("caisson run at a terminal", function()
     end)
   end
 
-  it("ends by ^C a program that is pid 1 and has no handler", function()
-    local term = at_terminal { "--", "sh", "-c", "echo ready; exec sleep 47.14" }
-    term:expect "ready\r\n"
-    t.sh "sleep 0.2"
-    term:send "\3"
-    assert.equal(130, term:wait().code)
-    assert.equal("", processes_with "sleep 47.14")
-    term:close()
-  end)
+  for _, how in ipairs { "session=yes", "session=no" } do
+    it("ends by ^C a program that is pid 1 and has no handler, " .. how, function()
+      local term = at_terminal { how, "--", "sh", "-c", "echo ready; exec sleep " .. nap .. "14" }
+      term:expect "ready\r\n"
+      t.sh "sleep 0.2"
+      term:send "\3"
+      assert.equal(130, term:wait().code)
+      assert.equal("", processes_with("sleep " .. nap .. "14"))
+      term:close()
+    end)
+
+    it("ends with the terminal, " .. how, function()
+      local term = at_terminal { how, "--", "sh", "-c", "echo ready; exec sleep " .. nap .. "17" }
+      term:expect "ready\r\n"
+      t.sh "sleep 0.2"
+      term.master:close() -- the terminal's other end: the foreground gets SIGHUP
+      assert.equal(129, (term.process:wait(5) or {}).code)
+      assert.equal("", processes_with("sleep " .. nap .. "17"))
+      term.process:close()
+    end)
+  end
 
   for _, how in ipairs { "init=no", "init=yes", "session=no", "tty=yes" } do
     it("stops and continues with its program, as a shell's job, " .. how, function()
@@ -363,7 +387,7 @@ describe("caisson run at a terminal", function()
       term:expect "tick 3\r\n"
       if how == "tty=yes" then
         -- the key is the inner terminal's; what stops caisson is a signal from elsewhere
-        t.sh("kill -TSTP $(pgrep -f '" .. plain .. ".*tty=yes' | head -1)")
+        core.signal.send(pid_of("^[^ ]+ [^ ]+ run " .. plain:gsub("%p", "%%%0") .. " count=1 tty=yes "), "TSTP")
       else
         term:send "\26"
       end
@@ -423,9 +447,11 @@ describe("a container with a terminal of its own", function()
   it("gives the caller's terminal back, whatever ends it", function()
     for _, case in ipairs {
       { "echo ready; exit 4", function() end, 4 },
-      { "echo ready; stty raw -echo; exec sleep 47.15", function() t.sh("pkill -KILL -f '^sleep 47.15$'") end, 137 },
-      { "echo ready; exec sleep 47.15", function() t.sh("kill -TERM $(pgrep -f '" .. plain .. ".*47.15' | head -1)") end, 143 },
-      { "echo ready; exec sleep 47.15", function(term)
+      { "echo ready; stty raw -echo; exec sleep " .. nap .. "15", function()
+        core.signal.send(pid_of("^sleep " .. nap:gsub("%p", "%%%0") .. "15$"), "KILL")
+      end, 137 },
+      { "echo ready; exec sleep " .. nap .. "15", function(term) term.process:kill "TERM" end, 143 },
+      { "echo ready; exec sleep " .. nap .. "15", function(term)
         t.sh "sleep 0.2" -- until it is sleep: sh has a handler for this key
         term:send "\3"
       end, nil },
@@ -439,7 +465,7 @@ describe("a container with a terminal of its own", function()
         -- pid 1 without a handler: the key does nothing, as in the kernel's rules
         t.sh "sleep 0.1"
         assert.is_nil(term.process:wait(0))
-        t.sh("kill -INT $(pgrep -f '" .. plain .. ".*47.15' | head -1)")
+        term.process:kill "INT"
         assert.equal(130, term:wait().code)
       end
       assert.truthy(term:is_sane())
@@ -533,14 +559,14 @@ return caisson.recipe {
 }
 ]])
     local before, groups, files = mounts(), t.sh "find /sys/fs/cgroup -name 'caisson-*' -type d 2>/dev/null", t.sh("ls " .. dir)
-    local r = cli.caisson({ "run", "cc.lua", "dir=scr", "--", "sleep", "47.16" }, { cwd = dir })
+    local r = cli.caisson({ "run", "cc.lua", "dir=scr", "--", "sleep", nap .. "16" }, { cwd = dir })
     assert.equal("", r.out)
     assert.equal(125, r.code)
     assert.equal([[
 caisson: cc.lua:10: step N, mount.bind[2] scr -> /work (rnosuid,rnodev) recursive: source scr: No such file or directory (ENOENT)
   hint: the source is looked up on the host, from the current directory; "src" is there
 ]], (r.err:gsub("step %d+", "step N")))
-    assert.equal("", processes_with "sleep 47.16")
+    assert.equal("", processes_with("sleep " .. nap .. "16"))
     assert.equal(before, mounts())
     assert.equal(groups, t.sh "find /sys/fs/cgroup -name 'caisson-*' -type d 2>/dev/null")
     assert.equal(files, t.sh("ls " .. dir))

@@ -94,7 +94,7 @@ function M.at_terminal(argv, opts)
     t.step("tty", "tty"),
     t.step("exec", { argv = argv, env = M.environment, files = { "tty", "tty", "tty" } }),
   } })
-  local master = process:slot("pty")
+  local master = process:slot("pty", true)
   master:nonblock(true)
   return setmetatable({ process = process, master = master, seen = "", all = "" }, Terminal)
 end

@@ -104,8 +104,11 @@ function Attendant:take(s)
     -- nobody reads our output any more; the program hears of its own
     return
   elseif s.kernel and not self.own_session then
-    -- it is in this process's group, and has got it by itself
-    return
+    -- it is in this process's group, and has got it by itself, unless the kernel drops it
+    if not self.options.init and is_dropped(self.running:pid(), signal) then
+      self.ended_by = signal
+      self.running:stop("signalled")
+    end
   else
     self:deliver(signal, s.kernel and (signal == INT or signal == QUIT))
   end

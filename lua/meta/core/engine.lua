@@ -74,10 +74,12 @@ function Process:pid() end
 ---@return integer
 function Process:pidfd() end
 
----A duplicate of what a step of the parent's side has put into a slot.
+---A duplicate of what a step of the parent's side, or a send, has put into a slot; or, to take, the run's own, which
+---it then has no more: closing that is the end of it (a pty hangs up).
 ---@param name string
+---@param take? boolean
 ---@return caisson.core.Fd?
-function Process:slot(name) end
+function Process:slot(name, take) end
 
 ---@return number start, number exec CLOCK_MONOTONIC, nanoseconds
 function Process:times() end
