@@ -308,8 +308,8 @@ group_arg(lua_State *L, int idx, int *group, int **owned)
   path = lua_tolstring(L, idx, &len);
   luaL_argcheck(L, strlen(path) == len, idx, "a path without NUL expected");
   *owned = csn_newfd(L);
-  **owned = *group = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return *group < 0 ? -errno : csn_cgroup_version(*group);
+  **owned = *group = csn_above_stdio(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return *group < 0 ? *group : csn_cgroup_version(*group);
 }
 
 static const char *

@@ -99,14 +99,20 @@ l_open(lua_State *L)
     return csn_pusherr(L, EMFILE, "signals");
   if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
     return csn_pusherr(L, errno, "signals");
-  *fd = pair[0];
+  *fd = csn_above_stdio(pair[0]);
+  pair[1] = csn_above_stdio(pair[1]);
+  if (*fd < 0 || pair[1] < 0) {
+    rc = *fd < 0 ? *fd : pair[1];
+    csn_close(pair[1]);
+    return csn_pusherr(L, -rc, "signals");
+  }
   rc = catch (bits, pair[1]);
   if (rc < 0) {
     let_go(pair[1]);
     close(pair[1]);
     return csn_pusherr(L, -rc, "signals");
   }
-  pipes[i].read = pair[0];
+  pipes[i].read = *fd;
   pipes[i].write = pair[1];
   return 1;
 }

@@ -868,6 +868,20 @@ push_failure(lua_State *L, struct csn_spawn *s)
   return 4;
 }
 
+/* The run has its own copy: the caller's may be closed by a hook meanwhile. A standard stream that exec
+ * would close is none: the host has closed its own, and something that must not leave it took the number. */
+static int
+take_descriptor(int fd)
+{
+  int flags = fd <= 2 ? fcntl(fd, F_GETFD) : 0;
+
+  if (flags < 0 || (flags & FD_CLOEXEC)) {
+    errno = EBADF;
+    return -1;
+  }
+  return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
 /* core.spawn { plan =, slots =, functions =, fork =, fail = { step =, errno = } }
  *   -> process | nil, message, errno, failure */
 static int
@@ -907,8 +921,7 @@ l_spawn(lua_State *L)
       k = csn_plan_slot(p, lua_tostring(L, -2));
       if (k < 0)
         return luaL_error(L, "the plan has no slot called '%s'", lua_tostring(L, -2));
-      /* The run has its own descriptor: the caller's may be closed by a hook meanwhile. */
-      s->ctx.slots[k] = fcntl(csn_tofd(L, -1), F_DUPFD_CLOEXEC, 3);
+      s->ctx.slots[k] = take_descriptor(csn_tofd(L, -1));
       if (s->ctx.slots[k] < 0) {
         int err = errno;
 

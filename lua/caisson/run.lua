@@ -99,7 +99,7 @@ local function refuse_stream(name, spec)
 end
 
 local known_opts = { "params", "args", "default_args", "env", "stdin", "stdout", "stderr", "files", "slots",
-  "limits", "id", "window", "cancel" }
+  "limits", "id", "window", "cancel", "fail" }
 
 local function blame(message)
   local level = 3
@@ -122,7 +122,8 @@ end
 
 -- Start a recipe. opts: params, args, env (added to the recipe's), stdin, stdout, stderr, files (slots
 -- for more descriptors), limits, id, window ({ rows, columns } of its terminal), cancel (a descriptor:
--- construction is given up when it becomes readable).
+-- construction is given up when it becomes readable), fail (for tests: { step = number, errno = }, that
+-- step is not done and fails so).
 -- Returns the running container | nil, message, errno, failure.
 function M.start(recipe, opts)
   opts = opts or {}
@@ -163,7 +164,7 @@ function M.start(recipe, opts)
   local process, failure
   if ok then
     process, message, errno, failure = core.spawn { plan = built.compiled, slots = slots, functions = built.functions,
-      cancel = opts.cancel }
+      cancel = opts.cancel, fail = opts.fail }
   elseif type(err) == "table" then
     message, errno = err[1], err[2]
   end

@@ -114,6 +114,13 @@ describe("A host", function()
     os.remove(path)
   end)
 
+  it("gives no container what took the number of a closed standard stream", function()
+    assert.truthy((host.run([[
+      local plan = core.plan { t.step("clone", {}), t.step("exec", { argv = { "true" }, files = { "stdin" } }) }
+      print(host.private("/etc"), core.spawn { plan = plan, slots = { stdin = 0 } })
+    ]], { redirect = "<&-" })):find("^0\tnil\tslot stdin: descriptor 0: Bad file descriptor"))
+  end)
+
   it("may run out of descriptors at any point", function()
     local out = host.run(runs .. [[
       assert(good())

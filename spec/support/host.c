@@ -71,6 +71,14 @@ l_open(lua_State *L)
   return 1;
 }
 
+/* private(path): a descriptor that exec closes, of the lowest number -> it */
+static int
+l_private(lua_State *L)
+{
+  lua_pushinteger(L, open(luaL_checkstring(L, 1), O_RDONLY | O_CLOEXEC));
+  return 1;
+}
+
 static int
 l_dumpable(lua_State *L)
 {
@@ -209,7 +217,8 @@ luaopen_caisson_host(lua_State *L)
                                         { "ignore", l_ignore },     { "open", l_open },
                                         { "dumpable", l_dumpable }, { "stop", l_stop },
                                         { "signals", l_signals },   { "threads", l_threads },
-                                        { "later", l_later },       { NULL, NULL } };
+                                        { "later", l_later },       { "private", l_private },
+                                        { NULL, NULL } };
 
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; f++) {

@@ -11,7 +11,7 @@ M.lua = t.sh("readlink /proc/$PPID/exe"):gsub("\n", "")
 
 -- The folder of caisson_host.so: what Lua can't do (see host.c), compiled for this Lua.
 local module
-local function module_folder()
+function M.module_folder()
   if not module then
     local name = rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d+%.%d+")
     module = t.sh("mktemp -d"):gsub("\n", "")
@@ -36,7 +36,7 @@ local core, host, t = require "caisson.core", require "caisson_host", require "s
 -- before it (`trap '' CHLD`), redirect: behind it; opts.env: more of the environment.
 function M.run(code, opts)
   opts = opts or {}
-  local folder = module_folder()
+  local folder = M.module_folder()
   local path = os.tmpname()
   local f = assert(io.open(path, "w"))
   f:write(prelude, code)
