@@ -155,8 +155,11 @@ compare("(b) (a) from a 1 GB heap / from a small one", "large own", "small own",
 compare("(d) policy from memory, look up and load / compile and load", "policy memory", "policy compile", 0.2)
 compare("(d) policy from disk, look up and load / compile and load", "policy disk", "policy compile", 0.2)
 
--- The same floor as an ordinary user, to start commands from.
-local as_user = not is_root and floor or server({ bench .. "/floor", root }, { { step = "clone", options = {} },
+-- The same floor as an ordinary user, to start commands from; with a place for what the user's own caches
+-- keep, as a login has it.
+os.execute(("mkdir -p -m 700 %s/runtime"):format(bench))
+if is_root then os.execute(("chown 65534:65534 %s/runtime"):format(bench)) end
+local as_user = not is_root and floor or server({ "env", "XDG_RUNTIME_DIR=" .. bench .. "/runtime", bench .. "/floor", root }, { { step = "clone", options = {} },
   { step = "groups", options = { groups = {} } }, { step = "gid", options = { gid = 65534 } },
   { step = "uid", options = { uid = 65534 } } })
 

@@ -47,6 +47,24 @@ local function sweep(recipe)
   return #steps
 end
 
+describe("A child that the OOM killer takes before its program runs", function()
+  it("is an error, and leaves the host alive and nothing behind", function()
+    if not t.needs("root") then return end -- an ordinary user has no memory limit here
+    assert(caisson.run(remains.recipe(), { args = { "/bin/true" } })) -- the runner stays open
+    local before = remains.now()
+    local recipe = remains.recipe { cgroup = { path = remains.prefix .. "*", memory = { max = "24M", swap = 0 } },
+      hooks = { startContainer = function()
+        local held = {}
+        for i = 1, 256 do held[i] = ("x"):rep(1048576) .. i end
+      end } }
+    local result, message, _, failure = caisson.run(recipe, { args = { "/bin/true" } })
+    assert.is_nil(result)
+    assert.equal(9, failure.signal, message)
+    assert.truthy(message:find("killed by signal 9 (KILL) before its program was executed", 1, true), message)
+    assert.same(before, remains.now())
+  end)
+end)
+
 describe("Each step of the sandbox that fails", function()
   it("is named, and leaves nothing behind", function()
     assert.is_true(sweep(remains.recipe()) > 40)
