@@ -82,9 +82,11 @@ local function fds()
   return n
 end
 
+local alive = {}
+
 -- n containers alive at once -> median start around the 10th, around the last, KiB and descriptors of each
 local function many(n)
-  local alive, times = {}, {}
+  local times = {}
   collectgarbage()
   collectgarbage("stop")
   local fds_before, pss_before = fds(), pss("self")
@@ -102,13 +104,18 @@ local function many(n)
   end
   local host, outside, each = pss("self") - pss_before, fds() - fds_before, 0
   for _, p in ipairs(alive) do each = each + pss(p:pid()) end
+  collectgarbage("restart")
+  return around(1, 20), around(n - 19, n), (host + each) / n, outside / n
+end
+
+local function release()
   for _, p in ipairs(alive) do p:kill() end
   for _, p in ipairs(alive) do
     p:wait()
     p:close()
   end
-  collectgarbage("restart")
-  return around(5, 15), around(n - 10, n), (host + each) / n, outside / n
+  alive = {}
+  return 0
 end
 
 io.stdout:setvbuf("line")
@@ -119,6 +126,8 @@ for line in io.lines() do
     print(("%.0f"):format(load(argument)))
   elseif command == "many" then
     print(("%.0f %.0f %.3f %.3f"):format(many(tonumber(argument))))
+  elseif command == "release" then
+    print(release())
   else
     print(("%.0f"):format(spawn(plans[command])))
   end
