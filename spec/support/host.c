@@ -213,11 +213,16 @@ l_threads(lua_State *L)
 int
 luaopen_caisson_host(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "reaper", l_reaper },     { "reaped", l_reaped },
-                                        { "ignore", l_ignore },     { "open", l_open },
-                                        { "dumpable", l_dumpable }, { "stop", l_stop },
-                                        { "signals", l_signals },   { "threads", l_threads },
-                                        { "later", l_later },       { "private", l_private },
+  static const luaL_Reg functions[] = { { "reaper", l_reaper },
+                                        { "reaped", l_reaped },
+                                        { "ignore", l_ignore },
+                                        { "open", l_open },
+                                        { "dumpable", l_dumpable },
+                                        { "stop", l_stop },
+                                        { "signals", l_signals },
+                                        { "threads", l_threads },
+                                        { "later", l_later },
+                                        { "private", l_private },
                                         { NULL, NULL } };
 
   lua_newtable(L);
