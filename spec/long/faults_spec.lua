@@ -56,6 +56,7 @@ describe("A child that the OOM killer takes before its program runs", function()
       hooks = { startContainer = function()
         local held = {}
         for i = 1, 256 do held[i] = ("x"):rep(1048576) .. i end
+        return held
       end } }
     local result, message, _, failure = caisson.run(recipe, { args = { "/bin/true" } })
     assert.is_nil(result)
