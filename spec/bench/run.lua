@@ -157,7 +157,7 @@ compare("(d) policy from disk, look up and load / compile and load", "policy dis
 
 -- The same floor as an ordinary user, to start commands from; with a place for what the user's own caches
 -- keep, as a login has it.
-os.execute(("mkdir -p -m 700 %s/runtime"):format(bench))
+os.execute(("rm -rf %s/runtime && mkdir -p -m 700 %s/runtime"):format(bench, bench))
 if is_root then os.execute(("chown 65534:65534 %s/runtime"):format(bench)) end
 local as_user = not is_root and floor or server({ "env", "XDG_RUNTIME_DIR=" .. bench .. "/runtime", bench .. "/floor", root }, { { step = "clone", options = {} },
   { step = "groups", options = { groups = {} } }, { step = "gid", options = { gid = 65534 } },
