@@ -9,6 +9,13 @@ local bench = build .. "/bench"
 local rounds = tonumber(os.getenv("BENCH_ROUNDS") or 100)
 local pause = 0.02
 
+local is_root = core.identity().euid == 0
+
+-- Where an ordinary user's own caches are, as a login has it.
+local runtime = bench .. "/runtime"
+os.execute(("rm -rf %s && mkdir -m 700 %s"):format(runtime, runtime))
+if is_root then os.execute("chown 65534:65534 " .. runtime) end
+
 -- ---- processes that are measured ----
 
 -- steps: what comes before its exec
@@ -19,6 +26,7 @@ local function server(argv, steps)
   for _, name in ipairs { "PATH", "HOME", "LC_ALL" } do
     if os.getenv(name) then env[#env + 1] = name .. "=" .. os.getenv(name) end
   end
+  if not is_root then env[#env + 1] = "XDG_RUNTIME_DIR=" .. runtime end
   local list = steps or { { step = "clone", options = {} } }
   list[#list + 1] = { step = "exec", options = { argv = argv, env = env, files = { "stdin", "stdout", "stderr" } } }
   local process = assert(core.spawn { plan = core.plan(list), slots = { stdin = in_r, stdout = out_w, stderr = 2 } })
@@ -64,8 +72,6 @@ local function write_file(name, text)
 end
 
 -- ---- the sandbox recipe, and bwrap told to build the same ----
-
-local is_root = core.identity().euid == 0
 
 -- The recipe's own plan says what there is to build. Equal: namespaces (as a user with one for users, as
 -- root without), every bind with ro, nosuid and nodev, links, files (bound from the disk), /proc with its
@@ -155,13 +161,10 @@ compare("(b) (a) from a 1 GB heap / from a small one", "large own", "small own",
 compare("(d) policy from memory, look up and load / compile and load", "policy memory", "policy compile", 0.2)
 compare("(d) policy from disk, look up and load / compile and load", "policy disk", "policy compile", 0.2)
 
--- The same floor as an ordinary user, to start commands from; with a place for what the user's own caches
--- keep, as a login has it.
-os.execute(("rm -rf %s/runtime && mkdir -p -m 700 %s/runtime"):format(bench, bench))
-if is_root then os.execute(("chown 65534:65534 %s/runtime"):format(bench)) end
-local as_user = not is_root and floor or server({ "env", "XDG_RUNTIME_DIR=" .. bench .. "/runtime", bench .. "/floor", root }, { { step = "clone", options = {} },
-  { step = "groups", options = { groups = {} } }, { step = "gid", options = { gid = 65534 } },
-  { step = "uid", options = { uid = 65534 } } })
+-- The same floor as an ordinary user, to start commands from.
+local as_user = not is_root and floor or server({ "env", "XDG_RUNTIME_DIR=" .. runtime, bench .. "/floor", root },
+  { { step = "clone", options = {} }, { step = "groups", options = { groups = {} } },
+    { step = "gid", options = { gid = 65534 } }, { step = "uid", options = { uid = 65534 } } })
 
 local function against_bwrap(who, starter)
   local ours, theirs = "caisson " .. who, "bwrap " .. who
