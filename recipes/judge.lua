@@ -19,6 +19,7 @@ local function normal(text)
 end
 
 local function verdict(r, expected)
+  if r.oom then return verdicts.memory_limit end -- whichever of its processes it was, and however it went on
   if verdicts[r.status] then return verdicts[r.status] end
   if r.status == "signalled" then return ("runtime error (signal %d)"):format(r.signal) end
   if r.code ~= 0 then return ("runtime error (exit status %d)"):format(r.code) end

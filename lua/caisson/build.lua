@@ -135,6 +135,11 @@ local function idmap(b)
   b.phase = "idmap"
   local map = o.idmap or {}
   b:check_keys("idmap", map, { "uid", "gid", "setgroups", "newuidmap", "newgidmap" })
+  -- root's own ids would be the default, and with them the container's root the host's to files and sysctls
+  if b.identity.euid == 0 and not (map.uid and map.gid) then
+    b:fail(o.idmap and "idmap" or "namespaces", "as root a user namespace needs an id map that says whose ids it has: "
+      .. "idmap = { uid = { { 0, 100000, 65536 } }, gid = { { 0, 100000, 65536 } } }")
+  end
   local uid = map.uid or { { b.identity.euid, b.identity.euid, 1 } }
   local gid = map.gid or { { b.identity.egid, b.identity.egid, 1 } }
   -- An ordinary user may map just itself, and then not set groups. The child does that on its own,
@@ -146,6 +151,19 @@ local function idmap(b)
   b:step("idmap", "idmap", { uid = uid, gid = gid,
     setgroups = map.setgroups or (alone and "deny" or nil),
     newuidmap = map.newuidmap, newgidmap = map.newgidmap }, alone and { side = "child" } or nil)
+  -- Who is not in the map owns nothing inside, and so can make nothing there.
+  local function covers(list, id)
+    for _, m in ipairs(list) do
+      local outside, count = m[2] or m.outside, m[3] or m.count
+      if id >= outside and id < outside + count then return true end
+    end
+    return false
+  end
+  if not covers(uid, b.identity.euid) or not covers(gid, b.identity.egid) then
+    if b.can_set_groups then b:step("idmap", "groups", { groups = {} }) end
+    b:step("idmap", "gid", { gid = gid[1][1] or gid[1].inside })
+    b:step("idmap", "uid", { uid = uid[1][1] or uid[1].inside })
+  end
   if o.limit_userns then b:step("limit_userns", "namespace.limit", {}) end
 end
 
@@ -207,6 +225,12 @@ local function bind(b, key, m, source, recursive)
     else
       map = nil
     end
+  end
+  -- Outside, what the program writes there belongs to whom the map says, root maybe, or to who starts it.
+  local writes = not has(flags, "ro") and not has(flags, "rro")
+  if writes and (has(flags, "nosuid") or has(flags, "rnosuid")) -- suid = true: they are wanted
+    and (map and not b.new.user or b.identity.euid ~= 0) then
+    b.no_setuid = key
   end
   b:step(key, "mount.bind", { source = source, target = m.at or source, flags = flags, recursive = recursive or nil,
     idmap = map, propagation = m.propagation, nofollow = m.nofollow, fd = m.fd }, { optional = m.optional })
@@ -316,11 +340,20 @@ local function mounts(b)
   b:step("namespaces", "mount.propagation", { path = "/", propagation = o.propagation or "private", recursive = true })
   local root = o.root or {}
   if type(root) == "string" then root = { bind = root } end
-  b:check_keys("root", root, { "bind", "size", "mode", "nr_inodes", "writable", "idmap", "overlay", "flags" })
+  b:check_type("root", root, "table")
   if root.bind then
+    b:check_keys("root", root, { "bind", "idmap", "flags" })
+    if root.idmap and not b.new.user and o.readonly_root == false then b.no_setuid = "root" end
     b:step("root", "root.bind", { source = root.bind, recursive = true, idmap = root.idmap,
       flags = root.flags or { "nosuid", "nodev" } })
+  elseif root.overlay then
+    b:check_keys("root", root, { "overlay", "flags" })
+    b:check_keys("root", root.overlay, { "lower", "upper", "work", "options" })
+    local layers = pick(root.overlay, "lower", "upper", "work", "options")
+    layers.flags = root.flags or { "nosuid", "nodev" }
+    b:step("root", "root.overlay", layers)
   else
+    b:check_keys("root", root, { "bind", "overlay", "size", "mode", "nr_inodes", "flags" })
     b:step("root", "root.tmpfs", { size = root.size or 1048576, mode = root.mode or "0755",
       nr_inodes = root.nr_inodes, flags = root.flags or { "nosuid", "nodev" } })
   end
@@ -399,7 +432,7 @@ local function attributes(b)
   b.phase = "process"
   if o.session ~= false then b:step("session", "session", {}) end
   if o.tty then terminal(b) end
-  if o.keyring then b:step("keyring", "keyring", { name = o.keyring == true and "_ses" or o.keyring }) end
+  if o.keyring then b:step("keyring", "keyring", o.keyring == true and {} or { name = o.keyring }) end
   local names = {}
   for name in pairs(o.rlimits or {}) do names[#names + 1] = name end
   table.sort(names)
@@ -444,6 +477,11 @@ local function confinement(b)
     if not steps then b:fail("landlock", left_out) end
     for _, s in ipairs(steps) do b:step("landlock", s.step, s.options, { optional = s.optional }) end
     if #left_out > 0 then b.landlock_left_out = left_out end
+  end
+  if b.no_setuid then
+    local s, message = require("caisson.policy").step(require("caisson.policy").no_setuid())
+    if not s then b:fail(b.no_setuid, message) end
+    b:step(b.no_setuid, s.step, s.options)
   end
   if o.seccomp then
     local policy, list = require "caisson.policy", o.seccomp

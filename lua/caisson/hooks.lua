@@ -83,6 +83,7 @@ local function run_command(hook, state, cancel)
   local plan = core.plan {
     { step = "clone", options = {} },
     { step = "session" },
+    { step = "chdir", options = "/" }, -- not wherever the caller happens to be
     { step = "exec", options = { path = hook.path, argv = args, env = env, files = { "stdin", "stdout", "stdout" } } },
   }
   local r, w = core.pipe()

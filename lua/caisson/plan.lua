@@ -241,6 +241,24 @@ function M.is(v)
   return getmetatable(v) == Plan
 end
 
+-- Each namespace is the container's from one place: made anew, or joined, and joined once.
+local function check_namespaces(steps)
+  local from = {}
+  for i, s in ipairs(steps) do
+    if s.step == "clone" or s.step == "namespace.join" or s.step == "namespace.unshare" then
+      local list = type(s.options) ~= "table" and { s.options } or s.options.namespaces or s.options
+      for _, n in ipairs(type(list) == "table" and list or { list }) do
+        if from[n] and not (from[n].step == "clone" and s.step == "namespace.unshare") then
+          return nil, ("step %d, %s, and step %d, %s, both say where the %s namespace is from"):format(from[n].number,
+            from[n].step, i, s.step, tostring(n))
+        end
+        from[n] = { step = s.step, number = i }
+      end
+    end
+  end
+  return true
+end
+
 -- Check the rules of order. Returns true, or nil and a message that names both steps and why.
 function Plan:check()
   local steps = self.steps
@@ -248,7 +266,8 @@ function Plan:check()
     local later
     for i, s in ipairs(steps) do
       local side = s.side or core.primitives[s.step].side
-      if side == "child" then
+      -- ids taken as part of the map give rights, they drop none
+      if side == "child" and s.phase ~= "idmap" then
         if s.step:find(rule[2]) then
           later = later or i
         elseif later and any(s.step, rule[1]) then
@@ -261,7 +280,7 @@ function Plan:check()
   if steps[#steps] == nil or steps[#steps].step ~= "exec" then
     return nil, "the last step of a plan is exec"
   end
-  return true
+  return check_namespaces(steps)
 end
 
 -- The block that core runs, and the functions of its lua steps by name (nil where there are none).

@@ -338,6 +338,13 @@ end
 
 function Policy:program(options) return M.program(self, options) end
 
+-- A policy that allows all but making files setuid or setgid; to be loaded beside another.
+---@return caisson.Policy
+function M.no_setuid()
+  local setuid = require "caisson.policy.setuid"
+  return (M.new { default = "allow", newest = false } - setuid.rules):answer("ENOSYS", setuid.absent)
+end
+
 local function notifies(p)
   if p.default == "notify" then return true end
   if p.make then return false end -- the default policy

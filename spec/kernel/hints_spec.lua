@@ -96,7 +96,7 @@ describe("hints", function()
     local script = ([[package.path, package.cpath = %q, %q
       local caisson = require "caisson"
       local _, _, _, f = caisson.run(caisson.recipe { namespaces = { user = true, mount = true, pid = true }, root = "/",
-        readonly_root = false, mounts = { { proc = "/proc" } } }, { args = { "true" } })
+        idmap = { uid = { { 0, 0, 1 } }, gid = { { 0, 0, 1 } } }, readonly_root = false, mounts = { { proc = "/proc" } } }, { args = { "true" } })
       print(f and f.step, f and f.code, f and f.hint)]]):format(package.path, package.cpath)
     local path = write("masked.lua", script)
     local lua = arg[-1]

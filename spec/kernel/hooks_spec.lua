@@ -49,6 +49,7 @@ describe("hooks", function()
     local function in_there() w:write(inodes() .. "\n") end
     local result = assert(sh("for n in user mnt pid net ipc uts cgroup time; do printf '%s ' $(readlink /proc/self/ns/$n); done",
       nil, { namespaces = { user = true, mount = true, pid = true, net = true, ipc = true, uts = true, cgroup = true, time = true },
+      idmap = t.is_root and { uid = { { 0, 100000, 65536 } }, gid = { { 0, 100000, 65536 } } } or nil,
       mounts = { { bind = "/usr" }, { bind = "/bin" }, { bind = "/lib" }, { bind = "/lib64", optional = true }, { proc = "/proc" } },
       hooks = { prestart = out_here "prestart", createRuntime = out_here "createRuntime", createContainer = in_there,
         startContainer = in_there, poststart = out_here "poststart", poststop = out_here "poststop" } }))
@@ -100,6 +101,13 @@ describe("hooks", function()
     os.remove(out)
     assert.truthy(text:match('^{"ociVersion":"1%.2%.0","id":"","status":"creating","pid":%d+,'), text)
     assert.truthy(text:match("}HOOK=1\n") or text:match("}\nHOOK=1\n"), text)
+  end)
+
+  it("that are commands run in /, wherever the caller is", function()
+    local out = os.tmpname()
+    assert(sh("true", nil, { hooks = { createRuntime = { path = "/bin/sh", args = { "sh", "-c", "pwd >" .. out } } } }))
+    assert.equal("/\n", t.read_file(out))
+    os.remove(out)
   end)
 
   it("that are commands fail with their output, and end at their time limit with all they started", function()
