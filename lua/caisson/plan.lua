@@ -19,10 +19,13 @@ local M = {}
 local Step = {}
 Step.__index = Step
 
-local function is_step(v)
+-- Is it a step that plan.step made?
+---@return boolean
+function M.is_step(v)
   return getmetatable(v) == Step
 end
-M.is_step = is_step
+
+local is_step = M.is_step
 
 -- Where this library's own files are: "…/caisson/", or "caisson/" in the command's bytecode.
 local mine = getinfo(1, "S").source:match("^(.*)plan%.lua$") or "=none"
@@ -114,6 +117,8 @@ function Plan.__index(_, key)
   return value
 end
 
+-- A plan without steps.
+---@return caisson.Plan
 function M.new()
   return setmetatable({ steps = {} }, Plan)
 end
@@ -237,6 +242,8 @@ function Plan:copy()
   return plan
 end
 
+-- Is it a plan?
+---@return boolean
 function M.is(v)
   return getmetatable(v) == Plan
 end

@@ -195,6 +195,8 @@ function M.new(spec)
   return p
 end
 
+-- Is it a policy?
+---@return boolean
 function M.is(v) return getmetatable(v) == Policy end
 
 -- A copy with some of the options of policy.new changed.

@@ -182,7 +182,7 @@ function probes.subids()
       return false, file .. " has no range for " .. me
     end
   end
-  return M.sh("command -v newuidmap newgidmap"):match("\n.*\n") ~= nil, "no newuidmap and newgidmap (package uidmap)"
+  return M.sh("command -v newuidmap && command -v newgidmap"):match("\n.*\n") ~= nil, "no newuidmap and newgidmap (package uidmap)"
 end
 
 function probes.cc()

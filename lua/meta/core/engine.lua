@@ -166,19 +166,17 @@ core.errno = {}
 -- ---- steps of the engine ----
 
 ---The child, with new namespaces. Steps of the child's side before it are applied by its creator, which is how
----existing namespaces are joined. `cgroup`: a slot with a cgroup v2 directory to be born in.
+---existing namespaces are joined. An action of the engine: it works in a plan only.
 ---Privilege: CAP_SYS_ADMIN, or a new user namespace among them. clone3(2), namespaces(7).
----@class caisson.step.clone
----@field namespaces string[] user mount pid net ipc uts cgroup time
----@field cgroup? string
+---@param o { namespaces: string[], cgroup?: string } user mount pid net ipc uts cgroup time; a slot with a cgroup v2 directory to be born in
+function core.clone(o) end
 
 ---A function of the run, called by its name, there in the list. On the child's side the child is a fork of the
----host and the function sees its namespaces; on the parent's it gets the child's pid.
----@class caisson.step.lua
----@field name string
+---host and the function sees its namespaces; on the parent's it gets the child's pid. It works in a plan only.
+---@param o string|{ name: string }
+function core.lua(o) end
 
----The program. Descriptors, signals and the death signal are set right before it. execve(2), execveat(2).
----@class caisson.step.exec
+---@class caisson.exec.Options
 ---@field argv string[]
 ---@field env? string[] NAME=value
 ---@field path? string the program; argv[1] by default, looked up in the PATH of env inside the new root
@@ -186,4 +184,25 @@ core.errno = {}
 ---@field files? string[] slots for the descriptors 0, 1, 2, …; "-" closes one; all others are closed
 ---@field death_signal? string|integer what the program gets when the thread that made it ends; KILL by default
 ---@field blocked? string[] signals blocked when it starts
----@field init? boolean stay as its parent: forward signals, reap orphans
+---@field init? boolean stay as its parent: forward signals, reap orphans, tell the host how it ended
+
+---The program, last of a plan. Descriptors, signals and the death signal are set right before it. It works in a plan
+---only. execve(2), execveat(2).
+---@param o caisson.exec.Options
+function core.exec(o) end
+
+---May this process, by its effective ids, read, write, execute or search a path? faccessat(2)
+---@param path string
+---@param mode string "r", "w", "x" or several of them
+---@return true?, string?, integer?
+function core.access(path, mode) end
+
+---Another descriptor of the same open file, closed on exec. fcntl(2)
+---@param fd integer|caisson.core.Fd
+---@return caisson.core.Fd?, string?, integer?
+function core.dup(fd) end
+
+---The names in a directory, sorted, without "." and "..".
+---@param directory string
+---@return string[]?, string?, integer?
+function core.list(directory) end

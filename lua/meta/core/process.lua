@@ -48,6 +48,7 @@ function core.uid(o) end
 ---@param o { bounding?: string[], permitted?: string[], effective?: string[], inheritable?: string[], ambient?: string[] }
 function core.capabilities(o) end
 
+---How uid 0 and the capabilities of this process go together. Needs CAP_SETPCAP. capabilities(7)
 ---@param o { flags: string[] } noroot, no_setuid_fixup, keep_caps, no_cap_ambient_raise, ..., each also with _locked
 function core.securebits(o) end
 
@@ -55,15 +56,19 @@ function core.securebits(o) end
 ---@param o { [1]: string, soft: integer|string, hard?: integer|string } resource (as, core, cpu, ... stack); "max": none
 function core.rlimit(o) end
 
+---The mode bits that new files don't get. umask(2)
 ---@param o string|{ mode: string } octal, to 0777
 function core.umask(o) end
 
+---The execution domain and its flags, such as addr_no_randomize. personality(2)
 ---@param o { domain?: "linux"|"linux32", flags?: string[] } personality(2)
 function core.personality(o) end
 
+---How soon the OOM killer takes this process; to lower it needs CAP_SYS_RESOURCE. proc(5)
 ---@param o integer|{ value: integer } -1000 to 1000
 function core.oom_score_adj(o) end
 
+---The niceness, for the default scheduling policy; to lower it needs CAP_SYS_NICE. setpriority(2)
 ---@param o integer|{ value: integer } -20 to 19
 function core.nice(o) end
 
@@ -71,6 +76,7 @@ function core.nice(o) end
 ---@param o { [1]: string, nice?: integer, priority?: integer, flags?: string[], runtime?: integer, deadline?: integer, period?: integer, util_min?: integer, util_max?: integer }
 function core.scheduler(o) end
 
+---The I/O scheduling class and level; realtime needs CAP_SYS_ADMIN or CAP_SYS_NICE.
 ---@param o { [1]: "none"|"realtime"|"best_effort"|"idle", level?: integer } level 0 to 7; ioprio_set(2)
 function core.ioprio(o) end
 
@@ -85,11 +91,15 @@ function core.session() end
 ---@param o { fd: integer|string }
 function core.tty(o) end
 
+---No exec from here on gives rights that this process lacks: set-user-ID bits and file capabilities don't count.
+---It can't be taken back. Linux 3.5; PR_SET_NO_NEW_PRIVS, prctl(2)
 function core.no_new_privs() end
 
+---May this process be traced and dumped by others of its user? PR_SET_DUMPABLE, prctl(2)
 ---@param o boolean|{ on: boolean }
 function core.dumpable(o) end
 
+---Orphans below this process become its children. PR_SET_CHILD_SUBREAPER, prctl(2)
 ---@param o? { on?: boolean } by default true
 function core.subreaper(o) end
 
@@ -110,3 +120,11 @@ function core.net.loopback() end
 ---death_signal, rlimits, nice, scheduler, ioprio, affinity, personality.
 ---@return table
 function core.attributes() end
+
+---The host name of this UTS namespace, at most 64 bytes. Needs CAP_SYS_ADMIN there. sethostname(2)
+---@param o string|{ name: string }
+function core.hostname(o) end
+
+---The NIS domain name of this UTS namespace, at most 64 bytes. Needs CAP_SYS_ADMIN there. setdomainname(2)
+---@param o string|{ name: string }
+function core.domainname(o) end
