@@ -80,11 +80,11 @@ run:
 test:
 	@spec/tools/deps build run test
 	@$(MAKE) all $(PUC)
-	@spec/tools/suite test root:luajit user:luajit
+	@spec/tools/suite test root:luajit user:luajit $(PUC:%=any:%)
 test-long:
 	@spec/tools/deps build run test long
-	@$(MAKE) all $(PUC) asan lua5.4
-	@spec/tools/suite long any:valgrind root:asan user:asan root:long user:long $(PUC:%=any:%)
+	@$(MAKE) all asan lua5.4
+	@spec/tools/suite long any:valgrind root:asan user:asan root:long user:long
 test-vm:
 	@spec/tools/deps build run test vm
 	@$(MAKE) all

@@ -46,7 +46,8 @@ describe("plans", function()
     local core = require "caisson.core"
     for i, step in ipairs { { step = "clone", options = {} }, { step = "exec", options = { argv = { "x" } } } } do
       step.optional = true
-      local list = { { step = "clone", options = {} }, [i] = step }
+      local list = { { step = "clone", options = {} } }
+      list[i] = step
       assert.has_error(function() core.plan(list) end, ("step %d: %s can't be optional"):format(i, step.step))
     end
   end)
