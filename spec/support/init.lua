@@ -4,7 +4,7 @@ local core = require "caisson.core"
 local M = { core = core }
 
 -- The interpreter that runs the specs: what loads this build of the core.
-M.lua = rawget(_G, "jit") and "luajit" or _VERSION:lower():gsub(" ", "")
+M.lua = os.getenv("CAISSON_LUA") or rawget(_G, "jit") and "luajit" or _VERSION:lower():gsub(" ", "")
 
 -- Read a whole descriptor.
 function M.slurp(fd)
