@@ -59,7 +59,7 @@ clear_numbers(struct csn_ctx *c, u32 n)
 
     if (old < 0 || (u32)old >= n)
       continue;
-    fd = csn_sys(__NR_fcntl, old, F_DUPFD_CLOEXEC, n);
+    fd = csn_dup(old, n);
     if (fd < 0)
       return (int)fd;
     for (u32 k = i; k < CSN_SLOTS; k++) /* two slots may hold one descriptor */

@@ -77,9 +77,7 @@ csn_above_stdio(int fd)
     return -errno;
   if (fd > 2)
     return fd;
-  moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-  if (moved < 0)
-    moved = -errno;
+  moved = csn_dup(fd, 3);
   close(fd);
   return moved;
 }
@@ -262,8 +260,8 @@ l_dup(lua_State *L)
 {
   int from = csn_tofd(L, 1), *fd = csn_newfd(L);
 
-  *fd = fcntl(from, F_DUPFD_CLOEXEC, 3);
-  return *fd < 0 ? csn_pusherr(L, errno, "dup fd %d", from) : 1;
+  *fd = csn_dup(from, 3);
+  return *fd < 0 ? csn_pusherr(L, -*fd, "dup fd %d", from) : 1;
 }
 
 static void

@@ -234,7 +234,7 @@ call_helper(const struct map *m, struct csn_ctx *c)
     return rc;
   in = pair[0];
   /* Out of the way of 0, 1 and 2, should the host have those closed. */
-  h.out = out = (int)csn_sys(__NR_fcntl, pair[1], F_DUPFD_CLOEXEC, 3);
+  h.out = out = csn_dup(pair[1], 3);
   csn_close(pair[1]);
   if (out < 0)
     return out;

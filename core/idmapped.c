@@ -92,7 +92,7 @@ map_and_open(struct csn_ctx *c, int pidfd, struct csn_list uids, struct csn_list
   int rc, ns;
 
   proc = c->slots[CSN_SLOT_PROCFS] >= 0
-             ? (int)csn_sys(__NR_fcntl, c->slots[CSN_SLOT_PROCFS], F_DUPFD_CLOEXEC, 3)
+             ? csn_dup(c->slots[CSN_SLOT_PROCFS], 3)
              : (int)csn_sys(__NR_openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (proc < 0 || (rc = pid_in_procfs(proc, pidfd, pid, sizeof(pid))) < 0)
     return csn_detail(c, proc < 0 ? proc : rc, "an id-mapped mount needs /proc", NULL);

@@ -205,7 +205,7 @@ keep_three(int sock, int executed, int go)
   long rc = 0;
 
   for (int i = 0; i < 3 && rc >= 0; i++)
-    high[i] = (int)(rc = csn_sys(__NR_fcntl, from[i], F_DUPFD_CLOEXEC, FIRST_CLOSED));
+    high[i] = (int)(rc = csn_dup(from[i], FIRST_CLOSED));
   for (int i = 0; i < 3 && rc >= 0; i++)
     rc = csn_sys(__NR_dup3, high[i], i, 0);
   return rc < 0 ? (int)rc : (int)csn_sys(__NR_close_range, FIRST_CLOSED, ~0u, 0);
@@ -220,7 +220,7 @@ program(struct csn_run *run, const int *executed, const int *go)
   char c;
 
   csn_close(go[1]);
-  if (csn_sys(__NR_fcntl, executed[1], F_DUPFD_CLOEXEC, files < 3 ? 3 : files) < 0)
+  if (csn_dup(executed[1], files < 3 ? 3 : files) < 0)
     csn_leave(125);
   csn_close(executed[0]);
   csn_close(executed[1]);

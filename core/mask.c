@@ -47,7 +47,7 @@ empty_directory(struct csn_ctx *c)
   tree = csn_fs_mount(&f, CSN_M_RO | CSN_M_NOSUID | CSN_M_NODEV | CSN_M_NOEXEC);
   if (tree < 0)
     return tree;
-  err = csn_fill(c, CSN_SLOT_MASK, csn_sys(__NR_fcntl, tree, F_DUPFD_CLOEXEC, 3));
+  err = csn_fill(c, CSN_SLOT_MASK, csn_dup(tree, 3));
   if (err < 0)
     csn_close(tree);
   return err < 0 ? err : tree;

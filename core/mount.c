@@ -297,7 +297,7 @@ same_here(struct csn_ctx *c, int fd)
 
   csn_append_u64(link, sizeof(link), csn_strlen(link), (u64)fd);
   proc = c->slots[CSN_SLOT_PROCFS] >= 0
-             ? (int)csn_sys(__NR_fcntl, c->slots[CSN_SLOT_PROCFS], F_DUPFD_CLOEXEC, 3)
+             ? csn_dup(c->slots[CSN_SLOT_PROCFS], 3)
              : (int)csn_sys(__NR_openat, AT_FDCWD, "/proc", O_PATH | O_CLOEXEC);
   n = csn_sys(__NR_readlinkat, proc, link, path, sizeof(path) - 1);
   if (n < 0)

@@ -245,7 +245,7 @@ walk(int root, const char *path, size_t len, int how, bool create)
     w.fds[++w.depth] = fd;
   }
   if (w.depth == 0 && w.in_root)
-    rc = (int)csn_sys(__NR_fcntl, root, F_DUPFD_CLOEXEC, 3);
+    rc = csn_dup(root, 3);
   else
     rc = csn_steal_fd(&w.fds[w.depth]);
 out:

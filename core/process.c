@@ -273,8 +273,8 @@ l_slot(lua_State *L)
     *fd = csn_steal_fd(&s->ctx.slots[k]);
     return 1;
   }
-  *fd = fcntl(s->ctx.slots[k], F_DUPFD_CLOEXEC, 3);
-  return *fd < 0 ? csn_pusherr(L, errno, "slot %s", name) : 1;
+  *fd = csn_dup(s->ctx.slots[k], 3);
+  return *fd < 0 ? csn_pusherr(L, -*fd, "slot %s", name) : 1;
 }
 
 /* process:times() -> start, exec: CLOCK_MONOTONIC in nanoseconds */

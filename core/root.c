@@ -19,7 +19,7 @@
 static int
 mount_of(int fd)
 {
-  int up = (int)csn_sys(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+  int up = csn_dup(fd, 3);
   struct csn_stat st, was = { .ino = 0 };
   int rc;
 

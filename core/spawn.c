@@ -875,11 +875,7 @@ take_descriptor(int fd)
 {
   int flags = fd <= 2 ? fcntl(fd, F_GETFD) : 0;
 
-  if (flags < 0 || (flags & FD_CLOEXEC)) {
-    errno = EBADF;
-    return -1;
-  }
-  return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  return flags < 0 || (flags & FD_CLOEXEC) ? -EBADF : csn_dup(fd, 3);
 }
 
 /* core.spawn { plan =, slots =, functions =, fork =, fail = { step =, errno = } }
@@ -923,7 +919,7 @@ l_spawn(lua_State *L)
         return luaL_error(L, "the plan has no slot called '%s'", lua_tostring(L, -2));
       s->ctx.slots[k] = take_descriptor(csn_tofd(L, -1));
       if (s->ctx.slots[k] < 0) {
-        int err = errno;
+        int err = -s->ctx.slots[k];
 
         csn_release_process(s);
         return csn_pusherr(L, err, "slot %s: descriptor %d", lua_tostring(L, -2), csn_tofd(L, -1));

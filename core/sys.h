@@ -150,6 +150,16 @@ csn_closep(int *fd)
 /* A descriptor that is closed when its variable goes out of scope; only where no Lua call can raise. */
 #define CSN_CLEANUP_FD __attribute__((cleanup(csn_closep)))
 
+/* A copy of fd with the least free number from least on, closed at exec; or -errno. That every number from
+ * least on is beyond the limit is the same lack of descriptors, whatever fcntl(2) calls it. */
+static inline int
+csn_dup(int fd, int least)
+{
+  long rc = csn_sys(__NR_fcntl, fd, F_DUPFD_CLOEXEC, least);
+
+  return (int)(rc == -EINVAL ? -EMFILE : rc);
+}
+
 /* Give the descriptor up to the caller. */
 static inline int
 csn_steal_fd(int *fd)
