@@ -1,417 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
  * Running a plan: start the runner (or fork), answer its syncs with the parent's steps, take its report.
- *
- * The host process is somebody's application. It is never forked, but for Lua steps of the child's side;
- * the runner is started by clone3(CLONE_VM | CLONE_VFORK) and exec, which costs the same from a heap of
- * any size and, on a stack of the calling thread's own, is safe with other threads running.
  */
 #define _GNU_SOURCE
-#include "csn.h"
 #include "spawn.h"
-#include <linux/close_range.h>
-#include <linux/memfd.h>
-#include <linux/prctl.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-/* ---- the runner's program ---- */
-
-extern const u8 csn_runner_start[], csn_runner_end[];
-
-static int runner_fd = -1;
-
-/* A sealed memfd: what a container finds as its exe can't be written, whatever it opens. Made once for
- * the process. */
-static int
-make_runner(void)
-{
-  size_t size = (size_t)(csn_runner_end - csn_runner_start), done = 0;
-  CSN_CLEANUP_FD int fd = -1;
-
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x10u
-#endif
-  fd = memfd_create("caisson", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
-  if (fd < 0 && errno == EINVAL) /* before 6.3 all memfds are executable, and the flag unknown */
-    fd = memfd_create("caisson", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (fd < 0)
-    return -errno;
-  while (done < size) {
-    ssize_t n = write(fd, csn_runner_start + done, size - done);
-
-    if (n < 0)
-      return -errno;
-    done += (size_t)n;
-  }
-  if (fchmod(fd, 0555) < 0 ||
-      fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-    return -errno;
-  return csn_above_stdio(csn_steal_fd(&fd));
-}
-
-/* Where policy forbids executing memfds (vm.memfd_noexec=2) the installed file serves: it stands above
- * the folder of core.so, or of the command; installed, that is lib/lua/5.1. */
-static int
-open_installed_runner(void)
-{
-  static const char *const places[] = { "/../caisson-runner", "/../lib/lua/5.1/caisson-runner" };
-  char path[PATH_MAX];
-  const char *end;
-  Dl_info info;
-
-  if (!dladdr((const void *)(uintptr_t)csn_undo, &info) || !info.dli_fname)
-    return -ENOENT;
-  end = strrchr(info.dli_fname, '/');
-  for (size_t i = 0; end && i < sizeof(places) / sizeof(*places); i++) {
-    int fd;
-
-    if (snprintf(path, sizeof(path), "%.*s%s", (int)(end - info.dli_fname), info.dli_fname,
-                 places[i]) >= (int)sizeof(path))
-      continue;
-    fd = open(path, O_PATH | O_CLOEXEC);
-    if (fd >= 0)
-      return csn_above_stdio(fd);
-  }
-  return -ENOENT;
-}
-
-/* Without a lock, which a fork of the host could find held for ever. */
-static int
-get_runner(void)
-{
-  int fd = __atomic_load_n(&runner_fd, __ATOMIC_ACQUIRE), none = -1;
-
-  if (fd >= 0)
-    return fd;
-  fd = make_runner();
-  if (fd == -EACCES || fd == -EPERM || fd == -ENOSYS) {
-    int installed = open_installed_runner();
-
-    fd = installed >= 0 ? installed : fd;
-  }
-  if (fd < 0)
-    return fd;
-  if (__atomic_compare_exchange_n(&runner_fd, &none, fd, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-    return fd;
-  close(fd); /* another thread was first */
-  return none;
-}
-
-/* ---- starting it ---- */
-
-struct start {
-  int runner, sock;
-  bool keep; /* the runner's program, for its child to become init */
-  const s32 *slots;
-  int err;
-};
-
-/* In the vforked child, on the parent's memory: raw system calls, nothing else. The runner gets the
- * socket and the slots under the numbers that they have here, and no other descriptor. It never returns,
- * so what a sanitizer notes of its frame would stay in the parent's memory. */
-__attribute__((no_sanitize("address"))) static int
-start_runner(void *arg)
-{
-  struct start *st = arg;
-  char number[16] = "";
-  const char *argv[] = { "caisson", number, NULL }, *env[] = { NULL };
-  long rc = csn_sys(__NR_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
-
-  for (int i = 0; rc >= 0 && i < CSN_SLOTS; i++)
-    if (st->slots[i] >= 0)
-      rc = csn_sys(__NR_fcntl, st->slots[i], F_SETFD, 0);
-  if (rc >= 0)
-    rc = csn_sys(__NR_fcntl, st->sock, F_SETFD, 0);
-  if (rc >= 0 && st->keep)
-    rc = csn_sys(__NR_fcntl, st->runner, F_SETFD, 0);
-  csn_append_u64(number, sizeof(number), 0, (u64)st->sock);
-  if (rc >= 0)
-    rc = csn_sys(__NR_execveat, st->runner, "", argv, env, AT_EMPTY_PATH);
-  st->err = (int)-rc;
-  return 127;
-}
-
-static int
-spawn_runner(struct csn_spawn *s, int sock)
-{
-  u8 stack[16384] __attribute__((aligned(16)));
-  struct start st = { .sock = sock, .slots = s->header.slots, .keep = s->header.runner >= 0 };
-  struct csn_clone_args ca = {
-    .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PIDFD,
-    .pidfd = (u64)(uintptr_t)&s->runner,
-    .exit_signal = SIGCHLD,
-    .stack = (u64)(uintptr_t)stack,
-    .stack_size = sizeof(stack),
-  };
-  u64 all = ~0ull, old;
-  long pid;
-
-  st.runner = get_runner();
-  if (st.runner < 0)
-    return st.runner;
-  /* No handler of the host's may run in the child. The runner's child sets its own mask before exec. */
-  csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
-  pid = csn_clone3(&ca, sizeof(ca), start_runner, &st);
-  csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
-  return pid < 0 ? (int)pid : -st.err;
-}
-
-/* The run record and the plan. The first message is there before the runner is: it need not wait, and
- * an empty socket takes one message of any size that it takes at all. */
-static int
-send_first(struct csn_spawn *s)
-{
-  size_t n = s->plan->size < CSN_CHUNK ? s->plan->size : CSN_CHUNK;
-  struct iovec iov[2] = { { &s->header, sizeof(s->header) }, { (void *)(uintptr_t)s->plan, n } };
-  struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
-
-  return sendmsg(s->sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
-}
-
-static int
-send_rest(struct csn_spawn *s)
-{
-  for (u32 off = CSN_CHUNK; off < s->plan->size; off += CSN_CHUNK) {
-    size_t n = s->plan->size - off < CSN_CHUNK ? s->plan->size - off : CSN_CHUNK;
-
-    if (CSN_RETRY(send(s->sock, (const u8 *)s->plan + off, n, MSG_NOSIGNAL) < 0 ? -errno : 0) < 0)
-      return -errno;
-  }
-  return 0;
-}
-
-/* ---- the fork, for Lua steps ---- */
-
-/* Push the run's function called name; 0 or -ENOENT. */
-static int
-push_function(struct csn_spawn *s, const char *name)
-{
-  lua_State *L = s->L;
-
-  if (!s->functions)
-    return -ENOENT;
-  lua_pushstring(L, name);
-  lua_rawget(L, s->functions); /* no metamethod may raise here */
-  if (lua_isfunction(L, -1))
-    return 0;
-  lua_pop(L, 1);
-  return -ENOENT;
-}
-
-static int
-traceback(lua_State *L)
-{
-  if (!lua_isstring(L, 1))
-    return 1;
-  lua_getglobal(L, "debug");
-  if (lua_istable(L, -1)) {
-    lua_getfield(L, -1, "traceback");
-    lua_pushvalue(L, 1);
-    lua_pushinteger(L, 2);
-    if (lua_isfunction(L, -3) && lua_pcall(L, 2, 1, 0) == 0)
-      return 1;
-  }
-  lua_settop(L, 1);
-  return 1;
-}
-
-/* Call the function called name with the run's state; nil, err and a raise are failures. The message
- * goes into the detail, its errno (third value) becomes the step's. */
-static int
-call_lua(struct csn_spawn *s, struct csn_ctx *c, const char *name)
-{
-  lua_State *L = s->L;
-  int top = lua_gettop(L), rc = push_function(s, name);
-
-  if (rc < 0)
-    return csn_detail(c, rc, "the run has no function called ", name);
-  lua_pushcfunction(L, traceback);
-  lua_insert(L, -2);
-  lua_pushinteger(L, c->pid);
-  if (lua_pcall(L, 1, 3, top + 1) != 0) {
-    rc = -ECANCELED;
-    csn_detail(c, rc, lua_isstring(L, -1) ? lua_tostring(L, -1) : "(an error that is no string)",
-               NULL);
-  } else if (lua_isnil(L, -3) && lua_isstring(L, -2)) {
-    rc = lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 1 &&
-                 lua_tonumber(L, -1) < 256 /* a byte, where an optional step is noted */
-             ? -(int)lua_tonumber(L, -1)
-             : -ECANCELED;
-    csn_detail(c, rc, lua_tostring(L, -2), NULL);
-  } else {
-    rc = 0;
-  }
-  lua_settop(L, top);
-  return rc;
-}
-
-static int
-lua_step(struct csn_run *run, const char *name)
-{
-  int rc = call_lua(run->lua, &run->ctx, name);
-
-  fflush(NULL); /* exec would drop what the function printed */
-  return rc;
-}
-
-/* libgcc's table of stack frames, which every Lua error looks into and every compiled trace is entered in,
- * has a lock that no atfork handler knows. Held by another of the host's threads at the instant of the
- * fork, it is held in the fork for ever. So the fork looks into the table once, under an alarm that ends
- * it, for the host to fork again; and it compiles nothing, since a first entry is not to be seen there. */
-static void *(*find_frame)(void *pc, void *bases);
-
-static void
-outlive_locks(lua_State *L)
-{
-  const struct itimerval late = { .it_value = { .tv_usec = 300000 } }, never = { 0 };
-  struct sigaction by_default = { .sa_handler = SIG_DFL }, old_action;
-  sigset_t alarm_alone, old_mask;
-  void *bases[3];
-
-  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
-  lua_getfield(L, -1, "jit");
-  if (lua_istable(L, -1)) {
-    lua_getfield(L, -1, "off");
-    lua_call(L, 0, 0);
-  }
-  lua_pop(L, 2);
-  if (!find_frame)
-    return;
-  sigemptyset(&alarm_alone);
-  sigaddset(&alarm_alone, SIGALRM);
-  sigaction(SIGALRM, &by_default, &old_action);
-  sigprocmask(SIG_UNBLOCK, &alarm_alone, &old_mask);
-  setitimer(ITIMER_REAL, &late, NULL);
-  find_frame((void *)(uintptr_t)outlive_locks, bases);
-  setitimer(ITIMER_REAL, &never, NULL);
-  sigprocmask(SIG_SETMASK, &old_mask, NULL);
-  sigaction(SIGALRM, &old_action, NULL);
-}
-
-/* The fork's whole life; called by lua_pcall, so that no raise can lead back into the host's script, which
- * would then run twice. */
-static int
-l_forked(lua_State *L)
-{
-  struct csn_spawn *s = lua_touserdata(L, 1);
-  struct csn_run run = { .plan = s->plan,
-                         .sock = s->child_sock,
-                         .fail_step = s->header.fail_step,
-                         .fail_errno = s->header.fail_errno,
-                         .runner = s->header.runner,
-                         .lua_step = lua_step,
-                         .lua = s };
-  char go;
-
-  s->functions = lua_istable(L, 2) ? 2 : 0;
-  outlive_locks(L);
-  /* Nothing is made before the host has a hold on this process. */
-  if (send(run.sock, "", 1, MSG_NOSIGNAL) != 1 ||
-      CSN_RETRY(csn_sys(__NR_recvfrom, run.sock, &go, 1, 0, 0, 0)) != 1)
-    _exit(0);
-  run.record =
-      mmap(NULL, sizeof(*run.record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (run.record != MAP_FAILED) {
-    run.ctx = s->ctx;
-    run.ctx.pid = 0;
-    run.ctx.base = (const u8 *)s->plan;
-    csn_make_child(&run);
-  }
-  _exit(0);
-}
-
-/* In the fork: glibc's fork has run the atfork handlers, so Lua and malloc work here whatever the host's
- * other threads held; csn_make_child then clones once more, with the namespaces, from a process of one
- * thread. */
-_Noreturn static void
-forked(struct csn_spawn *s)
-{
-  csn_sys(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  lua_pushvalue(s->L, s->entry);
-  lua_pushlightuserdata(s->L, s);
-  if (s->functions)
-    lua_pushvalue(s->L, s->functions);
-  else
-    lua_pushnil(s->L);
-  lua_pcall(s->L, 2, 0, 0);
-  _exit(0);
-}
-
-/* Wait for the fork's first word: 0, or -EAGAIN where the alarm has ended it. */
-static int
-await_fork(struct csn_spawn *s)
-{
-  struct pollfd fds[2] = { { .fd = s->sock, .events = POLLIN },
-                           { .fd = s->runner, .events = POLLIN } };
-  char ready;
-
-  while (poll(fds, 2, -1) < 0)
-    if (errno != EINTR)
-      return -errno;
-  if (!fds[0].revents) {
-    csn_reap_runner(s);
-    if (s->died_by != SIGALRM)
-      return 0; /* its report's absence says so */
-    s->died_by = 0;
-    return -EAGAIN;
-  }
-  return recv(s->sock, &ready, 1, 0) < 0 ? -errno : 0;
-}
-
-static int
-fork_once(struct csn_spawn *s)
-{
-  pid_t pid = fork();
-  int err;
-
-  if (pid < 0)
-    return -errno;
-  if (pid == 0) {
-    close(s->sock);
-    forked(s);
-  }
-  s->runner = (int)syscall(SYS_pidfd_open, pid, 0);
-  if (s->runner >= 0)
-    return await_fork(s);
-  err = errno;
-  kill(pid, SIGKILL);
-  CSN_RETRY(csn_sys(__NR_wait4, pid, NULL, 0, 0));
-  return -err;
-}
-
-static int
-spawn_fork(struct csn_spawn *s, int child_sock)
-{
-  int rc = -EAGAIN;
-
-  s->child_sock = child_sock;
-  find_frame = (void *(*)(void *, void *))(uintptr_t)dlsym(RTLD_DEFAULT, "_Unwind_Find_FDE");
-  fflush(NULL); /* or the child prints it a second time */
-  for (int tries = 0; rc == -EAGAIN && tries < 20; tries++)
-    rc = fork_once(s);
-  if (rc == 0)
-    send(s->sock, "", 1, MSG_NOSIGNAL);
-  return rc;
-}
-
-/* ---- the host's part ---- */
 
 static u64
 monotonic_ns(void)
@@ -436,7 +38,7 @@ parent_step(struct csn_spawn *s, u32 i)
   if (s->header.fail_errno && s->header.fail_step == i)
     rc = -s->header.fail_errno;
   else if (p->action == CSN_ACT_LUA)
-    rc = call_lua(s, &s->ctx, csn_s(&s->ctx, ((const struct engine_lua_args *)args)->name));
+    rc = csn_call_lua(s, &s->ctx, csn_s(&s->ctx, ((const struct engine_lua_args *)args)->name));
   else
     rc = p->apply(args, &s->ctx);
   if (rc >= 0) {
@@ -763,7 +365,7 @@ run_plan(struct csn_spawn *s)
   for (i = 0; i < CSN_SLOTS; i++)
     s->header.slots[i] = s->ctx.slots[i];
   s->header.plan_size = s->plan->size;
-  s->header.runner = csn_exec_args(s->plan)->init ? get_runner() : -1;
+  s->header.runner = csn_exec_args(s->plan)->init ? csn_runner() : -1;
   rc = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
   if (rc == 0) {
     s->sock = csn_above_stdio(pair[0]);
@@ -771,12 +373,12 @@ run_plan(struct csn_spawn *s)
     rc = s->sock < 0 ? s->sock : pair[1] < 0 ? pair[1] : 0;
   }
   if (rc == 0 && !s->fork)
-    rc = send_first(s);
+    rc = csn_send_first(s);
   if (rc == 0)
-    rc = s->fork ? spawn_fork(s, pair[1]) : spawn_runner(s, pair[1]);
+    rc = s->fork ? csn_start_fork(s, pair[1]) : csn_start_runner(s, pair[1]);
   csn_close(pair[1]);
   if (rc == 0 && !s->fork)
-    rc = send_rest(s);
+    rc = csn_send_rest(s);
   if (rc < 0 &&
       rc != -EPIPE) { /* that is the runner's death, of which the report's absence tells */
     csn_detail(&s->ctx, rc, s->fork ? "fork" : "starting the runner", NULL);
@@ -795,77 +397,6 @@ run_plan(struct csn_spawn *s)
     return;
   csn_close(s->sock);
   s->sock = -1;
-}
-
-/* nil, message, errno, failure */
-static int
-push_failure(lua_State *L, struct csn_spawn *s)
-{
-  const struct csn_plan *p = s->plan;
-  bool in_step = s->fail_step < p->nsteps;
-  const char *name = "run";
-  luaL_Buffer b;
-  int failure;
-
-  lua_newtable(L);
-  failure = lua_gettop(L);
-  luaL_buffinit(L, &b);
-  if (in_step) {
-    const struct csn_step *st = csn_plan_step(p, s->fail_step);
-
-    name = csn_step_prim(st)->name;
-    csn_push_object(L, p, st);
-    lua_setfield(L, failure, "object");
-    lua_pushinteger(L, (lua_Integer)s->fail_step + 1);
-    lua_setfield(L, failure, "number");
-    lua_pushinteger(L, (lua_Integer)csn_plan_nth(p, s->fail_step));
-    lua_setfield(L, failure, "index");
-    lua_pushstring(L, st->side == CSN_PARENT ? "parent" : "child");
-    lua_setfield(L, failure, "side");
-  }
-  lua_pushstring(L, name);
-  lua_setfield(L, failure, "step");
-  lua_pushinteger(L, s->fail_errno);
-  lua_setfield(L, failure, "errno");
-  if (s->fail_errno) {
-    lua_pushstring(L, csn_errname(s->fail_errno));
-    lua_setfield(L, failure, "code");
-  }
-  if (s->died_by && !s->fail_errno) {
-    lua_pushinteger(L, s->died_by);
-    lua_setfield(L, failure, "signal");
-  }
-  if (s->ctx.detail_len) {
-    lua_pushlstring(L, s->ctx.detail, s->ctx.detail_len);
-    lua_setfield(L, failure, "detail");
-  }
-  lua_pushnil(L);
-  if (in_step) {
-    lua_pushfstring(L, "step %d, %s[%d] ", (int)s->fail_step + 1, name,
-                    (int)csn_plan_nth(p, s->fail_step));
-    lua_getfield(L, failure, "object");
-  } else {
-    lua_pushliteral(L, "");
-    lua_pushliteral(L, "the container");
-  }
-  if (s->ctx.detail_len)
-    lua_pushfstring(L, ": %s", s->ctx.detail);
-  else
-    lua_pushliteral(L, "");
-  if (s->fail_errno)
-    lua_pushfstring(L, ": %s (%s)",
-                    strerrordesc_np(s->fail_errno) ? strerrordesc_np(s->fail_errno)
-                                                   : "Unknown error",
-                    csn_errname(s->fail_errno) ? csn_errname(s->fail_errno) : "?");
-  else if (s->died_by)
-    lua_pushfstring(L, ": killed by signal %d (%s) before its program was executed", s->died_by,
-                    sigabbrev_np(s->died_by) ? sigabbrev_np(s->died_by) : "?");
-  else
-    lua_pushliteral(L, ": ended before its program was executed");
-  lua_concat(L, 4);
-  lua_pushinteger(L, s->fail_errno);
-  lua_pushvalue(L, failure);
-  return 4;
 }
 
 /* The run has its own copy: the caller's may be closed by a hook meanwhile. A standard stream that exec
@@ -902,7 +433,7 @@ l_spawn(lua_State *L)
   s = csn_newprocess(L, p); /* 4 */
   s->L = L;
   s->functions = lua_isnil(L, 3) ? 0 : 3;
-  lua_pushcfunction(L, l_forked); /* 5: now, while it may raise */
+  lua_pushcfunction(L, csn_forked); /* 5: now, while it may raise */
   s->entry = 5;
   luaL_checkstack(L, LUA_MINSTACK, "spawn");
   s->fork = csn_opt_bool(L, 1, "fork", false);
@@ -953,7 +484,7 @@ l_spawn(lua_State *L)
       s->ctx.slots[k] = -1;
     }
   if (s->failed) {
-    int n = push_failure(L, s);
+    int n = csn_push_failure(L, s);
 
     csn_release_process(s);
     return n;

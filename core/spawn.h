@@ -38,6 +38,23 @@ void csn_reap_runner(struct csn_spawn *s);
 void csn_kill_child(struct csn_spawn *s);
 void csn_undo(struct csn_spawn *s); /* take back the parent's steps, last first */
 
+/* launch.c: the runner's program, a descriptor made once for the process, or -errno. */
+int csn_runner(void);
+/* Start it with its end of the socket. The first message (the run record and the plan's beginning) is there
+ * before the runner is, which so need not wait. 0 or -errno. */
+int csn_send_first(struct csn_spawn *s);
+int csn_start_runner(struct csn_spawn *s, int sock);
+int csn_send_rest(struct csn_spawn *s);
+
+/* fork.c: the fork in place of the runner, with its end of the socket; 0 or -errno. */
+int csn_start_fork(struct csn_spawn *s, int child_sock);
+int csn_forked(lua_State *L); /* its whole life, for the caller to push while that may raise */
+/* Call the run's function called name with the child's pid; 0 or -errno, its message in the detail. */
+int csn_call_lua(struct csn_spawn *s, struct csn_ctx *c, const char *name);
+
+/* failure.c: push nil, message, errno, failure. */
+int csn_push_failure(lua_State *L, struct csn_spawn *s);
+
 #pragma GCC visibility pop
 
 #endif

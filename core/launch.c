@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The runner's program and how the host starts it.
+ *
+ * The host process is somebody's application. The runner is started by clone3(CLONE_VM | CLONE_VFORK)
+ * and exec, which costs the same from a heap of any size and, on a stack of the calling thread's own, is
+ * safe with other threads running.
+ */
+#define _GNU_SOURCE
+#include "spawn.h"
+#include <linux/close_range.h>
+#include <linux/memfd.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+extern const u8 csn_runner_start[], csn_runner_end[];
+
+static int runner_fd = -1;
+
+/* A sealed memfd: what a container finds as its exe can't be written, whatever it opens. Made once for
+ * the process. */
+static int
+make_runner(void)
+{
+  size_t size = (size_t)(csn_runner_end - csn_runner_start), done = 0;
+  CSN_CLEANUP_FD int fd = -1;
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u
+#endif
+  fd = memfd_create("caisson", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+  if (fd < 0 && errno == EINVAL) /* before 6.3 all memfds are executable, and the flag unknown */
+    fd = memfd_create("caisson", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0)
+    return -errno;
+  while (done < size) {
+    ssize_t n = write(fd, csn_runner_start + done, size - done);
+
+    if (n < 0)
+      return -errno;
+    done += (size_t)n;
+  }
+  if (fchmod(fd, 0555) < 0 ||
+      fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+    return -errno;
+  return csn_above_stdio(csn_steal_fd(&fd));
+}
+
+/* Where policy forbids executing memfds (vm.memfd_noexec=2) the installed file serves: it stands above
+ * the folder of core.so, or of the command; installed, that is lib/lua/5.1. */
+static int
+open_installed_runner(void)
+{
+  static const char *const places[] = { "/../caisson-runner", "/../lib/lua/5.1/caisson-runner" };
+  char path[PATH_MAX];
+  const char *end;
+  Dl_info info;
+
+  if (!dladdr((const void *)(uintptr_t)csn_undo, &info) || !info.dli_fname)
+    return -ENOENT;
+  end = strrchr(info.dli_fname, '/');
+  for (size_t i = 0; end && i < sizeof(places) / sizeof(*places); i++) {
+    int fd;
+
+    if (snprintf(path, sizeof(path), "%.*s%s", (int)(end - info.dli_fname), info.dli_fname,
+                 places[i]) >= (int)sizeof(path))
+      continue;
+    fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd >= 0)
+      return csn_above_stdio(fd);
+  }
+  return -ENOENT;
+}
+
+/* Without a lock, which a fork of the host could find held for ever. */
+int
+csn_runner(void)
+{
+  int fd = __atomic_load_n(&runner_fd, __ATOMIC_ACQUIRE), none = -1;
+
+  if (fd >= 0)
+    return fd;
+  fd = make_runner();
+  if (fd == -EACCES || fd == -EPERM || fd == -ENOSYS) {
+    int installed = open_installed_runner();
+
+    fd = installed >= 0 ? installed : fd;
+  }
+  if (fd < 0)
+    return fd;
+  if (__atomic_compare_exchange_n(&runner_fd, &none, fd, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    return fd;
+  close(fd); /* another thread was first */
+  return none;
+}
+
+/* ---- starting it ---- */
+
+struct start {
+  int runner, sock;
+  bool keep; /* the runner's program, for its child to become init */
+  const s32 *slots;
+  int err;
+};
+
+/* In the vforked child, on the parent's memory: raw system calls, nothing else. The runner gets the
+ * socket and the slots under the numbers that they have here, and no other descriptor. It never returns,
+ * so what a sanitizer notes of its frame would stay in the parent's memory. */
+__attribute__((no_sanitize("address"))) static int
+start_runner(void *arg)
+{
+  struct start *st = arg;
+  char number[16] = "";
+  const char *argv[] = { "caisson", number, NULL }, *env[] = { NULL };
+  long rc = csn_sys(__NR_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
+
+  for (int i = 0; rc >= 0 && i < CSN_SLOTS; i++)
+    if (st->slots[i] >= 0)
+      rc = csn_sys(__NR_fcntl, st->slots[i], F_SETFD, 0);
+  if (rc >= 0)
+    rc = csn_sys(__NR_fcntl, st->sock, F_SETFD, 0);
+  if (rc >= 0 && st->keep)
+    rc = csn_sys(__NR_fcntl, st->runner, F_SETFD, 0);
+  csn_append_u64(number, sizeof(number), 0, (u64)st->sock);
+  if (rc >= 0)
+    rc = csn_sys(__NR_execveat, st->runner, "", argv, env, AT_EMPTY_PATH);
+  st->err = (int)-rc;
+  return 127;
+}
+
+int
+csn_start_runner(struct csn_spawn *s, int sock)
+{
+  u8 stack[16384] __attribute__((aligned(16)));
+  struct start st = { .sock = sock, .slots = s->header.slots, .keep = s->header.runner >= 0 };
+  struct csn_clone_args ca = {
+    .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PIDFD,
+    .pidfd = (u64)(uintptr_t)&s->runner,
+    .exit_signal = SIGCHLD,
+    .stack = (u64)(uintptr_t)stack,
+    .stack_size = sizeof(stack),
+  };
+  u64 all = ~0ull, old;
+  long pid;
+
+  st.runner = csn_runner();
+  if (st.runner < 0)
+    return st.runner;
+  /* No handler of the host's may run in the child. The runner's child sets its own mask before exec. */
+  csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+  pid = csn_clone3(&ca, sizeof(ca), start_runner, &st);
+  csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
+  return pid < 0 ? (int)pid : -st.err;
+}
+
+/* An empty socket takes one message of any size that it takes at all. */
+int
+csn_send_first(struct csn_spawn *s)
+{
+  size_t n = s->plan->size < CSN_CHUNK ? s->plan->size : CSN_CHUNK;
+  struct iovec iov[2] = { { &s->header, sizeof(s->header) }, { (void *)(uintptr_t)s->plan, n } };
+  struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+
+  return sendmsg(s->sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+int
+csn_send_rest(struct csn_spawn *s)
+{
+  for (u32 off = CSN_CHUNK; off < s->plan->size; off += CSN_CHUNK) {
+    size_t n = s->plan->size - off < CSN_CHUNK ? s->plan->size - off : CSN_CHUNK;
+
+    if (CSN_RETRY(send(s->sock, (const u8 *)s->plan + off, n, MSG_NOSIGNAL) < 0 ? -errno : 0) < 0)
+      return -errno;
+  }
+  return 0;
+}
