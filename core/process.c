@@ -13,8 +13,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -65,15 +63,6 @@ check_process(lua_State *L)
   return luaL_checkudata(L, 1, PROCESS_TYPE);
 }
 
-/* Linux 6.15: what became of a process that another has reaped, by its pidfd. */
-struct pidfd_exit {
-  u64 mask, cgroupid;
-  u32 ids[11];
-  s32 status;
-};
-#define PIDFD_GET_EXIT _IOWR(0xff, 11, struct pidfd_exit)
-#define PIDFD_EXIT (1u << 3)
-
 /* How the program ended, from the init that outlived it: a signal is no exit code of 128 and more. */
 static void
 hear_init(struct csn_spawn *s)
@@ -81,119 +70,31 @@ hear_init(struct csn_spawn *s)
   struct csn_msg m;
 
   while (s->sock >= 0 && recv(s->sock, &m, sizeof(m), MSG_DONTWAIT) == (ssize_t)sizeof(m))
-    if (m.kind == CSN_MSG_ENDED && s->code) {
-      s->signal = WIFSIGNALED(m.err) ? WTERMSIG(m.err) : 0;
-      s->core_dumped = WCOREDUMP(m.err);
+    if (m.kind == CSN_MSG_ENDED && s->end.code) {
+      s->end.signal = WIFSIGNALED(m.err) ? WTERMSIG(m.err) : 0;
+      s->end.core_dumped = WCOREDUMP(m.err);
     }
   csn_close(s->sock);
   s->sock = -1;
 }
 
-/* A host that ignores SIGCHLD, or waits for any child in a handler, has taken the status. 1, or -ECHILD
- * where the kernel keeps no copy. */
-static int
-stolen_status(struct csn_spawn *s)
-{
-  struct pidfd_exit x = { .mask = PIDFD_EXIT };
-
-  if (s->pidfd < 0 || ioctl(s->pidfd, PIDFD_GET_EXIT, &x) < 0 || !(x.mask & PIDFD_EXIT))
-    return -ECHILD;
-  s->stolen = s->reaped = true;
-  s->code = WIFEXITED(x.status) ? WEXITSTATUS(x.status) : 0;
-  s->signal = WIFSIGNALED(x.status) ? WTERMSIG(x.status) : 0;
-  s->core_dumped = WCOREDUMP(x.status);
-  hear_init(s);
-  return 1;
-}
-
-/* 1 once it has ended; 0: not yet, where it is not to block. */
+/* 1 once it has ended; 0: not yet, where it is not to block; -ECHILD: a host that ignores SIGCHLD, or waits
+ * for any child in a handler, has taken the status, and the kernel keeps no copy. */
 static int
 reap(struct csn_spawn *s, bool block)
 {
-  siginfo_t si;
-  struct rusage ru;
   int rc;
 
   if (s->reaped)
     return 1;
   if (s->pidfd < 0)
     return -ECHILD;
-  memset(&si, 0, sizeof(si));
-  memset(&ru, 0, sizeof(ru));
-  /* waitid(2) as the system call gives the rusage too */
-  do
-    rc = (int)syscall(SYS_waitid, P_PIDFD, s->pidfd, &si, WEXITED | __WALL | (block ? 0 : WNOHANG),
-                      &ru);
-  while (rc < 0 && errno == EINTR);
-  if (rc < 0)
-    return errno == ECHILD ? stolen_status(s) : -errno;
-  if (si.si_pid == 0)
-    return 0;
-  s->reaped = true;
-  if (si.si_code == CLD_EXITED)
-    s->code = si.si_status;
-  else
-    s->signal = si.si_status;
-  s->core_dumped = si.si_code == CLD_DUMPED;
-  hear_init(s);
-  s->usage.user_us = (u64)ru.ru_utime.tv_sec * 1000000u + (u64)ru.ru_utime.tv_usec;
-  s->usage.system_us = (u64)ru.ru_stime.tv_sec * 1000000u + (u64)ru.ru_stime.tv_usec;
-  s->usage.maxrss_kb = (u64)ru.ru_maxrss;
-  return 1;
-}
-
-/* poll(2) until something is ready or the seconds are over, whatever signals come; -errno. */
-static int
-poll_for(struct pollfd *fds, nfds_t n, lua_Number seconds, bool restart)
-{
-  struct timespec now;
-  lua_Number end = 0;
-
-  if (seconds >= 0) {
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    end = (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9 + seconds;
+  rc = csn_reap_pidfd(s->pidfd, &s->end, block);
+  if (rc == 1) {
+    s->reaped = true;
+    hear_init(s);
   }
-  for (;;) {
-    int rc = poll(fds, n,
-                  seconds < 0         ? -1
-                  : seconds > 2000000 ? 2000000000
-                                      : (int)(seconds * 1000 + 0.999));
-
-    if (rc >= 0)
-      return rc;
-    if (errno != EINTR || !restart)
-      return -errno;
-    if (seconds >= 0) {
-      clock_gettime(CLOCK_MONOTONIC, &now);
-      seconds = end - (lua_Number)now.tv_sec - (lua_Number)now.tv_nsec / 1e9;
-      seconds = seconds > 0 ? seconds : 0;
-    }
-  }
-}
-
-static void
-push_status(lua_State *L, const struct csn_spawn *s)
-{
-  lua_newtable(L);
-  if (s->signal) {
-    lua_pushinteger(L, s->signal);
-    lua_setfield(L, -2, "signal");
-    lua_pushboolean(L, s->core_dumped);
-    lua_setfield(L, -2, "core_dumped");
-  } else {
-    lua_pushinteger(L, s->code);
-    lua_setfield(L, -2, "code");
-  }
-  lua_pushnumber(L, (lua_Number)s->usage.user_us);
-  lua_setfield(L, -2, "user_us");
-  lua_pushnumber(L, (lua_Number)s->usage.system_us);
-  lua_setfield(L, -2, "system_us");
-  lua_pushnumber(L, (lua_Number)s->usage.maxrss_kb);
-  lua_setfield(L, -2, "maxrss_kb");
-  if (s->stolen) {
-    lua_pushboolean(L, 1);
-    lua_setfield(L, -2, "stolen");
-  }
+  return rc;
 }
 
 /* process:wait([timeout]) -> status | nil, "timeout" | nil, message, errno
@@ -208,7 +109,7 @@ l_wait(lua_State *L)
   if (rc == 0 && timeout > 0) {
     struct pollfd pfd = { .fd = s->pidfd, .events = POLLIN };
 
-    rc = poll_for(&pfd, 1, timeout, true);
+    rc = csn_poll_for(&pfd, 1, timeout, true);
     rc = rc < 0 ? rc : reap(s, false);
   }
   if (rc == -ECHILD)
@@ -221,7 +122,7 @@ l_wait(lua_State *L)
     lua_pushliteral(L, "timeout");
     return 2;
   }
-  push_status(L, s);
+  csn_push_ending(L, &s->end);
   return 1;
 }
 
@@ -403,7 +304,7 @@ l_poll(lua_State *L)
     fds[i].revents = 0;
     lua_pop(L, 1);
   }
-  rc = poll_for(fds, (nfds_t)n, timeout, false);
+  rc = csn_poll_for(fds, (nfds_t)n, timeout, false);
   if (rc < 0 && rc != -EINTR)
     return csn_pusherr(L, -rc, "poll");
   lua_newtable(L);

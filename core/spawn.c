@@ -130,8 +130,8 @@ remember_child(struct csn_spawn *s, s32 pid)
   if (s->pidfd < 0)
     s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
   if (s->pidfd < 0 && errno == ESRCH)
-    s->stolen = true; /* reaped by the host; its report is still to come */
-  return s->pidfd < 0 && !s->stolen ? -errno : 0;
+    s->end.stolen = true; /* reaped by the host; its report is still to come */
+  return s->pidfd < 0 && !s->end.stolen ? -errno : 0;
 }
 
 static void
@@ -331,7 +331,7 @@ abandon(struct csn_spawn *s)
     find_child(s);
   if (s->pidfd >= 0)
     csn_kill_child(s);
-  else if (s->pid > 0 && !s->stolen) /* no descriptor was left for it */
+  else if (s->pid > 0 && !s->end.stolen) /* no descriptor was left for it */
     kill(s->pid, SIGKILL);
   csn_close(s->sock);
   s->sock = -1;
@@ -342,7 +342,7 @@ abandon(struct csn_spawn *s)
       s->died_by = signal;
     close(s->pidfd);
     s->pidfd = -1;
-  } else if (s->pid > 0 && !s->stolen) {
+  } else if (s->pid > 0 && !s->end.stolen) {
     CSN_RETRY(csn_sys(__NR_wait4, s->pid, NULL, __WALL, 0));
   }
   csn_undo(s);

@@ -4,9 +4,17 @@
 #define CSN_SPAWN_H
 
 #include "csn.h"
+#include <poll.h>
 #include <sys/types.h>
 
 #pragma GCC visibility push(hidden)
+
+/* How a process ended. */
+struct csn_ending {
+  int code, signal;
+  bool core_dumped, stolen; /* stolen: another took its status, and with it the usage */
+  u64 user_us, system_us, maxrss_kb;
+};
 
 struct csn_spawn {
   const struct csn_plan *plan;
@@ -23,13 +31,9 @@ struct csn_spawn {
   bool failed;
   u32 fail_step;
   int fail_errno, died_by;
-  u8 *done, *skipped;       /* one a step */
-  bool reaped, init;        /* init: what was started stays as the program's parent */
-  int code, signal;         /* how it ended, once reaped */
-  bool core_dumped, stolen; /* stolen: the host took its status, and with it the usage */
-  struct csn_usage {
-    u64 user_us, system_us, maxrss_kb;
-  } usage;
+  u8 *done, *skipped;    /* one a step */
+  bool reaped, init;     /* init: what was started stays as the program's parent */
+  struct csn_ending end; /* once reaped; stolen: by the host */
 };
 
 struct csn_spawn *csn_newprocess(lua_State *L, const struct csn_plan *p);
@@ -54,6 +58,13 @@ int csn_call_lua(struct csn_spawn *s, struct csn_ctx *c, const char *name);
 
 /* failure.c: push nil, message, errno, failure. */
 int csn_push_failure(lua_State *L, struct csn_spawn *s);
+
+/* pidfd.c. 1 once it has ended, and is reaped if it was this process's child; 0: not yet, where it is not to
+ * block; -ECHILD: another's child, and the kernel knows no status (yet). */
+int csn_reap_pidfd(int pidfd, struct csn_ending *e, bool block);
+void csn_push_ending(lua_State *L, const struct csn_ending *e);
+/* poll(2) until something is ready or the seconds are over, whatever signals come (restart); -errno. */
+int csn_poll_for(struct pollfd *fds, nfds_t n, lua_Number seconds, bool restart);
 
 #pragma GCC visibility pop
 
