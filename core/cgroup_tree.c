@@ -132,32 +132,35 @@ list_pids(int group, struct pids *p)
 }
 
 /* A pid that was read may by now be some other process's: only one that is listed still, after a pidfd
- * of it was opened, is signalled, by that pidfd. Answers how many there were. */
+ * of it was opened, is signalled, by that pidfd. Answers how many there were, from the first on. */
 static int
-kill_listed(int group)
+signal_listed(int group, size_t first, int sig)
 {
   struct pids before = { 0 }, after = { 0 };
   int rc = list_pids(group, &before), n;
   int *pidfd = NULL;
 
-  n = (int)(before.n < 256 ? before.n : 256);
+  first = first < before.n ? first : before.n;
+  n = (int)(before.n - first < 256 ? before.n - first : 256);
   if (rc == 0 && n) {
     pidfd = malloc(sizeof(*pidfd) * (size_t)n);
     rc = pidfd ? 0 : -ENOMEM;
   }
   for (int i = 0; rc == 0 && i < n; i++)
-    pidfd[i] = before.pid[i] > 0 ? (int)syscall(SYS_pidfd_open, before.pid[i], 0) : -1;
+    pidfd[i] = before.pid[first + (size_t)i] > 0
+                   ? (int)syscall(SYS_pidfd_open, before.pid[first + (size_t)i], 0)
+                   : -1;
   if (rc == 0 && n)
     rc = list_pids(group, &after);
   for (int i = 0; pidfd && i < n; i++) {
     for (size_t k = 0; rc == 0 && pidfd[i] >= 0 && k < after.n; k++)
-      if (after.pid[k] == before.pid[i]) {
-        syscall(SYS_pidfd_send_signal, pidfd[i], SIGKILL, NULL, 0);
+      if (after.pid[k] == before.pid[first + (size_t)i]) {
+        syscall(SYS_pidfd_send_signal, pidfd[i], sig, NULL, 0);
         break;
       }
     csn_close(pidfd[i]);
   }
-  rc = rc < 0 ? rc : (int)before.n;
+  rc = rc < 0 ? rc : (int)(before.n - first);
   free(pidfd);
   free(before.pid);
   free(after.pid);
@@ -194,7 +197,7 @@ kill_tree(int group, u64 deadline)
     csn_cgroup_write(group, stop[0], stop[1], 1);
   for (;;) {
     csn_cgroup_write(group, "freezer.state", "FROZEN", 6);
-    n = kill_listed(group);
+    n = signal_listed(group, 0, SIGKILL);
     csn_cgroup_write(group, thaw[0], thaw[1], 6);
     for_each_group(group, 0, write_below, (void *)(uintptr_t)thaw);
     if (n <= 0 || monotonic_ms() > deadline)
@@ -414,16 +417,51 @@ l_kill(lua_State *L)
   return rc < 0 ? csn_pusherr(L, -rc, "kill %s", group_name(L, 1)) : csn_pushok(L);
 }
 
-/* core.cgroup.remove(path, [seconds]) -> true | nil, message, errno */
+/* core.cgroup.signal(group, signal) -> how many processes | nil, message, errno */
+static int
+l_signal(lua_State *L)
+{
+  int sig = (int)csn_to_words(L, 2, csn_signal_words, "signal", false, true);
+  int group, *owned = NULL, rc = group_arg(L, 1, &group, &owned), n = 0;
+
+  /* in parts, since a pidfd each is held meanwhile */
+  for (size_t first = 0; rc >= 0; first += 256) {
+    rc = signal_listed(group, first, sig);
+    n += rc > 256 ? 256 : rc > 0 ? rc : 0;
+    if (rc <= 256)
+      break;
+  }
+  if (rc < 0)
+    return csn_pusherr(L, -rc, "signal %s", group_name(L, 1));
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+/* core.cgroup.remove(path, [seconds], [above]) -> true | nil, message, errno
+ * above: so many of the groups above it go too, unless they hold something else. */
 static int
 l_remove(lua_State *L)
 {
   size_t len;
   const char *path = luaL_checklstring(L, 1, &len);
+  lua_Integer above = luaL_optinteger(L, 3, 0);
+  char up[CSN_CGROUP_PATH];
   int rc;
 
   luaL_argcheck(L, strlen(path) == len, 1, "a path without NUL expected");
-  rc = remove_tree(path, false, deadline_arg(L, 2));
+  luaL_argcheck(L, above >= 0 && above < 256, 3, "how many groups above it");
+  rc = len < sizeof(up) ? remove_tree(path, false, deadline_arg(L, 2)) : -ENAMETOOLONG;
+  if (rc == 0)
+    memcpy(up, path, len + 1);
+  while (rc == 0 && above-- > 0) {
+    char *slash = strrchr(up, '/');
+
+    if (!slash || slash == up)
+      break;
+    *slash = 0;
+    if (rmdir(up) < 0)
+      break;
+  }
   return rc < 0 ? csn_pusherr(L, -rc, "remove %s", path) : csn_pushok(L);
 }
 
@@ -490,7 +528,7 @@ open_cgroup(lua_State *L)
   static const luaL_Reg functions[] = { { "open", l_open },     { "read", l_read },
                                         { "procs", l_procs },   { "kill", l_kill },
                                         { "remove", l_remove }, { "sweep", l_sweep },
-                                        { NULL, NULL } };
+                                        { "signal", l_signal }, { NULL, NULL } };
 
   csn_register(L, "cgroup", functions);
 }

@@ -178,6 +178,28 @@ l_slot(lua_State *L)
   return *fd < 0 ? csn_pusherr(L, -*fd, "slot %s", name) : 1;
 }
 
+/* process:made(slot) -> what the parent's step that fills the slot had to make, and undo() takes back: how many
+ * groups, for one | nil: it was not done */
+static int
+l_made(lua_State *L)
+{
+  struct csn_spawn *s = check_process(L);
+  s64 k = csn_plan_slot(s->plan, luaL_checkstring(L, 2));
+
+  for (u32 i = 0; i < s->plan->nsteps; i++) {
+    const struct csn_step *step = csn_plan_step(s->plan, i);
+    const u64 *args = (const u64 *)((const u8 *)s->plan + step->args);
+    const struct csn_field *f = csn_step_prim(step)->fields;
+
+    for (u32 n = 0; s->done[i] && f[n].name; n++)
+      if (f[n].kind == CSN_K_slot && (f[n].flags & CSN_OUT) && (s64)args[n + 1] == k) {
+        lua_pushinteger(L, s->done[i] - 1);
+        return 1;
+      }
+  }
+  return 0;
+}
+
 /* process:times() -> start, exec: CLOCK_MONOTONIC in nanoseconds */
 static int
 l_times(lua_State *L)
@@ -321,10 +343,11 @@ static void
 open_process(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-    { "wait", l_wait },     { "kill", l_kill },           { "pid", l_pid },
-    { "pidfd", l_pidfd },   { "slot", l_slot },           { "times", l_times },
-    { "cpu_ns", l_cpu_ns }, { "close", l_close },         { "skipped", l_skipped },
-    { "__gc", l_gc },       { "__tostring", l_tostring }, { NULL, NULL }
+    { "wait", l_wait },     { "kill", l_kill },   { "pid", l_pid },
+    { "pidfd", l_pidfd },   { "slot", l_slot },   { "times", l_times },
+    { "cpu_ns", l_cpu_ns }, { "close", l_close }, { "skipped", l_skipped },
+    { "made", l_made },     { "__gc", l_gc },     { "__tostring", l_tostring },
+    { NULL, NULL }
   };
 
   if (luaL_newmetatable(L, PROCESS_TYPE)) {

@@ -453,4 +453,10 @@ function M.open(built, process)
   return require("caisson.cgroup.group").of_process(built.cgroup.groups, process)
 end
 
+-- The groups of a container of this process or another's, from what their save() answered.
+-- Returns them | nil, message, errno (ENOENT: they are gone).
+function M.reopen(saved)
+  return require("caisson.cgroup.group").reopen(saved)
+end
+
 return M

@@ -1,6 +1,7 @@
 -- The groups of one container while it runs: figures, freeze, kill, remove.
 local core = require "caisson.core"
 local files = require "caisson.cgroup.files"
+local limits = require "caisson.cgroup.limits"
 
 local M = {}
 
@@ -8,24 +9,77 @@ local M = {}
 local Groups = {}
 Groups.__index = Groups
 
+local function inode(path)
+  local st, message, errno = core.lstat(path)
+  if not st then return nil, message, errno end
+  return type(st.ino) == "number" and ("%.0f"):format(st.ino) or st.ino
+end
+
 -- Of a spawned process, by the slots of its plan.
 function M.of_process(list, process)
   local self = setmetatable({ groups = {} }, Groups)
   for i, g in ipairs(list) do
-    self.groups[i] = { version = g.version, controllers = g.controllers, dir = process:slot(g.slot) }
+    self.groups[i] = { version = g.version, controllers = g.controllers, dir = process:slot(g.slot),
+      made = process:made(g.slot) }
   end
   return self
 end
 
--- By the directories' paths: { { path =, version =, controllers = {...} }, ... }.
--- Returns them | nil, message, errno.
-function M.open(list)
-  local self = setmetatable({ groups = {} }, Groups)
-  for i, g in ipairs(list) do
-    local dir, version, errno = core.cgroup.open(g.path)
-    if not dir then return nil, version, errno end
-    self.groups[i] = { version = version, controllers = g.controllers or {}, dir = dir, path = g.path }
+local function path_of(g)
+  if g.path then return g.path end
+  return core.realpath("/proc/self/fd/" .. g.dir:fileno())
+end
+
+-- What reopen() takes, in this process or another: plain values, so that it can be written down.
+-- Returns a list | nil, message, errno.
+function Groups:save()
+  local saved = {}
+  for i, g in ipairs(self.groups) do
+    local path, message, errno = path_of(g)
+    if not path then return nil, message, errno end
+    local ino
+    ino, message, errno = inode(path)
+    if not ino then return nil, message, errno end
+    saved[i] = { path = path, version = g.version, controllers = g.controllers, inode = ino, made = g.made }
   end
+  return saved
+end
+
+local function check_saved(saved)
+  local function check(ok, i, what)
+    if not ok then error(("reopen: groups[%s]: %s"):format(i, what), 4) end
+  end
+  if type(saved) ~= "table" then error("reopen: what save() answered expected, got " .. type(saved), 3) end
+  for i, g in ipairs(saved) do
+    check(type(g) == "table", i, "a table expected")
+    check(type(g.path) == "string" and g.path:sub(1, 1) == "/" and not g.path:find("%z"), i, "path: from the root, expected")
+    for name in g.path:gmatch("[^/]+") do check(name ~= "." and name ~= "..", i, "path: '.' and '..' are not allowed") end
+    check(g.inode == nil or type(g.inode) == "string", i, "inode: a string expected")
+    check(type(g.controllers) == "table", i, "controllers: a list expected")
+    check(g.made == nil or type(g.made) == "number" and g.made % 1 == 0 and g.made >= 0 and g.made < 256, i,
+      "made: a number expected")
+  end
+end
+
+-- The groups that save() described. One that is gone, or whose name is another group's by now, is left out;
+-- with all of them gone that is the error ENOENT. Returns the groups | nil, message, errno.
+function M.reopen(saved)
+  check_saved(saved)
+  local self, gone = setmetatable({ groups = {} }, Groups), nil
+  for _, g in ipairs(saved) do
+    local dir, version, errno = core.cgroup.open(g.path)
+    if not dir and errno ~= core.errno.ENOENT then
+      self:close()
+      return nil, version, errno
+    elseif not dir or g.inode and inode(g.path) ~= g.inode then
+      gone = gone or g.path
+      if dir then dir:close() end
+    else
+      self.groups[#self.groups + 1] = { version = version, controllers = g.controllers, dir = dir, path = g.path,
+        made = g.made }
+    end
+  end
+  if gone and #self.groups == 0 then return nil, "the group " .. gone .. " is gone", core.errno.ENOENT end
   return self
 end
 
@@ -132,9 +186,19 @@ function Groups:account(r)
   r.oom = (self:figure("oom_kills") or 0) > 0
 end
 
--- Pids in the groups. Returns a list | nil, message, errno.
+local no_group = "the container has no group"
+
+-- The group to ask who is in, and to kill from: the one of v2, of the freezer, or of pids.
+local function best(self)
+  local g = self:group { "freezer" }
+  if not g or g.version ~= 2 and not has(g.controllers, "freezer") then g = self:group { "pids" } end
+  return g or self.groups[#self.groups]
+end
+
+-- Pids in the groups and below them. Returns a list | nil, message, errno.
 function Groups:procs()
-  local g = self.groups[#self.groups]
+  local g = best(self)
+  if not g then return nil, no_group, core.errno.ENOENT end
   return core.cgroup.procs(g.dir)
 end
 
@@ -160,26 +224,45 @@ function Groups:state()
   return s == how.frozen and "frozen" or s == how.thawed and "thawed" or "freezing"
 end
 
-local function switch(self, value, wanted, seconds)
-  local g, how, errno = freezer(self)
-  if not g then return nil, how, errno end
-  local ok, message
-  ok, message, errno = core.cgroup.set { group = g.dir, file = how.file, value = how[value] }
-  if not ok then return nil, message, errno end
-  local deadline, pause = core.now() + (seconds or 10) * 1e9, 0.0005
+local function write_state(g, how, value)
+  return core.cgroup.set { group = g.dir, file = how.file, value = how[value] }
+end
+
+-- Wait until the kernel says so. Returns true | nil, message, errno.
+local function follow(g, how, value, wanted, seconds)
+  local start, pause = core.now(), 0.0005
+  local deadline, kick = start + seconds * 1e9, start + 0.2e9
   while true do
-    local s
-    s, message, errno = state(g, how)
+    local s, message, errno = state(g, how)
     if not s then return nil, message, errno end
     if s == how[wanted] then return true end
-    if core.now() > deadline then
-      -- never half frozen
-      if value == "freeze" then core.cgroup.set { group = g.dir, file = how.file, value = how.thaw } end
+    local now = core.now()
+    if now > deadline then
       return nil, ("%s: the processes did not follow in time"):format(value), core.errno.ETIMEDOUT
+    end
+    -- v1: what forks while it is being frozen may be missed until the next try
+    if value == "freeze" and g.version == 1 and now > kick then
+      write_state(g, how, "thaw")
+      core.poll({}, 0.005)
+      write_state(g, how, "freeze")
+      kick = now + 0.2e9
     end
     core.poll({}, pause)
     pause = math.min(pause * 2, 0.02)
   end
+end
+
+local function switch(self, value, wanted, seconds)
+  local g, how, errno = freezer(self)
+  if not g then return nil, how, errno end
+  local before, ok, message
+  before, message, errno = state(g, how)
+  if not before then return nil, message, errno end
+  ok, message, errno = write_state(g, how, value)
+  if ok then ok, message, errno = follow(g, how, value, wanted, seconds or 10) end
+  -- never half frozen; what was frozen before the call stays so
+  if not ok and value == "freeze" and before ~= how.frozen then write_state(g, how, "thaw") end
+  return ok, message, errno
 end
 
 -- Stop all processes where they are, until thaw(). Returns true once they have | nil, message, errno;
@@ -188,23 +271,84 @@ function Groups:freeze(seconds) return switch(self, "freeze", "frozen", seconds)
 
 function Groups:thaw(seconds) return switch(self, "thaw", "thawed", seconds) end
 
--- Kill all processes, also those that fork as fast as they can. Returns true | nil, message, errno.
-function Groups:kill(seconds)
-  local best = self:group { "freezer" }
-  if not best or best.version ~= 2 and not has(best.controllers, "freezer") then best = self:group { "pids" } end
-  best = best or self.groups[#self.groups]
-  if not best then return nil, "the container has no group", core.errno.ENOENT end
-  return core.cgroup.kill(best.dir, seconds)
+-- Have all processes stopped? true, false (while they are stopping, too) | nil, message, errno.
+function Groups:frozen()
+  local s, message, errno = self:state()
+  if not s then return nil, message, errno end
+  return s == "frozen"
 end
 
--- Remove the groups (those opened by path), empty as they have to be, and all below them.
+-- Kill all processes, frozen or not, also those that fork as fast as they can.
+-- Returns true | nil, message, errno.
+function Groups:kill(seconds)
+  local g = best(self)
+  if not g then return nil, no_group, core.errno.ENOENT end
+  return core.cgroup.kill(g.dir, seconds)
+end
+
+-- Send a signal (a word, or its number) to each process. Returns how many | nil, message, errno.
+function Groups:signal(signal)
+  local g = best(self)
+  if not g then return nil, no_group, core.errno.ENOENT end
+  return core.cgroup.signal(g.dir, signal)
+end
+
+-- For another process in these groups: what its plan needs. sub: a path below each of the groups, made where it
+-- is missing (as long as that process's run lasts), or { [controller] = path } with "" as v2's.
+-- Returns { slot = what clone takes as `cgroup` (v2), slots = { [name] = descriptor }, before = steps in front of
+-- clone, after = steps behind it }: the steps as caisson.cgroup.compile() has them. Raises { key =, message = }.
+function Groups:join(sub)
+  local out = { slots = {}, before = {}, after = {} }
+  if sub ~= nil and type(sub) ~= "string" and type(sub) ~= "table" then
+    error({ key = "path", message = "a path, or { [controller] = path } expected, got " .. type(sub) }, 0)
+  end
+  local used = {}
+  for _, g in ipairs(self.groups) do
+    local slot = g.version == 2 and "cgroup" or "cgroup." .. g.controllers[1]
+    local below = sub
+    if type(sub) == "table" then
+      below = nil
+      local names = { g.version == 2 and "" or nil }
+      for _, c in ipairs(g.controllers) do names[#names + 1] = c end
+      for _, c in ipairs(names) do
+        if sub[c] ~= nil then below, used[c] = sub[c], true end
+      end
+    end
+    if below ~= nil then
+      limits.check_path(below)
+      if below:sub(1, 1) == "/" then
+        error({ key = "path", message = ("'%s': below the container's group, not from the root"):format(below) }, 0)
+      end
+      out.before[#out.before + 1] = { step = "cgroup.create", side = "parent", key = "path",
+        options = { path = below, at = assert(path_of(g)), slot = slot, existing = true,
+          controllers = has(g.controllers, "cpuset") and g.version == 1 and { "cpuset" } or nil } }
+    else
+      out.slots[slot] = g.dir
+    end
+    if g.version == 2 then
+      out.slot = slot
+    else
+      out.after[#out.after + 1] = { step = "cgroup.attach", side = "child", options = { group = slot }, key = "path" }
+    end
+  end
+  for c in pairs(type(sub) == "table" and sub or {}) do
+    if not used[c] then
+      error({ key = "path", message = ("the container has no group of the controller '%s'"):format(tostring(c)) }, 0)
+    end
+  end
+  return out
+end
+
+-- Remove the groups, empty as they have to be, with all below them, and those above that were made for them
+-- and hold nothing else. What the plan did not make (existing = true) stays.
 -- Returns true | nil, message, errno.
 function Groups:remove(seconds)
   local all, why, number = true, nil, nil
   for i = #self.groups, 1, -1 do
     local g = self.groups[i]
-    if g.path then
-      local ok, message, errno = core.cgroup.remove(g.path, seconds)
+    local path, made = path_of(g), g.made or 1
+    if path and made > 0 then
+      local ok, message, errno = core.cgroup.remove(path, seconds, made - 1)
       if not ok then all, why, number = nil, why or message, number or errno end
     end
   end

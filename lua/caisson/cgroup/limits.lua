@@ -240,7 +240,7 @@ local function check_word(key, what, word, known)
 end
 
 -- A path of groups: names only, so that nothing above or beside it is meant.
-local function check_path(path)
+function M.check_path(path)
   if type(path) ~= "string" then fail("path", "string expected, got " .. type(path)) end
   if path:find("%z") or path:find("\n", 1, true) then fail("path", "a path without NUL and newline expected") end
   if path == "" or path == "/" then fail("path", "the name of a group expected, got '" .. path .. "'") end
@@ -283,7 +283,7 @@ function M.check(t)
   for _, k in ipairs(own_keys) do known[#known + 1] = k end
   table.sort(known)
   for k in pairs(t) do check_word("", "unknown option", k, known) end
-  if t.path ~= nil then check_path(t.path) end
+  if t.path ~= nil then M.check_path(t.path) end
   for _, k in ipairs { "own_leaf", "existing" } do
     if t[k] ~= nil then kinds.boolean(k, t[k]) end
   end

@@ -117,9 +117,16 @@ function cgroup.kill(group, seconds) end
 ---@return integer|nil removed, string? message, integer? errno
 function cgroup.sweep(dir, prefix, suffix) end
 
+---Send a signal to each process in the group and below it, through pidfds, so that a recycled pid is not hit.
+---@param group string|caisson.fd
+---@param signal string|integer  "TERM", or its number
+---@return integer|nil processes, string? message, integer? errno
+function cgroup.signal(group, signal) end
+
 ---Remove a group and all below it; waits for dying processes to be gone. `EBUSY`: there are others. A group that
 ---is not there is no error.
 ---@param path string
 ---@param seconds? number  how long to wait (10)
+---@param above? integer   so many of the groups above it go too, unless they hold something else (0)
 ---@return true|nil ok, string? message, integer? errno
-function cgroup.remove(path, seconds) end
+function cgroup.remove(path, seconds, above) end

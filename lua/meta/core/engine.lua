@@ -91,6 +91,10 @@ function Process:cpu_ns() end
 ---@return table<integer, integer> errno by number of the optional steps that were left out
 function Process:skipped() end
 
+---@param slot string
+---@return integer? made what the parent's step that fills the slot had to make, and the end takes back: how many groups
+function Process:made(slot) end
+
 ---Kill it if it still runs, reap it, and take back what the parent's steps have made. Also on collection.
 ---@return true
 function Process:close() end
