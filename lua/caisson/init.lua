@@ -12,7 +12,7 @@ local M = {
 
 local function to_recipe(r)
   if type(r) == "string" then return recipe.load(r) end
-  if M.plan.is(r) then return recipe.of_plan(r) end
+  if M.plan.is(r) then return require("caisson.saved").recipe(r) end
   if not recipe.is(r) then error("a recipe or its name expected, got " .. type(r), 3) end
   return r
 end

@@ -106,6 +106,7 @@ constructors.call = M.call
 
 ---@class caisson.Plan
 ---@field steps caisson.Step[]
+---@field about? table|function  what saved.lua keeps beside the steps
 local Plan = {}
 
 function Plan.__index(_, key)
@@ -233,6 +234,7 @@ end
 -- A plan of its own with the same steps.
 function Plan:copy()
   local plan = M.new()
+  plan.about = rawget(self, "about")
   for i, s in ipairs(self.steps) do
     local step = setmetatable({}, Step)
     for k, v in pairs(s) do step[k] = v end
@@ -381,7 +383,10 @@ function Plan:json()
       (own.phase and ',"phase":' .. json.string(own.phase) or "") ..
       (at and ',"at":' .. json.string(at) or "") .. ',"options":{' .. concat(options, ",") .. "}}"
   end
-  return '{"caisson":1,"steps":[\n' .. concat(out, ",\n") .. "\n]}\n"
+  local about = rawget(self, "about")
+  if type(about) == "function" then about = about() end
+  return '{"caisson":1,' .. (about and '"run":' .. json.document(about) .. "," or "") ..
+    '"steps":[\n' .. concat(out, ",\n") .. "\n]}\n"
 end
 
 local step_keys = { step = true, options = true, side = true, optional = true, phase = true, at = true }
@@ -393,9 +398,17 @@ function M.from_json(text, functions)
   if type(doc) ~= "table" then return nil, "not JSON: " .. tostring(message) end
   if doc.caisson ~= 1 or type(doc.steps) ~= "table" then return nil, "not a plan of caisson 1" end
   for k in pairs(doc) do
-    if k ~= "caisson" and k ~= "steps" then return nil, ("not a plan of caisson 1: unknown key '%s'"):format(tostring(k)) end
+    if k ~= "caisson" and k ~= "steps" and k ~= "run" then
+      return nil, ("not a plan of caisson 1: unknown key '%s'"):format(tostring(k))
+    end
   end
   local plan = M.new()
+  if doc.run ~= nil then
+    local about
+    about, message = require("caisson.saved").check(doc.run)
+    if not about then return nil, message end
+    plan.about = about
+  end
   for i, s in ipairs(doc.steps) do
     if type(s) ~= "table" or type(s.step) ~= "string" or type(s.options) ~= "table" then
       return nil, ("step %d: step and options expected"):format(i)

@@ -257,6 +257,8 @@ function Recipe:build(opts)
     end
     local b = build.plan(options, origins, self, opts)
     for _, s in ipairs(scripts) do s.fn(b.plan, s.values) end
+    -- only whoever saves the plan asks for it
+    b.plan.about = function() return require("caisson.saved").about(b, opts) end
     return b
   end, tell)
   if not ok then return nil, built end
@@ -265,37 +267,6 @@ function Recipe:build(opts)
   right, message = xpcall(function() built:compile() end, tell)
   if not right then return nil, message end
   return built
-end
-
--- A plan as a recipe: what there is to run is that plan, with the program of opts.args if given.
-local Planned = {}
-Planned.__index = Planned
-
-function M.of_plan(plan)
-  return setmetatable({ plan = plan }, Planned)
-end
-
-function Planned:build(opts)
-  local plan = self.plan:copy()
-  local last = plan.steps[#plan.steps]
-  local right, message = plan:check()
-  if not right then return nil, message end
-  if next(opts.params or {}) ~= nil then return nil, "a plan has no parameters" end
-  if opts.env and next(opts.env) ~= nil then return nil, "the environment is in the plan already" end
-  if opts.args then last.options.argv = opts.args end
-  local options = { hooks = {} }
-  for i, s in plan:each() do
-    if s.step == "lua" and not s.fn then
-      return nil, ("step %d, lua: the function %s is not in a saved plan; run its recipe"):format(i, s.options.name)
-    end
-    if s.step == "pty" and s.options.master == "pty" then options.tty = true end
-    if s.step == "session" then options.session = true end
-  end
-  options.session = options.session or false
-  options.init = last.options.init
-  local compiled, functions = plan:compile()
-  return { plan = plan, options = options, compiled = compiled, functions = functions,
-    identity = require("caisson.core").identity() }
 end
 
 -- file:line of an option in the recipe's source.

@@ -502,9 +502,7 @@ end)
 
 describe("caisson doctor", function()
   it("says what can be done, and of each thing that can't how to get it", function()
-    local begun = core.now()
     local r = cli.caisson { "doctor", "--json" }
-    local took = (core.now() - begun) / 1e6
     assert.same({ "", 0 }, { r.err, r.code })
     local rows = {}
     for _, row in ipairs(require("cjson").decode(r.out)) do rows[row.name] = row end
@@ -514,7 +512,9 @@ describe("caisson doctor", function()
     assert.equal("Linux " .. t.read_file("/proc/sys/kernel/osrelease"):gsub("\n", ""), rows.kernel.detail)
     assert.truthy(rows.seccomp.detail:find("kill_process", 1, true))
     for _, row in pairs(rows) do assert.truthy(row.able or row.why, row.name) end
-    assert.truthy(took < 500, took) -- 50 ms on an idle machine
+    -- tried, not looked up
+    assert.equal(t.is_root or t.probes.subids() and true or false, rows["ranges of ids"].able)
+    assert.is_true(rows["executable memfds"].able)
     local text = cli.caisson { "doctor" }
     assert.truthy(text.out:find("\nyes  Landlock ", 1, true) or text.out:find("\nno   Landlock ", 1, true))
   end)

@@ -41,8 +41,8 @@ describe("plans", function()
     assert.equal("step 1: unknown step 'hostnam' (did you mean 'hostname'?)", message)
     _, message = plan.from_json('{"caisson":1,"steps":[{"step":"exec","optinal":true,"options":{"argv":["x"]}}]}')
     assert.equal("step 1: unknown key 'optinal'", message)
-    _, message = plan.from_json('{"caisson":1,"run":"x","steps":[]}')
-    assert.equal("not a plan of caisson 1: unknown key 'run'", message)
+    _, message = plan.from_json('{"caisson":1,"runs":"x","steps":[]}')
+    assert.equal("not a plan of caisson 1: unknown key 'runs'", message)
     local core = require "caisson.core"
     for i, step in ipairs { { step = "clone", options = {} }, { step = "exec", options = { argv = { "x" } } } } do
       step.optional = true

@@ -99,21 +99,31 @@ local function id_ranges(me)
     local user, uid = line:match("^([^:]*):[^:]*:(%d+):")
     if tonumber(uid) == me.uid then name = user end
   end
-  local lacking = {}
+  local lacking, first = {}, {}
   for _, file in ipairs { "/etc/subuid", "/etc/subgid" } do
     local f = io.open(file, "r")
     local text = "\n" .. (f and f:read("*a") or "")
     if f then f:close() end
-    if not (name and text:find("\n" .. name .. ":", 1, true) or text:find("\n" .. me.uid .. ":", 1, true)) then
-      lacking[#lacking + 1] = file
+    for who, from in text:gmatch("\n([^:\n]+):(%d+):%d+") do
+      if who == name or who == tostring(me.uid) then first[file] = first[file] or tonumber(from) end
     end
+    if not first[file] then lacking[#lacking + 1] = file end
   end
+  local helpers = {}
   for _, helper in ipairs { "newuidmap", "newgidmap" } do
-    local found = false
-    for dir in (os.getenv("PATH") or ""):gmatch("[^:]+") do found = found or core.access(dir .. "/" .. helper, "x") end
-    if not found then lacking[#lacking + 1] = helper end
+    for dir in (os.getenv("PATH") or ""):gmatch("[^:]+") do
+      if core.access(dir .. "/" .. helper, "x") then helpers[helper] = helpers[helper] or dir .. "/" .. helper end
+    end
+    if not helpers[helper] then lacking[#lacking + 1] = helper end
   end
-  if #lacking == 0 then return { able = true } end
+  if #lacking == 0 then
+    local _, message = try { step("clone", { "user" }), step("idmap", {
+      newuidmap = helpers.newuidmap, newgidmap = helpers.newgidmap,
+      uid = { { 0, me.euid, 1 }, { 1, first["/etc/subuid"], 1 } },
+      gid = { { 0, me.egid, 1 }, { 1, first["/etc/subgid"], 1 } } }) }
+    return { able = not message, why = message,
+      fix = message and "newuidmap and newgidmap have to be setuid root, or to have CAP_SETUID and CAP_SETGID" or nil }
+  end
   return { able = false, why = "missing: " .. table.concat(lacking, ", "),
     fix = ("as root: apt install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s"):format(
       name or me.uid) }
@@ -154,9 +164,22 @@ local function landlock()
 end
 
 local function memfd_exec()
-  local value = machine.read("/proc/sys/vm/memfd_noexec")
-  return { name = "executable memfds", able = value ~= "2",
-    why = value == "2" and "vm.memfd_noexec = 2" or nil, detail = value == "2" and "the installed runner serves" or nil }
+  local f = io.open(program() or "/bin/true", "rb")
+  local fd = core.memfd("caisson doctor", f and f:read("*a") or "")
+  if f then f:close() end
+  local null = core.open("/dev/null", "readwrite")
+  local process, message = core.spawn { slots = { stdin = null, stdout = null, program = fd }, plan = core.plan {
+    step("exec", { argv = { "memfd" }, fd = "program", files = { "stdin", "stdout", "stdout" } }) } }
+  fd:close()
+  null:close()
+  if process then
+    process:wait()
+    process:close()
+    return { name = "executable memfds", able = true }
+  end
+  local forbidden = machine.read("/proc/sys/vm/memfd_noexec") == "2"
+  return { name = "executable memfds", able = false, why = forbidden and "vm.memfd_noexec = 2" or message,
+    detail = "the installed runner serves" }
 end
 
 -- All rows: { name, able, detail, why, fix }.

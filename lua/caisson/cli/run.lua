@@ -218,7 +218,7 @@ local function what_to_run(o)
     if not o.program and last and last.step == "exec" and last.options.argv[1] == plan.program then
       cli.fail("the plan names no program: it is to stand after --")
     end
-    return require("caisson.recipe").of_plan(p)
+    return require("caisson.saved").recipe(p)
   end
   o.params = plan.parameters(o.words, 2)
   return plan.recipe(o.words)
