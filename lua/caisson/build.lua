@@ -1,5 +1,6 @@
 -- From what a container is (a recipe's options) to how it is built (a plan in named phases).
 local core = require "caisson.core"
+local payload = require "caisson.payload"
 local plan_module = require "caisson.plan"
 local words = require "caisson.words"
 
@@ -410,156 +411,37 @@ local function system(b)
   end
 end
 
--- A terminal of its own for the program: tty = true, or { rows =, columns = }.
-local function terminal(b)
-  local o = b.options
-  if o.session == false then b:fail("session", "a terminal (tty) needs a session of its own") end
-  if b.files then b:fail("tty", "the program's descriptors are its terminal") end
-  local t = o.tty == true and {} or o.tty
-  b:check_keys("tty", t, { "rows", "columns" })
-  local window = b.window or {}
-  local uid, gid = b:payload_ids()
-  if uid == b.identity.euid and gid == b.identity.egid then uid, gid = nil, nil end
-  b:step("tty", "pty", { rows = t.rows or window[1], columns = t.columns or window[2], uid = uid, gid = gid,
-    master = "pty", slave = "tty" })
-  b:step("tty", "send", { fd = "pty" })
-  b:step("tty", "tty", { fd = "tty" })
-  b.files = { "tty", "tty", "tty" }
-end
+-- ---- the program ----
+
+-- The program's uid and gid inside.
+function B:payload_ids() return payload.ids(self) end
 
 local function attributes(b)
   local o = b.options
   b.phase = "process"
   if o.session ~= false then b:step("session", "session", {}) end
-  if o.tty then terminal(b) end
-  if o.keyring then b:step("keyring", "keyring", o.keyring == true and {} or { name = o.keyring }) end
-  local names = {}
-  for name in pairs(o.rlimits or {}) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local v = o.rlimits[name]
-    local soft, hard = v, v
-    if type(v) == "table" then
-      for k in pairs(v) do
-        if k ~= 1 and k ~= 2 and k ~= "soft" and k ~= "hard" then
-          b:fail(key_of("rlimits", name), words.unknown("unknown option", tostring(k), { "soft", "hard" }))
-        end
-      end
-      soft, hard = v.soft or v[1], v.hard or v[2] or v.soft or v[1]
-    end
-    b:step(key_of("rlimits", name), "rlimit", { resource = name, soft = soft, hard = hard })
+  if o.tty then
+    b:step("tty", "pty", payload.terminal_options(b))
+    b:step("tty", "send", { fd = "pty" })
+    b:step("tty", "tty", { fd = "tty" })
   end
-  if o.umask then b:step("umask", "umask", { mode = o.umask }) end
-  if o.personality then b:step("personality", "personality", o.personality) end
-  if o.oom_score_adj then b:step("oom_score_adj", "oom_score_adj", { value = o.oom_score_adj }) end
-  if o.nice then b:step("nice", "nice", { value = o.nice }) end
-  if o.scheduler then b:step("scheduler", "scheduler", o.scheduler) end
-  if o.ioprio then b:step("ioprio", "ioprio", o.ioprio) end
-  if o.affinity then b:step("affinity", "affinity", { cpus = o.affinity }) end
+  for _, name in ipairs { "keyring", "rlimits", "umask", "personality", "oom_score_adj", "nice", "scheduler", "ioprio",
+    "affinity" } do
+    payload.attribute(b, name)
+  end
   b:hook("startContainer")
-end
-
--- The program's uid and gid inside.
-function B:payload_ids()
-  local user = self.options.user
-  if user == nil then return self.identity.euid, self.identity.egid end
-  if type(user) == "number" then return user, user end
-  return user.uid or self.identity.euid, user.gid or user.uid or self.identity.egid
-end
-
--- Landlock and seccomp: last of all; but without no_new_privs they need CAP_SYS_ADMIN, and so come
--- before the credentials.
-local function confinement(b)
-  local o = b.options
-  b.phase = "policy"
-  if o.landlock then
-    local steps, left_out = require("caisson.landlock").compile(o.landlock)
-    if not steps then b:fail("landlock", left_out) end
-    for _, s in ipairs(steps) do b:step("landlock", s.step, s.options, { optional = s.optional }) end
-    if #left_out > 0 then b.landlock_left_out = left_out end
-  end
-  if b.no_setuid then
-    local s, message = require("caisson.policy").step(require("caisson.policy").no_setuid())
-    if not s then b:fail(b.no_setuid, message) end
-    b:step(b.no_setuid, s.step, s.options)
-  end
-  if o.seccomp then
-    local policy, list = require "caisson.policy", o.seccomp
-    if type(list) ~= "table" or policy.is(list) then list = { list } end
-    for i, p in ipairs(list) do
-      if type(p) ~= "string" and not policy.is(p) then
-        b:fail("seccomp", ("a policy, or a program as bytes, expected, got %s (item %d)"):format(type(p), i))
-      end
-      local s, message = policy.step(p)
-      if not s then b:fail("seccomp", message) end
-      b:step("seccomp", s.step, s.options)
-    end
-  end
 end
 
 local function credentials(b)
   local o = b.options
-  if o.no_new_privs == false then confinement(b) end
-  b.phase = "credentials"
-  if o.securebits then b:step("securebits", "securebits", { flags = o.securebits }) end
-  local caps = o.capabilities
-  if caps ~= nil then
-    b:check_type("capabilities", caps, "table")
-    if #caps > 0 or next(caps) == nil then
-      for k in pairs(caps) do b:check_type("capabilities", k, "number") end
-      caps = { bounding = caps, permitted = caps, effective = caps, inheritable = {}, ambient = {} }
-    end
-    b:check_keys("capabilities", caps, { "bounding", "permitted", "effective", "inheritable", "ambient" })
-    -- the bounding set can't be lowered any more once the right to it is gone
-    b:step("capabilities", "capabilities", { bounding = caps.bounding or {} })
-  end
-  local user = o.user
-  if user ~= nil then
-    if type(user) == "string" then b:fail("user", "ids are numbers; look names up with caisson.passwd") end
-    if type(user) == "number" then user = { uid = user, gid = user } end
-    b:check_keys("user", user, { "uid", "gid", "groups" })
-    if not b.new.user or b.can_set_groups then
-      b:step("user", "groups", { groups = user.groups or {} })
-    elseif #(user.groups or {}) > 0 then
-      b:fail("user", "groups can't be set in a user namespace whose maps deny setgroups")
-    end
-    if user.gid or user.uid then b:step("user", "gid", { gid = user.gid or user.uid }) end
-    local keep = caps ~= nil and (#(caps.permitted or {}) > 0 or #(caps.ambient or {}) > 0)
-    if user.uid then b:step("user", "uid", { uid = user.uid, keep_capabilities = keep or nil }) end
-  end
-  if caps ~= nil then
-    b:step("capabilities", "capabilities", { permitted = caps.permitted or {}, effective = caps.effective or {},
-      inheritable = caps.inheritable or {}, ambient = caps.ambient or {} })
-  end
+  if o.no_new_privs == false then payload.confinement(b) end
+  payload.credentials(b)
   if o.cwd then b:step("cwd", "chdir", { path = o.cwd }) end
   b.phase = "policy"
-  if o.no_new_privs ~= false then b:step("no_new_privs", "no_new_privs", {}) end
-  if o.no_new_privs ~= false then confinement(b) end
-end
-
--- HOME and PATH are what programs can't do without; the rest of the environment is the recipe's.
-local function environment(b)
-  local env, list = { PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" }, {}
-  for k, v in pairs(b.options.env or {}) do
-    if type(k) ~= "string" or k == "" or k:find("=", 1, true) then b:fail("env", "a name without '=' expected") end
-    if v == false then v = nil else b:check_type(key_of("env", k), v, "string", "number") end
-    env[k] = v
+  if o.no_new_privs ~= false then
+    b:step("no_new_privs", "no_new_privs", {})
+    payload.confinement(b)
   end
-  for k, v in pairs(env) do list[#list + 1] = k .. "=" .. v end
-  table.sort(list)
-  return list
-end
-
-local function exec(b)
-  local o = b.options
-  b.phase = "exec"
-  local args = o.args
-  if args == nil then b:fail("args", "no program given") end
-  if type(args) == "string" then args = { args } end
-  b:check_type("args", args, "table")
-  if #args == 0 then b:fail("args", "no program given") end
-  b:step("args", "exec", { argv = args, env = environment(b), files = b.files or { "stdin", "stdout", "stderr" },
-    init = o.init or nil, death_signal = o.die_with_parent == false and "none" or "KILL" })
 end
 
 -- ---- hooks ----
@@ -652,7 +534,7 @@ function M.plan(options, origins, recipe, opts)
   system(b)
   attributes(b)
   credentials(b)
-  exec(b)
+  payload.exec(b)
   return b
 end
 
