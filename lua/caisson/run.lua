@@ -120,27 +120,13 @@ local function check_opts(opts)
   end
 end
 
--- Start a recipe. opts: params, args, env (added to the recipe's), stdin, stdout, stderr, files (slots
--- for more descriptors), limits, id, window ({ rows, columns } of its terminal), cancel (a descriptor:
--- construction is given up when it becomes readable), fail (for tests: { step = number, errno = }, that
--- step is not done and fails so).
--- Returns the running container | nil, message, errno, failure.
-function M.start(recipe, opts)
-  opts = opts or {}
-  check_opts(opts)
+-- Start what was built (plan, compiled, functions, options; cgroup where it has groups of its own): streams, the
+-- child, its terminal. opts: of start(). started: when that was called.
+-- Returns the running process | nil, message, errno, failure.
+function M.launch(built, opts, started)
   local self = setmetatable({ streams = {}, output = 0 }, Running)
-  local started = core.now()
-  local built, message = recipe:build(opts)
-  if not built then return nil, message, 22, { step = "recipe", errno = 22, code = "EINVAL", status = "failed" } end
-  if built.cgroup then
-    local can, why, number, failure = require("caisson.cgroup").ready(built.cgroup, built.origins)
-    if not can then
-      failure.status = "failed"
-      return nil, why, number, failure
-    end
-  end
   local o = built.options
-  local keep, slots, errno = {}, {}, nil
+  local keep, slots, message, errno = {}, {}, nil, nil
   built.cancel = opts.cancel
   local terminal_output
   local ok, err = pcall(function()
@@ -171,7 +157,7 @@ function M.start(recipe, opts)
   for _, fd in ipairs(keep) do fd:close() end
   if not process then
     for _, s in ipairs(self.streams) do s.fd:close() end
-    if not ok and type(err) ~= "table" then error(err, 2) end
+    if not ok and type(err) ~= "table" then error(err, 3) end
     failure = failure or { step = "run", errno = errno }
     failure.status = "failed"
     local step = failure.number and built.plan.steps[failure.number]
@@ -198,12 +184,35 @@ function M.start(recipe, opts)
   for k, v in pairs(opts.limits or {}) do self.limits[k] = v end
   if self.limits.time then self.deadline = exec_ns + self.limits.time * 1e9 end
   if built.cgroup then self.cgroup = require("caisson.cgroup").open(built, process) end
-  for i, h in ipairs((o.hooks or {}).poststart or {}) do
+  return self
+end
+
+-- Start a recipe. opts: params, args, env (added to the recipe's), stdin, stdout, stderr, files (slots
+-- for more descriptors), limits, id, window ({ rows, columns } of its terminal), cancel (a descriptor:
+-- construction is given up when it becomes readable), fail (for tests: { step = number, errno = }, that
+-- step is not done and fails so).
+-- Returns the running container | nil, message, errno, failure.
+function M.start(recipe, opts)
+  opts = opts or {}
+  check_opts(opts)
+  local started = core.now()
+  local built, message = recipe:build(opts)
+  if not built then return nil, message, 22, { step = "recipe", errno = 22, code = "EINVAL", status = "failed" } end
+  if built.cgroup then
+    local can, why, number, failure = require("caisson.cgroup").ready(built.cgroup, built.origins)
+    if not can then
+      failure.status = "failed"
+      return nil, why, number, failure
+    end
+  end
+  local self, why, errno, failure = M.launch(built, opts, started)
+  if not self then return nil, why, errno, failure end
+  for i, h in ipairs((built.options.hooks or {}).poststart or {}) do
     local fn = hooks.step(h.hook, "poststart", built)
-    local done, a, b = pcall(fn, process:pid())
+    local done, a, b = pcall(fn, self.process:pid())
     if not done or a == nil and type(b) == "string" then
       self:close()
-      local why = ("hooks.poststart[%d]: %s"):format(i, tostring(done and b or a))
+      why = ("hooks.poststart[%d]: %s"):format(i, tostring(done and b or a))
       return nil, why, 125, { step = "hooks.poststart", index = i, errno = 125, code = "ECANCELED", detail = why,
         at = h.origin.recipe:locate(h.origin.path), status = "failed" }
     end
