@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Attributes of a process: limits, umask, personality, OOM score, scheduling, no_new_privs and the like. */
 #include "procfs.h"
-#include <linux/keyctl.h>
 #include <linux/prctl.h>
 
 /* ---- rlimit ---- */
@@ -244,19 +243,3 @@ apply_subreaper(const struct subreaper_args *a, struct csn_ctx *c)
 
 CSN_PRIMITIVE(subreaper, "subreaper", SUBREAPER, CSN_CHILD | CSN_SELF, apply_subreaper, NULL,
               "[$on]")
-
-/* ---- keyring ---- */
-
-#define KEYRING(F) F(str, name, 0, NULL, 0)
-CSN_ARGS(keyring, KEYRING)
-
-/* A session keyring of its own; without it the container would hold the host user's keys. */
-static int
-apply_keyring(const struct keyring_args *a, struct csn_ctx *c)
-{
-  long rc = csn_sys(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, csn_s(c, a->name), 0, 0, 0);
-
-  return rc < 0 ? (int)rc : 0; /* the keyring's serial number */
-}
-
-CSN_PRIMITIVE(keyring, "keyring", KEYRING, CSN_CHILD | CSN_SELF, apply_keyring, NULL, "[$name]")

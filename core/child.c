@@ -11,6 +11,7 @@
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/time.h>
+#include <linux/close_range.h>
 #include "exec.h"
 
 /* <sys/socket.h> is libc's. */
@@ -20,6 +21,44 @@
 #define MSG_NOSIGNAL 0x4000
 #endif
 
+int
+csn_send_msg(int sock, const struct csn_msg *m)
+{
+  long n = CSN_RETRY(csn_sys(__NR_sendto, sock, m, sizeof(*m), MSG_NOSIGNAL, 0, 0));
+
+  return n < 0 ? (int)n : n == sizeof(*m) ? 0 : -EPIPE;
+}
+
+/* struct msghdr and its one control message, as the kernel has them. */
+struct message {
+  const void *name;
+  u64 name_len;
+  const void *iov;
+  u64 iov_len;
+  const void *control;
+  u64 control_len;
+  u64 flags;
+};
+
+static int
+send_fd(int sock, const struct csn_msg *m, int fd)
+{
+  struct {
+    const void *base;
+    u64 len;
+  } iov = { m, sizeof(*m) };
+  struct {
+    u64 len;
+    s32 level, type, fd, pad;
+  } rights = { 20, 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, fd, 0 };
+  struct message msg = {
+    .iov = &iov, .iov_len = 1, .control = &rights, .control_len = sizeof(rights)
+  };
+  long n = CSN_RETRY(csn_sys(__NR_sendmsg, sock, &msg, MSG_NOSIGNAL));
+
+  return n < 0 ? (int)n : 0;
+}
+
 static int
 send_slot(struct csn_run *run, u32 step, s64 slot)
 {
@@ -27,7 +66,7 @@ send_slot(struct csn_run *run, u32 step, s64 slot)
 
   if (run->ctx.slots[slot] < 0)
     return csn_detail(&run->ctx, -EBADF, "no descriptor in the slot", NULL);
-  return csn_send_fd(run->sock, &m, sizeof(m), run->ctx.slots[slot]);
+  return send_fd(run->sock, &m, run->ctx.slots[slot]);
 }
 
 _Noreturn void
@@ -72,8 +111,6 @@ csn_apply_step(struct csn_run *run, u32 i)
              : -EOPNOTSUPP;
   else if (p->action == CSN_ACT_SEND)
     rc = send_slot(run, i, ((const struct engine_send_args *)args)->fd);
-  else if (p->action == CSN_ACT_WAIT)
-    rc = csn_wait_for_start(run);
   else
     rc = p->apply(args, &run->ctx);
   if (rc < 0 && (s->flags & CSN_STEP_OPTIONAL)) {
@@ -121,7 +158,7 @@ greet(struct csn_run *run)
   CSN_CLEANUP_FD int fd = (int)csn_sys(__NR_pidfd_open, csn_sys(__NR_getpid, 0), 0);
 
   /* without one the host opens it, or says why it can't */
-  return fd < 0 ? csn_send_msg(run->sock, &m) : csn_send_fd(run->sock, &m, sizeof(m), fd);
+  return fd < 0 ? csn_send_msg(run->sock, &m) : send_fd(run->sock, &m, fd);
 }
 
 static u64
@@ -148,8 +185,7 @@ prepare(struct csn_run *run, const struct engine_exec_args *exec, u64 death_sign
   /* Again, since changed credentials have cleared it; and the host may have died in between. */
   if ((rc = (int)csn_sys(__NR_prctl, PR_SET_PDEATHSIG, death_signal, 0, 0, 0)) < 0)
     csn_fail(run, step, rc);
-  if (run->answer < 0 &&
-      csn_sys(__NR_recvfrom, run->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) != -EAGAIN)
+  if (csn_sys(__NR_recvfrom, run->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) != -EAGAIN)
     csn_leave(125);
   if ((rc = csn_exec_prepare(exec, &run->ctx)) < 0)
     csn_fail(run, step, rc);
@@ -195,8 +231,8 @@ child_main(void *arg)
   if (p->exec >= p->nsteps)
     csn_fail(run, p->nsteps, -ENOEXEC);
   exec = csn_exec_args(p);
-  if ((exec->init || p->wait < p->nsteps) && (rc = csn_prepare_handover(run)) < 0)
-    csn_fail(run, p->wait < p->nsteps ? p->wait : p->exec, rc);
+  if (exec->init && (rc = csn_prepare_init(run)) < 0)
+    csn_fail(run, p->exec, rc);
   if (run->unshare_time && (rc = (int)csn_sys(__NR_unshare, CLONE_NEWTIME)) < 0)
     csn_fail(run, p->clone, rc);
   for (; i < p->last; i++) {
@@ -212,7 +248,7 @@ child_main(void *arg)
   }
   run->record->msg.step = p->last;
   if (exec->init)
-    csn_fail(run, p->exec, csn_hand_over(run, "init"));
+    csn_fail(run, p->exec, csn_become_init(run));
   csn_last_line(run, exec->death_signal);
 }
 
@@ -257,7 +293,6 @@ csn_make_child(struct csn_run *run)
   u32 i;
   int rc = 0;
 
-  run->answer = -1;
   r->msg.kind = CSN_MSG_DONE;
   r->msg.step = p->nsteps;
 

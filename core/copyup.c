@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Copying a directory into the tmpfs that will cover it: directories, files, symlinks and fifos, with their
- * modes and, where this user namespace can name them, their owners. By descriptor, following nothing: the
- * directory may be of an image. Sockets and device nodes are left out. The size of the tmpfs is the bound.
+ * Copying a directory into the tmpfs that will cover it: everything that can be in one, with modes, the
+ * times of files and directories, their extended attributes as far as a tmpfs and this user namespace take
+ * them, and, where this namespace can name them, owners. By descriptor, following nothing: the directory may
+ * be of an image. The size of the tmpfs is the bound.
  */
 #include "mount.h"
 #include <linux/limits.h>
+#include <linux/stat.h>
 
 #define MAX_LEVELS 40
 
@@ -48,6 +50,57 @@ give(int fd, const struct csn_stat *st)
   return (st->mode & S_IFMT) == S_IFLNK ? 0 : csn_set_mode(fd, mode);
 }
 
+/* ACLs, file capabilities, user attributes. A label is given by the policy, not copied; what the tmpfs has
+ * no room for in its kind, or this namespace no right to, is left, as set-id bits are. */
+static int
+copy_attributes(int from, int to)
+{
+  char names[2048], value[4096];
+  long n = csn_sys(__NR_flistxattr, from, names, sizeof(names));
+
+  if (n == -EOPNOTSUPP)
+    return 0;
+  for (long at = 0; at < n; at += (long)csn_strlen(names + at) + 1) {
+    long len, rc;
+
+    if (csn_streq(names + at, "security.selinux"))
+      continue;
+    len = csn_sys(__NR_fgetxattr, from, names + at, value, sizeof(value));
+    if (len == -ENODATA) /* gone meanwhile */
+      continue;
+    rc = len < 0 ? len : csn_sys(__NR_fsetxattr, to, names + at, value, len, 0);
+    if (rc < 0 && rc != -EOPNOTSUPP && rc != -EPERM && rc != -EINVAL)
+      return (int)rc;
+  }
+  return n < 0 ? (int)n : 0;
+}
+
+/* Of both, of which the access time is as good as any. */
+static int
+copy_times(int from, int to)
+{
+  struct statx sx = { 0 };
+  long rc = csn_sys(__NR_statx, from, "", AT_EMPTY_PATH, STATX_ATIME | STATX_MTIME, &sx);
+  struct {
+    s64 sec, nsec;
+  } times[2] = { { sx.stx_atime.tv_sec, sx.stx_atime.tv_nsec },
+                 { sx.stx_mtime.tv_sec, sx.stx_mtime.tv_nsec } };
+
+  if (rc >= 0)
+    rc = csn_sys(__NR_utimensat, to, NULL, times, 0);
+  return rc == -EPERM ? 0 : (int)rc;
+}
+
+static int
+finish(int from, int to, const struct csn_stat *st)
+{
+  int rc = give(to, st);
+
+  if (rc == 0)
+    rc = copy_attributes(from, to);
+  return rc < 0 ? rc : copy_times(from, to);
+}
+
 static int
 copy_file(int from, int to, const char *name, const struct csn_stat *st)
 {
@@ -69,7 +122,7 @@ copy_file(int from, int to, const char *name, const struct csn_stat *st)
     return out;
   while ((n = CSN_RETRY(csn_sys(__NR_sendfile, out, in, NULL, 1 << 20))) > 0)
     ;
-  return n < 0 ? (int)n : give(out, st);
+  return n < 0 ? (int)n : finish(in, out, st);
 }
 
 static int
@@ -89,11 +142,14 @@ copy_link(int fd, int to, const char *name, const struct csn_stat *st)
   return made < 0 ? made : give(made, st);
 }
 
+/* A fifo, a socket, a device. (The tmpfs may be nodev; then a device is there to be looked at.) */
 static int
-copy_fifo(int to, const char *name, const struct csn_stat *st)
+copy_node(int to, const char *name, const struct csn_stat *st)
 {
   CSN_CLEANUP_FD int made = -1;
-  long rc = csn_sys(__NR_mknodat, to, name, S_IFIFO | 0600, 0);
+  u64 number = (u64)(st->minor & 0xff) | (u64)st->major << 8 | (u64)(st->minor & ~0xffu) << 12;
+  bool device = (st->mode & S_IFMT) == S_IFCHR || (st->mode & S_IFMT) == S_IFBLK;
+  long rc = csn_sys(__NR_mknodat, to, name, (st->mode & S_IFMT) | 0600, device ? number : 0);
 
   if (rc < 0)
     return (int)rc;
@@ -125,7 +181,7 @@ static int
 leave(struct copy *k)
 {
   struct level *l = &k->at[--k->levels];
-  int rc = give(l->dst, &l->st);
+  int rc = finish(l->src, l->dst, &l->st);
 
   csn_close(l->src);
   csn_close(l->dst);
@@ -161,13 +217,11 @@ copy_entry(struct copy *k, int src, int dst, const char *name)
     return copy_file(src, dst, name, &st);
   case S_IFLNK:
     return copy_link(fd, dst, name, &st);
-  case S_IFIFO:
-    return copy_fifo(dst, name, &st);
   case S_IFDIR:
     rc = copy_directory(k, src, dst, name, &st);
     return rc < 0 ? rc : 1;
   default:
-    return 0;
+    return copy_node(dst, name, &st);
   }
 }
 
@@ -188,6 +242,9 @@ copy_level(struct copy *k)
       l->position = e->next;
       if (!csn_streq(e->name, ".") && !csn_streq(e->name, ".."))
         rc = copy_entry(k, l->src, l->dst, e->name);
+      if (rc == -EPERM)
+        return csn_detail(k->c, rc, "copying up (devices can't be made in a user namespace) ",
+                          e->name);
       if (rc < 0)
         return csn_detail(k->c, rc, "copying up ", e->name);
       if (rc == 1)

@@ -87,7 +87,12 @@ CSN_PRIMITIVE(procfs, "procfs", PROCFS, CSN_CHILD, apply_procfs, NULL, "[$slot]"
   F(flags, flags, 0, csn_mount_words, DATA_ONLY)                                                   \
   CSN_ROOT_FIELD(F)
 CSN_ARGS(mount_sysfs, PLAIN)
-CSN_ARGS(mount_mqueue, PLAIN)
+
+#define MQUEUE(F)                                                                                  \
+  F(path, target, CSN_REQUIRED, NULL, 0)                                                           \
+  F(flags, flags, 0, csn_mount_words, DATA_ONLY)                                                   \
+  CSN_NEW_FIELDS(F)
+CSN_ARGS(mount_mqueue, MQUEUE)
 
 static int
 apply_sysfs(const struct mount_sysfs_args *a, struct csn_ctx *c)
@@ -109,10 +114,11 @@ apply_mqueue(const struct mount_mqueue_args *a, struct csn_ctx *c)
   struct csn_fs f;
 
   csn_fs_open(&f, c, "mqueue", NULL);
-  return csn_fs_attach(&f, a->flags, a->root, a->target, 0);
+  csn_fs_label(&f, a->label);
+  return csn_fs_attach(&f, a->flags, a->root, a->target, CSN_TARGET_HOW(a));
 }
 
-CSN_PRIMITIVE(mount_mqueue, "mount.mqueue", PLAIN, CSN_CHILD, apply_mqueue, NULL,
+CSN_PRIMITIVE(mount_mqueue, "mount.mqueue", MQUEUE, CSN_CHILD, apply_mqueue, NULL,
               "$target[ ($flags)]")
 
 #define DEVPTS(F)                                                                                  \
@@ -123,7 +129,7 @@ CSN_PRIMITIVE(mount_mqueue, "mount.mqueue", PLAIN, CSN_CHILD, apply_mqueue, NULL
   F(u32, uid, 0, NULL, 0)                                                                          \
   F(u32, gid, 0, NULL, 0)                                                                          \
   F(u32, max, 0, NULL, 0)                                                                          \
-  CSN_ROOT_FIELD(F)
+  CSN_NEW_FIELDS(F)
 CSN_ARGS(mount_devpts, DEVPTS)
 
 static int
@@ -133,6 +139,7 @@ apply_devpts(const struct mount_devpts_args *a, struct csn_ctx *c)
 
   csn_fs_open(&f, c, "devpts", NULL);
   csn_fs_set(&f, "newinstance", NULL);
+  csn_fs_label(&f, a->label);
   csn_fs_number(&f, "mode", a->mode, 8);
   csn_fs_number(&f, "ptmxmode", a->ptmxmode, 8);
   if (GIVEN(a, 4))
@@ -141,7 +148,7 @@ apply_devpts(const struct mount_devpts_args *a, struct csn_ctx *c)
     csn_fs_number(&f, "gid", a->gid, 10);
   if (GIVEN(a, 6))
     csn_fs_number(&f, "max", a->max, 10);
-  return csn_fs_attach(&f, a->flags, a->root, a->target, 0);
+  return csn_fs_attach(&f, a->flags, a->root, a->target, CSN_TARGET_HOW(a));
 }
 
 CSN_PRIMITIVE(mount_devpts, "mount.devpts", DEVPTS, CSN_CHILD, apply_devpts, NULL,
@@ -159,7 +166,7 @@ CSN_PRIMITIVE(mount_devpts, "mount.devpts", DEVPTS, CSN_CHILD, apply_devpts, NUL
   F(strs, options, 0, NULL, 0)                                                                     \
   F(flags, flags, 0, csn_mount_words, SAFE)                                                        \
   F(bool, copyup, 0, NULL, 0)                                                                      \
-  CSN_ROOT_FIELD(F)
+  CSN_NEW_FIELDS(F)
 CSN_ARGS(mount_tmpfs, TMPFS)
 
 /* The tmpfs is filled before it is attached, while what it covers can still be seen. Then it gets the flags
@@ -182,7 +189,7 @@ filled_tmpfs(struct csn_fs *f, const struct mount_tmpfs_args *a, int covered,
     csn_old_drop(tree);
     return rc;
   }
-  return csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), 0);
+  return csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_TARGET_HOW(a));
 }
 
 static int
@@ -193,7 +200,8 @@ apply_tmpfs(const struct mount_tmpfs_args *a, struct csn_ctx *c)
   struct csn_fs f;
 
   if (a->copyup) {
-    covered = csn_in_root_open(c, c->slots[a->root], csn_s(c, a->target), CSN_WANT_DIR);
+    covered = csn_in_root_open(c, c->slots[a->root], csn_s(c, a->target),
+                               CSN_WANT_DIR | CSN_TARGET_HOW(a));
     if (covered < 0 && covered != -ENOENT)
       return covered;
     if (covered >= 0 && csn_stat(covered, &st) == 0 && GIVEN(a, 3))
@@ -210,8 +218,9 @@ apply_tmpfs(const struct mount_tmpfs_args *a, struct csn_ctx *c)
   if (GIVEN(a, 5))
     csn_fs_number(&f, "gid", a->gid, 10);
   csn_fs_options(&f, a->options);
+  csn_fs_label(&f, a->label);
   return covered >= 0 ? filled_tmpfs(&f, a, covered, &st)
-                      : csn_fs_attach(&f, a->flags, a->root, a->target, 0);
+                      : csn_fs_attach(&f, a->flags, a->root, a->target, CSN_TARGET_HOW(a));
 }
 
 CSN_PRIMITIVE(mount_tmpfs, "mount.tmpfs", TMPFS, CSN_CHILD, apply_tmpfs, NULL,
@@ -224,7 +233,7 @@ CSN_PRIMITIVE(mount_tmpfs, "mount.tmpfs", TMPFS, CSN_CHILD, apply_tmpfs, NULL,
   F(flags, flags, 0, csn_mount_words, DATA_ONLY | CSN_M_RO)                                        \
   F(strs, controllers, 0, NULL, 0)                                                                 \
   F(str, name, 0, NULL, 0)                                                                         \
-  CSN_ROOT_FIELD(F)
+  CSN_TARGET_FIELDS(F)
 CSN_ARGS(mount_cgroup, CGROUP)
 
 /* The unified hierarchy, or, with controllers or a name, one of version 1. */
@@ -244,7 +253,7 @@ apply_cgroup(const struct mount_cgroup_args *a, struct csn_ctx *c)
       csn_fs_set(&f, "none", NULL);
     csn_fs_set(&f, "name", csn_s(c, a->name));
   }
-  rc = csn_fs_attach(&f, a->flags, a->root, a->target, 0);
+  rc = csn_fs_attach(&f, a->flags, a->root, a->target, CSN_TARGET_HOW(a));
   if (rc == -EPERM)
     return csn_detail(
         c, rc, "in a user namespace, mounting cgroups takes a cgroup namespace that it owns", NULL);
@@ -265,7 +274,7 @@ CSN_PRIMITIVE(mount_cgroup, "mount.cgroup", CGROUP, CSN_CHILD, apply_cgroup, NUL
   F(str, source, 0, NULL, 0)                                                                       \
   F(strs, options, 0, NULL, 0)                                                                     \
   F(flags, flags, 0, csn_mount_words, SAFE)                                                        \
-  CSN_ROOT_FIELD(F)
+  CSN_NEW_FIELDS(F)
 CSN_ARGS(mount_fs, ANY)
 
 static int
@@ -275,7 +284,8 @@ apply_fs(const struct mount_fs_args *a, struct csn_ctx *c)
 
   csn_fs_open(&f, c, csn_s(c, a->type), csn_s(c, a->source));
   csn_fs_options(&f, a->options);
-  return csn_fs_attach(&f, a->flags, a->root, a->target, 0);
+  csn_fs_label(&f, a->label);
+  return csn_fs_attach(&f, a->flags, a->root, a->target, CSN_TARGET_HOW(a));
 }
 
 CSN_PRIMITIVE(mount_fs, "mount.fs", ANY, CSN_CHILD, apply_fs, NULL,

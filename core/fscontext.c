@@ -4,6 +4,7 @@
  * refusal becomes the error's detail.
  */
 #include "mount.h"
+#include "lsm.h"
 
 /* The last complaint in the log: lines of "e", "w" or "i", a space and the text, one a read. */
 static void
@@ -124,6 +125,18 @@ csn_fs_options(struct csn_fs *f, struct csn_list options)
     else
       csn_fs_set(f, key, text[n] ? text + n + 1 : NULL);
   }
+}
+
+/* All files of it have this label, whatever their own attributes say. */
+void
+csn_fs_label(struct csn_fs *f, struct csn_str label)
+{
+  int rc = label.off && !f->err ? csn_selinux_missing(f->c) : 0;
+
+  if (rc < 0)
+    f->err = rc;
+  else if (label.off)
+    csn_fs_set(f, "context", csn_s(f->c, label));
 }
 
 int

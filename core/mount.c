@@ -283,7 +283,7 @@ CSN_PRIMITIVE(mount_tree, "mount.tree", TREE, CSN_CHILD, apply_tree, NULL,
   F(path, target, CSN_REQUIRED, NULL, 0)                                                           \
   F(slot, fd, 0, NULL, (u64)-1)                                                                    \
   CSN_TREE_FIELDS(F)                                                                               \
-  CSN_ROOT_FIELD(F)
+  CSN_TARGET_FIELDS(F)
 CSN_ARGS(mount_bind, BIND)
 
 /* A descriptor that was opened in another mount namespace: the same name here, if it is the same thing. */
@@ -325,7 +325,7 @@ bind_fd(struct csn_ctx *c, const struct mount_bind_args *a, const struct csn_tre
   tree = open_tree(fd, o->recursive);
   if (tree == -EINVAL) {
     if ((rc = csn_set_tree(c, fd, o)) == 0)
-      rc = csn_attach(c, fd, root, csn_s(c, a->target), 0);
+      rc = csn_attach(c, fd, root, csn_s(c, a->target), CSN_TARGET_HOW(a));
     if (rc != -EINVAL)
       return rc;
     here = same_here(c, fd);
@@ -334,7 +334,7 @@ bind_fd(struct csn_ctx *c, const struct mount_bind_args *a, const struct csn_tre
   }
   csn_close(csn_steal_fd(&tree));
   tree = csn_clone_fd(c, here >= 0 ? here : fd, "(descriptor)", o);
-  return tree < 0 ? tree : csn_attach(c, tree, root, csn_s(c, a->target), 0);
+  return tree < 0 ? tree : csn_attach(c, tree, root, csn_s(c, a->target), CSN_TARGET_HOW(a));
 }
 
 static int
@@ -348,7 +348,8 @@ apply_bind(const struct mount_bind_args *a, struct csn_ctx *c)
   if (a->fd >= 0)
     return bind_fd(c, a, &o);
   tree = csn_clone_tree(c, csn_s(c, a->source), &o);
-  return tree < 0 ? tree : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), 0);
+  return tree < 0 ? tree
+                  : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_TARGET_HOW(a));
 }
 
 CSN_PRIMITIVE(mount_bind, "mount.bind", BIND, CSN_CHILD, apply_bind, NULL,

@@ -37,6 +37,11 @@ extern const struct csn_word csn_mount_words[], csn_propagation_words[];
   F(idmaps, gids, 0, NULL, 0)                                                                      \
   F(bool, nofollow, 0, NULL, 0)
 
+/* What new filesystems share beside their target: label is SELinux's, for all that is in it. */
+#define CSN_NEW_FIELDS(F)                                                                          \
+  CSN_TARGET_FIELDS(F)                                                                             \
+  F(str, label, 0, NULL, 0)
+
 struct csn_tree_opts {
   u64 flags, propagation;
   bool recursive, nofollow;
@@ -89,6 +94,7 @@ void csn_fs_open(struct csn_fs *f, struct csn_ctx *c, const char *type, const ch
 void csn_fs_set(struct csn_fs *f, const char *key, const char *value); /* value NULL: a flag */
 void csn_fs_number(struct csn_fs *f, const char *key, u64 value, unsigned base);
 void csn_fs_options(struct csn_fs *f, struct csn_list options); /* "key=value" or "key" each */
+void csn_fs_label(struct csn_fs *f, struct csn_str label);      /* nothing where it is not given */
 void csn_fs_fail(struct csn_fs *f, int err, const char *what);
 
 /* Create the filesystem and mount it, detached; closes f. Returns the tree or -errno. */

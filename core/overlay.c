@@ -14,12 +14,13 @@
   F(path, work, 0, NULL, 0)                                                                        \
   F(bool, userxattr, 0, NULL, 2)                                                                   \
   F(strs, options, 0, NULL, 0)                                                                     \
+  F(str, label, 0, NULL, 0)                                                                        \
   F(flags, flags, 0, csn_mount_words, CSN_M_NOSUID | CSN_M_NODEV)
 
 #define OVERLAY(F)                                                                                 \
   F(path, target, CSN_REQUIRED, NULL, 0)                                                           \
   LAYERS(F)                                                                                        \
-  CSN_ROOT_FIELD(F)
+  CSN_TARGET_FIELDS(F)
 CSN_ARGS(mount_overlay, OVERLAY)
 
 #define ROOT_OVERLAY(F)                                                                            \
@@ -30,14 +31,15 @@ CSN_ARGS(root_overlay, ROOT_OVERLAY)
 
 struct layers {
   struct csn_list lower, options;
+  struct csn_str label;
   const char *upper, *work;
   u64 userxattr, flags; /* userxattr 2: not given */
 };
 
 #define LAYERS_OF(a, c)                                                                            \
   {                                                                                                \
-    (a)->lower, (a)->options, csn_s(c, (a)->upper), csn_s(c, (a)->work), (a)->userxattr,           \
-        (a)->flags                                                                                 \
+    (a)->lower, (a)->options, (a)->label, csn_s(c, (a)->upper), csn_s(c, (a)->work),               \
+        (a)->userxattr, (a)->flags                                                                 \
   }
 
 /* Layers that are named to the kernel by their descriptors' names in /proc; some kernels look those up only
@@ -180,6 +182,7 @@ make_overlay(struct csn_ctx *c, const struct layers *a)
     if (a->userxattr == 2 ? c->own != ~0ull && (c->own & CLONE_NEWUSER) : a->userxattr)
       csn_fs_set(&f, "userxattr", NULL);
     csn_fs_options(&f, a->options);
+    csn_fs_label(&f, a->label);
     rc = csn_fs_mount(&f, a->flags);
   }
   while (h.n)
@@ -193,7 +196,8 @@ apply_overlay(const struct mount_overlay_args *a, struct csn_ctx *c)
   struct layers l = LAYERS_OF(a, c);
   CSN_CLEANUP_FD int tree = make_overlay(c, &l);
 
-  return tree < 0 ? tree : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), 0);
+  return tree < 0 ? tree
+                  : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_TARGET_HOW(a));
 }
 
 CSN_PRIMITIVE(mount_overlay, "mount.overlay", OVERLAY, CSN_CHILD, apply_overlay, NULL,

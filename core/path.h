@@ -20,6 +20,12 @@
  * direct call, which has no plan, passes a descriptor, or works with the process's own paths. */
 #define CSN_ROOT_FIELD(F) F(slot, root, 0, NULL, CSN_SLOT_ROOT)
 
+/* Of mounts in the root: target_nofollow refuses a symlink anywhere in the target's path. */
+#define CSN_TARGET_FIELDS(F)                                                                       \
+  CSN_ROOT_FIELD(F)                                                                                \
+  F(bool, target_nofollow, 0, NULL, 0)
+#define CSN_TARGET_HOW(a) ((a)->target_nofollow ? CSN_NO_SYMLINKS : 0)
+
 struct csn_stat {
   u32 mode, uid, gid, major, minor; /* major, minor: of a device node */
   u64 dev, ino, mount;              /* mount: the number of the mount it stands in */

@@ -73,7 +73,8 @@ csn_attach_root(struct csn_ctx *c, int tree, s64 slot, struct csn_str at)
   F(strs, options, 0, NULL, 0)                                                                     \
   F(flags, flags, 0, csn_mount_words, CSN_M_NOSUID | CSN_M_NODEV)                                  \
   F(path, at, 0, NULL, 0)                                                                          \
-  F(slot, root, CSN_OUT, NULL, CSN_SLOT_ROOT)
+  F(slot, root, CSN_OUT, NULL, CSN_SLOT_ROOT)                                                      \
+  F(str, label, 0, NULL, 0)
 CSN_ARGS(root_tmpfs, ROOT_TMPFS)
 
 static int
@@ -89,6 +90,7 @@ apply_root_tmpfs(const struct root_tmpfs_args *a, struct csn_ctx *c)
     csn_fs_number(&f, "nr_inodes", a->nr_inodes, 10);
   csn_fs_number(&f, "mode", a->mode, 8);
   csn_fs_options(&f, a->options);
+  csn_fs_label(&f, a->label);
   tree = csn_fs_mount(&f, a->flags);
   return tree < 0 ? tree : csn_attach_root(c, tree, a->root, a->at);
 }

@@ -365,9 +365,7 @@ run_plan(struct csn_spawn *s)
   for (i = 0; i < CSN_SLOTS; i++)
     s->header.slots[i] = s->ctx.slots[i];
   s->header.plan_size = s->plan->size;
-  s->waiting = s->plan->wait < s->plan->nsteps;
-  s->init = csn_exec_args(s->plan)->init;
-  s->header.runner = s->init || s->waiting ? csn_runner() : -1;
+  s->header.runner = csn_exec_args(s->plan)->init ? csn_runner() : -1;
   rc = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
   if (rc == 0) {
     s->sock = csn_above_stdio(pair[0]);
@@ -394,7 +392,8 @@ run_plan(struct csn_spawn *s)
     return;
   }
   csn_reap_runner(s);
-  if (s->init || s->waiting) /* it will tell how the program ended; it is to be kept */
+  s->init = csn_exec_args(s->plan)->init;
+  if (s->init) /* it will tell how the program ended */
     return;
   csn_close(s->sock);
   s->sock = -1;

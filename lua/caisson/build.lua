@@ -1,5 +1,6 @@
 -- From what a container is (a recipe's options) to how it is built (a plan in named phases).
 local core = require "caisson.core"
+local config = require "caisson.config"
 local payload = require "caisson.payload"
 local plan_module = require "caisson.plan"
 local words = require "caisson.words"
@@ -20,6 +21,8 @@ M.options = {
   tty = "value", init = "value", die_with_parent = "value", limits = "map", hooks = "hooks",
   stdin = "value", stdout = "value", stderr = "value", keyring = "value", loopback = "value",
   time_offsets = "value", propagation = "value", limit_userns = "value", result = "value",
+  no_pivot = "value", root_propagation = "value", mount_label = "value", apparmor = "value", selinux = "value",
+  memory_policy = "value", core_scheduling = "value", rdt = "value", console = "value", annotations = "map",
 }
 
 -- A builder: the plan so far, and what the options mean for the steps to come.
@@ -123,6 +126,7 @@ local function clone(b)
     -- a cgroup namespace is made once the process is in its cgroup, which is then its root
     if b.new[n] and not (n == "cgroup" and b.late_cgroup_namespace) then list[#list + 1] = n end
   end
+  config.initial_affinity(b)
   b:step("namespaces", "clone", { namespaces = list, cgroup = b.cgroup_slot })
 end
 
@@ -234,7 +238,8 @@ local function bind(b, key, m, source, recursive)
     b.no_setuid = key
   end
   b:step(key, "mount.bind", { source = source, target = m.at or source, flags = flags, recursive = recursive or nil,
-    idmap = map, propagation = m.propagation, nofollow = m.nofollow, fd = m.fd }, { optional = m.optional })
+    idmap = map, propagation = m.propagation, nofollow = m.nofollow, fd = m.fd,
+    target_nofollow = m.target_nofollow }, { optional = m.optional })
 end
 
 function mount_kinds.bind(b, key, m) bind(b, key, m, b:check_type(key, m.bind, "string"), true) end
@@ -242,30 +247,34 @@ function mount_kinds.bind(b, key, m) bind(b, key, m, b:check_type(key, m.bind, "
 function mount_kinds.fd(b, key, m) bind(b, key, m, nil, true) end
 
 function mount_kinds.tmpfs(b, key, m)
-  local o = pick(m, "size", "mode", "nr_inodes", "uid", "gid", "copyup")
+  local o = pick(m, "size", "mode", "nr_inodes", "uid", "gid", "copyup", "options", "target_nofollow")
+  o.label = m.label or b.options.mount_label
   o.target, o.flags = m.tmpfs, flag_words(b, key, m, { "nosuid", "nodev" })
   b:step(key, "mount.tmpfs", o, { optional = m.optional })
 end
 
-local function filesystem(kind, default_flags, ...)
+-- label: can its files have one?
+local function filesystem(kind, label, default_flags, ...)
   local fields = { ... }
   mount_kinds[kind] = function(b, key, m)
     local o = pick(m, unpack(fields))
     o.target = b:check_type(key, m[kind], "string")
+    if label then o.label = m.label or b.options.mount_label end
     o.flags = flag_words(b, key, m, default_flags)
     b:step(key, "mount." .. kind, o, { optional = m.optional })
   end
 end
 
-filesystem("proc", { "nosuid", "nodev", "noexec" }, "hidepid", "subset")
-filesystem("sysfs", { "nosuid", "nodev", "noexec", "ro" })
-filesystem("devpts", { "nosuid", "noexec" }, "mode", "gid")
-filesystem("mqueue", { "nosuid", "nodev", "noexec" })
-filesystem("cgroup", { "nosuid", "nodev", "noexec", "ro" })
-filesystem("overlay", { "nosuid", "nodev" }, "lower", "upper", "work", "options")
+filesystem("proc", false, { "nosuid", "nodev", "noexec" }, "hidepid", "subset")
+filesystem("sysfs", false, { "nosuid", "nodev", "noexec", "ro" })
+filesystem("devpts", true, { "nosuid", "noexec" }, "mode", "gid", "target_nofollow")
+filesystem("mqueue", true, { "nosuid", "nodev", "noexec" }, "target_nofollow")
+filesystem("cgroup", false, { "nosuid", "nodev", "noexec", "ro" }, "target_nofollow")
+filesystem("overlay", true, { "nosuid", "nodev" }, "lower", "upper", "work", "options", "target_nofollow")
 
 function mount_kinds.fs(b, key, m)
-  local o = pick(m, "type", "source", "options")
+  local o = pick(m, "type", "source", "options", "target_nofollow")
+  o.label = m.label or b.options.mount_label
   o.target, o.flags = m.fs, flag_words(b, key, m, { "nosuid", "nodev" })
   b:step(key, "mount.fs", o, { optional = m.optional })
 end
@@ -291,16 +300,16 @@ end
 -- What each kind takes, beside itself and `optional`.
 local with_flags = { "flags", "writable", "exec", "suid", "dev" }
 local kind_keys = {
-  bind = { "at", "idmap", "propagation", "nofollow", "fd", with_flags },
-  fd = { "at", "idmap", "propagation", with_flags },
-  tmpfs = { "size", "mode", "nr_inodes", "uid", "gid", "copyup", with_flags },
+  bind = { "at", "idmap", "propagation", "nofollow", "target_nofollow", "fd", with_flags },
+  fd = { "at", "idmap", "propagation", "target_nofollow", with_flags },
+  tmpfs = { "size", "mode", "nr_inodes", "uid", "gid", "copyup", "options", "label", "target_nofollow", with_flags },
   proc = { "hidepid", "subset", with_flags },
   sysfs = { with_flags },
-  devpts = { "mode", "gid", with_flags },
-  mqueue = { with_flags },
-  cgroup = { with_flags },
-  overlay = { "lower", "upper", "work", "options", with_flags },
-  fs = { "type", "source", "options", with_flags },
+  devpts = { "mode", "gid", "label", "target_nofollow", with_flags },
+  mqueue = { "label", "target_nofollow", with_flags },
+  cgroup = { "target_nofollow", with_flags },
+  overlay = { "lower", "upper", "work", "options", "label", "target_nofollow", with_flags },
+  fs = { "type", "source", "options", "label", "target_nofollow", with_flags },
   file = { "data", "mode" },
   symlink = { "at" },
   dir = { "mode" },
@@ -332,7 +341,8 @@ local function mounts(b)
   local o = b.options
   if not b.new.mount then
     runtime_hooks(b)
-    for _, k in ipairs { "root", "mounts", "devices", "masked", "readonly", "readonly_root", "propagation" } do
+    for _, k in ipairs { "root", "mounts", "devices", "masked", "readonly", "readonly_root", "propagation",
+      "root_propagation", "no_pivot", "mount_label", "console" } do
       if o[k] then b:fail(k, "mounts need a new mount namespace (namespaces.mount = true)") end
     end
     return
@@ -351,12 +361,12 @@ local function mounts(b)
     b:check_keys("root", root, { "overlay", "flags" })
     b:check_keys("root", root.overlay, { "lower", "upper", "work", "options" })
     local layers = pick(root.overlay, "lower", "upper", "work", "options")
-    layers.flags = root.flags or { "nosuid", "nodev" }
+    layers.flags, layers.label = root.flags or { "nosuid", "nodev" }, o.mount_label
     b:step("root", "root.overlay", layers)
   else
     b:check_keys("root", root, { "bind", "overlay", "size", "mode", "nr_inodes", "flags" })
     b:step("root", "root.tmpfs", { size = root.size or 1048576, mode = root.mode or "0755",
-      nr_inodes = root.nr_inodes, flags = root.flags or { "nosuid", "nodev" } })
+      nr_inodes = root.nr_inodes, label = o.mount_label, flags = root.flags or { "nosuid", "nodev" } })
   end
   for i, m in ipairs(o.mounts or {}) do
     local key = key_of("mounts", i)
@@ -390,9 +400,20 @@ local function mounts(b)
   b.phase = "rootfs"
   for i, path in ipairs(o.masked or {}) do b:step(key_of("masked", i), "mask", { path = path }) end
   for i, path in ipairs(o.readonly or {}) do b:step(key_of("readonly", i), "readonly", { path = path }) end
+  config.procfs(b)
   runtime_hooks(b)
   b.phase = "pivot"
-  b:step("root", "pivot_root", {})
+  -- an initramfs can't be pivoted
+  b:step(o.no_pivot and "no_pivot" or "root", o.no_pivot and "root.move" or "pivot_root", {})
+  if o.root_propagation then
+    b:step("root_propagation", "mount.propagation", { path = "/", propagation = o.root_propagation })
+  end
+  if o.console then
+    -- a place for it can be made as long as the root is writable
+    if not o.tty then b:fail("console", "the console is the container's own terminal (tty = true)") end
+    b:step("tty", "pty", payload.terminal_options(b))
+    config.console(b)
+  end
   if o.readonly_root ~= false then b:step("readonly_root", "root.readonly", {}) end
 end
 
@@ -421,12 +442,12 @@ local function attributes(b)
   b.phase = "process"
   if o.session ~= false then b:step("session", "session", {}) end
   if o.tty then
-    b:step("tty", "pty", payload.terminal_options(b))
+    if not o.console then b:step("tty", "pty", payload.terminal_options(b)) end
     b:step("tty", "send", { fd = "pty" })
     b:step("tty", "tty", { fd = "tty" })
   end
   for _, name in ipairs { "keyring", "rlimits", "umask", "personality", "oom_score_adj", "nice", "scheduler", "ioprio",
-    "affinity" } do
+    "affinity", "memory_policy", "core_scheduling" } do
     payload.attribute(b, name)
   end
   b:hook("startContainer")
@@ -434,6 +455,10 @@ end
 
 local function credentials(b)
   local o = b.options
+  b.phase = "policy"
+  -- while /proc/thread-self is still this process's own to write
+  payload.attribute(b, "selinux")
+  payload.attribute(b, "apparmor")
   if o.no_new_privs == false then payload.confinement(b) end
   payload.credentials(b)
   if o.cwd then b:step("cwd", "chdir", { path = o.cwd }) end
@@ -503,10 +528,11 @@ local function check_shapes(b)
       end
     end
   end
-  for _, name in ipairs { "namespaces", "sysctl", "rlimits", "env" } do
+  for _, name in ipairs { "namespaces", "sysctl", "rlimits", "env", "annotations" } do
     if o[name] ~= nil then b:check_type(name, o[name], "table") end
   end
-  for _, name in ipairs { "readonly_root", "no_new_privs", "session", "die_with_parent", "limit_userns", "loopback" } do
+  for _, name in ipairs { "readonly_root", "no_new_privs", "session", "limit_userns", "loopback",
+    "no_pivot", "console" } do
     if o[name] ~= nil then b:check_type(name, o[name], "boolean") end
   end
   if o.result ~= nil then b:check_type("result", o.result, "function") end
@@ -523,11 +549,13 @@ function M.plan(options, origins, recipe, opts)
     identity = core.identity(), files = opts.files, window = opts.window, phase = "", id = opts.id }, B)
   check_hooks(b)
   check_shapes(b)
+  config.annotations(b)
   namespaces(b)
   if options.cgroup then require("caisson.cgroup").before_clone(b) end
   join_namespaces(b)
   clone(b)
   if options.cgroup then require("caisson.cgroup").after_clone(b) end
+  config.rdt(b)
   idmap(b)
   time_offsets(b)
   mounts(b)

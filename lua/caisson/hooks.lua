@@ -72,12 +72,14 @@ local function with_limit(fn, timeout)
 end
 
 local max_output = 4096
+local default_path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 -- Run a command hook; nil, message where it fails. Its whole process group ends with it.
 -- cancel: a descriptor; once it is readable, the hook is given up.
 local function run_command(hook, state, cancel)
   local env = {}
-  for k, v in pairs(hook.env or {}) do env[#env + 1] = type(k) == "number" and v or k .. "=" .. v end
+  -- never the container's, whose program would choose what is loaded here (CVE-2025-23266), nor the host's
+  for k, v in pairs(hook.env or { PATH = default_path }) do env[#env + 1] = type(k) == "number" and v or k .. "=" .. v end
   table.sort(env)
   local args = hook.args and #hook.args > 0 and hook.args or { hook.path }
   local plan = core.plan {

@@ -3,6 +3,7 @@
 --
 -- b is a builder: options, step(), fail(), check_type(), check_keys(); identity: who builds; new.user: the
 -- user namespace is the container's; can_set_groups: its maps allow it.
+local config = require "caisson.config"
 local words = require "caisson.words"
 
 local M = {}
@@ -33,7 +34,9 @@ local function plain(name, field)
   attributes[name] = function(b, v, extra) b:step(name, name, field and { [field] = v } or v, extra) end
 end
 
-function attributes.keyring(b, v, extra) b:step("keyring", "keyring", v == true and {} or { name = v }, extra) end
+attributes.keyring = config.keyring
+attributes.affinity = config.affinity
+attributes.core_scheduling = config.core_scheduling
 
 function attributes.rlimits(b, limits, extra)
   local names = {}
@@ -60,7 +63,9 @@ plain("oom_score_adj", "value")
 plain("nice", "value")
 plain("scheduler")
 plain("ioprio")
-plain("affinity", "cpus")
+plain("memory_policy")
+plain("selinux", "label")
+plain("apparmor", "profile")
 
 -- The steps of one of these options, where it is given.
 function M.attribute(b, name, extra)
@@ -168,7 +173,7 @@ function M.exec(b)
   b:check_type("args", args, "table")
   if #args == 0 then b:fail("args", "no program given") end
   b:step("args", "exec", { argv = args, env = M.environment(b), files = b.files or { "stdin", "stdout", "stderr" },
-    init = o.init or nil, death_signal = o.die_with_parent == false and "none" or "KILL" })
+    init = o.init or nil, death_signal = config.death_signal(b) })
 end
 
 return M

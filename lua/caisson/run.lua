@@ -391,6 +391,9 @@ function Running:close()
     self.cgroup:close()
   end
   self.process:close()
+  -- its members have left it by ending
+  local group = self.built.own_resctrl_group
+  if group then os.remove("/sys/fs/resctrl/" .. group) end
 end
 
 -- Start and wait. Returns the result | nil, message, errno, failure. A container with a terminal that

@@ -49,6 +49,7 @@ local mount = {}
 ---  sees under the same name (ESTALE where it doesn't). In a direct call a descriptor
 ---@field target string   in the new root; made where it is missing, of the source's kind
 ---@field root? string    slot of the root that target is resolved in; "root"
+---@field target_nofollow? boolean      a symlink in any place of target is refused: ELOOP
 
 ---A directory or file of the host's in the container. mount(2), MS_BIND.
 ---
@@ -123,11 +124,15 @@ function mount.proc(options) end
 ---@return true|nil ok, string? message, integer? errno
 function mount.sysfs(options) end
 
+---@class caisson.mount.mqueue.Options: caisson.mount.plain.Options
+---@field target_nofollow? boolean      a symlink in any place of target is refused: ELOOP
+---@field label? string                 SELinux's label of all files in it; EOPNOTSUPP where SELinux is not active
+
 ---The POSIX message queues of the IPC namespace: mq_overview(7).
 ---```lua
 ---{ step = "mount.mqueue", options = "/dev/mqueue" }
 ---```
----@param options caisson.mount.plain.Options|string
+---@param options caisson.mount.mqueue.Options|string
 ---@return true|nil ok, string? message, integer? errno
 function mount.mqueue(options) end
 
@@ -140,6 +145,8 @@ function mount.mqueue(options) end
 ---@field gid? integer                 EINVAL where the user namespace has no such group
 ---@field max? integer                 how many there can be
 ---@field root? string
+---@field target_nofollow? boolean      a symlink in any place of target is refused: ELOOP
+---@field label? string                 SELinux's label of all files in it; EOPNOTSUPP where SELinux is not active
 
 ---Pseudoterminals of the container's own: pts(4).
 ---```lua
@@ -158,9 +165,12 @@ function mount.devpts(options) end
 ---@field gid? integer
 ---@field options? string[]            others of tmpfs(5), "key=value" or "key" each: "size=50%", "huge=never"
 ---@field flags? caisson.mount.Flag[]  nosuid and nodev by default
----@field copyup? boolean              it starts with a copy of the directory that it covers: directories, files,
----  symlinks and fifos, with modes, and owners where the user namespace has them
+---@field copyup? boolean              it starts with a copy of the directory that it covers: everything in
+---  it, with modes, times, ACLs and other attributes that a tmpfs takes, and owners where the user namespace has
+---  them; EPERM for a device node in a user namespace
 ---@field root? string
+---@field target_nofollow? boolean      a symlink in any place of target is refused: ELOOP
+---@field label? string                 SELinux's label of all files in it; EOPNOTSUPP where SELinux is not active
 
 ---An empty filesystem in memory: tmpfs(5). Writing past its size or number answers ENOSPC; a bad option EINVAL,
 ---with what the kernel says of it.
@@ -180,6 +190,8 @@ function mount.tmpfs(options) end
 ---@field options? string[]            others: "volatile", "metacopy=off"
 ---@field flags? caisson.mount.Flag[]  nosuid and nodev by default
 ---@field root? string
+---@field target_nofollow? boolean      a symlink in any place of target is refused: ELOOP
+---@field label? string                 SELinux's label of all files in it; EOPNOTSUPP where SELinux is not active
 
 ---Directories on top of one another. Paths may be of any length and hold any character. In a user namespace since
 ---5.11. https://docs.kernel.org/filesystems/overlayfs.html
@@ -196,6 +208,7 @@ function mount.overlay(options) end
 ---@field name? string                 of a named hierarchy of version 1
 ---@field flags? caisson.mount.Flag[]  ro, nosuid, nodev and noexec by default
 ---@field root? string
+---@field target_nofollow? boolean      a symlink in any place of target is refused: ELOOP
 
 ---Control groups, as the cgroup namespace shows them: cgroups(7), cgroup_namespaces(7). In a user namespace it takes
 ---a cgroup namespace of its own.
@@ -213,6 +226,8 @@ function mount.cgroup(options) end
 ---@field options? string[]            "key=value" or "key" each; up to 255 bytes a value
 ---@field flags? caisson.mount.Flag[]  nosuid and nodev by default
 ---@field root? string
+---@field target_nofollow? boolean      a symlink in any place of target is refused: ELOOP
+---@field label? string                 SELinux's label of all files in it; EOPNOTSUPP where SELinux is not active
 
 ---Any other filesystem. ENODEV: the kernel does not have it. In a user namespace most can't be mounted: EPERM.
 ---```lua
@@ -221,6 +236,19 @@ function mount.cgroup(options) end
 ---@param options caisson.mount.fs.Options
 ---@return true|nil ok, string? message, integer? errno
 function mount.fs(options) end
+
+---@class caisson.mount.remove.Options
+---@field path string    of a mount in the root; a symlink in it is refused (ELOOP)
+---@field lazy? boolean  now from sight, and in truth when its last user is gone; else EBUSY while it has one
+---@field root? string
+
+---Take a mount away. EINVAL: nothing is mounted there, or it is locked to the mount that it came with. umount2(2)
+---```lua
+---{ step = "mount.remove", options = { "/mnt", lazy = true } }
+---```
+---@param options caisson.mount.remove.Options|string
+---@return true|nil ok, string? message, integer? errno
+function mount.remove(options) end
 
 ---@class caisson.core.root
 local root = {}
@@ -233,6 +261,7 @@ local root = {}
 ---@field flags? caisson.mount.Flag[]  nosuid and nodev by default
 ---@field at? string                   directory of the host's that the root covers until the switch; "/proc/fs"
 ---@field root? string                 slot that is filled; "root". A direct call returns the descriptor
+---@field label? string                 SELinux's label of all files in it; EOPNOTSUPP where SELinux is not active
 
 ---An empty root. From here on, targets are in it; sources are still the host's.
 ---```lua
@@ -264,6 +293,7 @@ function root.bind(options) end
 ---@field flags? caisson.mount.Flag[]  nosuid and nodev by default
 ---@field at? string                   directory of the host's that the root covers until the switch; "/proc/fs"
 ---@field root? string                 slot that is filled; "root". A direct call returns the descriptor
+---@field label? string                 SELinux's label of all files in it; EOPNOTSUPP where SELinux is not active
 
 ---An overlay as root: an image of several layers, and where changes to it go.
 ---```lua

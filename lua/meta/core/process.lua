@@ -80,7 +80,7 @@ function core.scheduler(o) end
 ---@param o { [1]: "none"|"realtime"|"best_effort"|"idle", level?: integer } level 0 to 7; ioprio_set(2)
 function core.ioprio(o) end
 
----The CPUs that may be used, "0-3,5"; one that isn't there is an error. sched_setaffinity(2)
+---The CPUs that may be used, "0-3,5"; one that isn't there is an error; no limit of 1024. sched_setaffinity(2)
 ---@param o string|{ cpus: string }
 function core.affinity(o) end
 
@@ -103,9 +103,20 @@ function core.dumpable(o) end
 ---@param o? { on?: boolean } by default true
 function core.subreaper(o) end
 
----A session keyring: a new one, or the user's of that name, which other containers may share. keyctl(2)
----@param o? string|{ name?: string }
+---A session keyring: a new one, or the user's of that name, which other containers may share; searchable: by
+---processes of other ids too, that join it later. With a label it is SELinux's, which must be active. keyctl(2)
+---@param o? string|{ name?: string, searchable?: boolean, label?: string }
 function core.keyring(o) end
+
+---Where memory is taken from on a machine with several NUMA nodes; kept by what is executed. Nodes that aren't
+---there, or not of the cgroup, are an error. set_mempolicy(2); preferred_many since 5.15, weighted_interleave 6.9
+---@param o { [1]: string, nodes?: string, flags?: string[] } default preferred bind interleave local preferred_many weighted_interleave; "0-3,5"; static_nodes relative_nodes numa_balancing
+function core.memory_policy(o) end
+
+---Who may share a core's hardware threads with this process: create a cookie of its own, or share_from or share_to
+---a process that it may trace. Linux 5.14 with CONFIG_SCHED_CORE (else EINVAL); ENODEV without such threads.
+---@param o { [1]: "create"|"share_from"|"share_to", pid?: integer, scope?: "thread"|"process"|"group" } prctl(2), PR_SCHED_CORE
+function core.core_scheduling(o) end
 
 ---A kernel parameter of a namespace that is the container's own; any other is refused.
 ---@param o { [1]: string, value: string } "net.ipv4.ip_forward"; a dot in a device's name is written as a slash

@@ -1,0 +1,26 @@
+---@meta caisson.core
+-- Labels of security modules, and shares of caches.
+
+---@class caisson.core
+local core = {}
+
+---The AppArmor profile that what this process executes next is confined by; "&name": by that one on top of the
+---profile in force. The profile must be loaded (ENOENT), and AppArmor active (EOPNOTSUPP). Written through the
+---slot procfs, or a /proc that is one. No privilege for an unconfined process. aa_change_onexec(2)
+---
+---    { step = "apparmor", options = "caisson-default" }
+---@param o string|{ profile: string } at most 1000 bytes
+function core.apparmor(o) end
+
+---The SELinux label of what this process executes next. EOPNOTSUPP without SELinux. setexeccon(3)
+---@param o string|{ label: string } "system_u:system_r:container_t:s0:c1,c2"
+function core.selinux(o) end
+
+---Move the child (parent's side), or this process, into a group of resctrl: shares of caches and memory bandwidth
+---(Intel RDT, AMD QoS). The group is made unless `existing`; on a later failure it is taken back. Without a group: the
+---default one. monitor: a monitoring group of that name in it. EOPNOTSUPP where the machine has none; errors carry the
+---kernel's last_cmd_status. Needs root, and resctrl mounted. Linux 4.10
+---
+---    { step = "resctrl", options = { "gold", schemata = { "L3:0=f", "MB:0=50" } } }
+---@param o { group?: string, schemata?: string[], monitor?: string, existing?: boolean, at?: string } at: /sys/fs/resctrl
+function core.resctrl(o) end
