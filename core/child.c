@@ -40,13 +40,13 @@ struct message {
   u64 flags;
 };
 
-static int
-send_fd(int sock, const struct csn_msg *m, int fd)
+int
+csn_send_fd(int sock, const void *data, size_t size, int fd)
 {
   struct {
     const void *base;
     u64 len;
-  } iov = { m, sizeof(*m) };
+  } iov = { data, size };
   struct {
     u64 len;
     s32 level, type, fd, pad;
@@ -66,7 +66,7 @@ send_slot(struct csn_run *run, u32 step, s64 slot)
 
   if (run->ctx.slots[slot] < 0)
     return csn_detail(&run->ctx, -EBADF, "no descriptor in the slot", NULL);
-  return send_fd(run->sock, &m, run->ctx.slots[slot]);
+  return csn_send_fd(run->sock, &m, sizeof(m), run->ctx.slots[slot]);
 }
 
 _Noreturn void
@@ -122,16 +122,22 @@ csn_apply_step(struct csn_run *run, u32 i)
 }
 
 void
-csn_send_report(struct csn_run *run)
+csn_send_skipped(struct csn_run *run)
 {
   struct csn_record *r = run->record;
   const u32 n = run->plan->nsteps;
 
-  csn_send_msg(run->sock, &r->msg);
   if (r->msg.nskipped)
     for (u32 i = 0; i < n; i += 256) /* the host knows n: the same number of messages */
       CSN_RETRY(csn_sys(__NR_sendto, run->sock, r->skipped + i, n - i < 256 ? n - i : 256,
                         MSG_NOSIGNAL, 0, 0));
+}
+
+void
+csn_send_report(struct csn_run *run)
+{
+  csn_send_msg(run->sock, &run->record->msg);
+  csn_send_skipped(run);
 }
 
 /* Hand over to the host for its steps, and wait until it hands back. */
@@ -158,11 +164,11 @@ greet(struct csn_run *run)
   CSN_CLEANUP_FD int fd = (int)csn_sys(__NR_pidfd_open, csn_sys(__NR_getpid, 0), 0);
 
   /* without one the host opens it, or says why it can't */
-  return fd < 0 ? csn_send_msg(run->sock, &m) : send_fd(run->sock, &m, fd);
+  return fd < 0 ? csn_send_msg(run->sock, &m) : csn_send_fd(run->sock, &m, sizeof(m), fd);
 }
 
-static u64
-now_ns(void)
+u64
+csn_now_ns(void)
 {
   struct {
     s64 sec, nsec;
@@ -182,14 +188,17 @@ prepare(struct csn_run *run, const struct engine_exec_args *exec, u64 death_sign
 
   if (run->fail_errno && run->fail_step == step)
     csn_fail(run, step, -run->fail_errno);
-  /* Again, since changed credentials have cleared it; and the host may have died in between. */
-  if ((rc = (int)csn_sys(__NR_prctl, PR_SET_PDEATHSIG, death_signal, 0, 0, 0)) < 0)
+  if (!run->pooled) {
+    /* Again, since changed credentials have cleared it; and the host may have died in between. */
+    if ((rc = (int)csn_sys(__NR_prctl, PR_SET_PDEATHSIG, death_signal, 0, 0, 0)) < 0)
+      csn_fail(run, step, rc);
+    if (csn_sys(__NR_recvfrom, run->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) != -EAGAIN)
+      csn_leave(125);
+  }
+  if ((rc = csn_exec_prepare(exec, &run->ctx)) < 0 ||
+      (rc = csn_exec_signals(exec, run->pooled)) < 0)
     csn_fail(run, step, rc);
-  if (csn_sys(__NR_recvfrom, run->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) != -EAGAIN)
-    csn_leave(125);
-  if ((rc = csn_exec_prepare(exec, &run->ctx)) < 0)
-    csn_fail(run, step, rc);
-  run->record->msg.exec_ns = now_ns();
+  run->record->msg.exec_ns = csn_now_ns();
 }
 
 _Noreturn void
@@ -231,7 +240,7 @@ child_main(void *arg)
   if (p->exec >= p->nsteps)
     csn_fail(run, p->nsteps, -ENOEXEC);
   exec = csn_exec_args(p);
-  if (exec->init && (rc = csn_prepare_init(run)) < 0)
+  if (csn_stays(p) && (rc = csn_prepare_init(run)) < 0)
     csn_fail(run, p->exec, rc);
   if (run->unshare_time && (rc = (int)csn_sys(__NR_unshare, CLONE_NEWTIME)) < 0)
     csn_fail(run, p->clone, rc);
@@ -247,7 +256,7 @@ child_main(void *arg)
     }
   }
   run->record->msg.step = p->last;
-  if (exec->init)
+  if (csn_stays(p))
     csn_fail(run, p->exec, csn_become_init(run));
   csn_last_line(run, exec->death_signal);
 }

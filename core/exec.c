@@ -161,8 +161,8 @@ find_program(const char *name, const char *path, struct csn_ctx *c)
   return csn_detail(c, err, "not in PATH: ", name);
 }
 
-static int
-reset_signals(const struct engine_exec_args *a)
+int
+csn_exec_signals(const struct engine_exec_args *a, bool at_default)
 {
   /* CLONE_CLEAR_SIGHAND leaves ignored signals ignored. Whatever the libc calls it, the kernel's
    * struct sigaction is handler, flags, restorer, mask. */
@@ -174,7 +174,7 @@ reset_signals(const struct engine_exec_args *a)
   } sa = { 0 }, old;
   u64 blocked = a->blocked;
 
-  for (int sig = 1; sig <= 64; sig++)
+  for (int sig = 1; sig <= 64 && !at_default; sig++)
     if (csn_sys(__NR_rt_sigaction, sig, NULL, &old, 8) == 0 && old.handler)
       csn_sys(__NR_rt_sigaction, sig, &sa, NULL, 8);
   return (int)csn_sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &blocked, NULL, 8);
@@ -196,9 +196,17 @@ csn_exec_prepare(const struct engine_exec_args *a, struct csn_ctx *c)
   } else if (c->slots[a->fd] < 0) {
     return csn_detail(c, -EBADF, "no descriptor in the slot", NULL);
   }
-  if ((rc = place_files(a, c)) < 0)
-    return rc;
-  return reset_signals(a);
+  return place_files(a, c);
+}
+
+void
+csn_exec_release(const struct engine_exec_args *a)
+{
+  if (a->argv.count > SMALL_VECTOR && argv_of_run)
+    csn_sys(__NR_munmap, argv_of_run, ((size_t)a->argv.count + 1) * sizeof(*argv_of_run));
+  if (a->env.count > SMALL_VECTOR && env_of_run)
+    csn_sys(__NR_munmap, env_of_run, ((size_t)a->env.count + 1) * sizeof(*env_of_run));
+  argv_of_run = env_of_run = NULL;
 }
 
 int

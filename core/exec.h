@@ -9,6 +9,10 @@
 
 /* All that is done before the last steps (seccomp): 0 or -errno. */
 int csn_exec_prepare(const struct engine_exec_args *a, struct csn_ctx *c);
+/* Signals to default (they are: at_default), and the mask. */
+int csn_exec_signals(const struct engine_exec_args *a, bool at_default);
+/* What the arguments took of the memory that a child shared, and that is its creator's. */
+void csn_exec_release(const struct engine_exec_args *a);
 
 /* Exec; returns -errno only. */
 int csn_exec(const struct engine_exec_args *a, struct csn_ctx *c);

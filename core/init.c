@@ -12,6 +12,7 @@
  */
 #include "plan.h"
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/mman.h>
@@ -25,6 +26,7 @@ struct state {
   s32 sock;
   u32 nskipped;
   u64 own;
+  u64 inheritable, ambient; /* of an agent, which carries all its capabilities over the exec */
   s32 slots[CSN_SLOTS];
 };
 
@@ -56,7 +58,7 @@ csn_prepare_init(struct csn_run *run)
 }
 
 static int
-write_state(const struct csn_run *run)
+write_state(const struct csn_run *run, const struct csn_caps *caps)
 {
   size_t size = state_size(run->plan);
   long at = csn_sys(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, run->state, 0);
@@ -70,6 +72,8 @@ write_state(const struct csn_run *run)
   st->sock = run->sock;
   st->nskipped = run->record->msg.nskipped;
   st->own = run->ctx.own;
+  st->inheritable = caps->inheritable;
+  st->ambient = caps->ambient;
   for (int i = 0; i < CSN_SLOTS; i++)
     st->slots[i] = run->ctx.slots[i];
   for (u32 i = 0; i < run->plan->size; i++)
@@ -79,17 +83,46 @@ write_state(const struct csn_run *run)
   return (int)csn_sys(__NR_munmap, at, size);
 }
 
+/* An agent's user need not be root inside; by their ambience its capabilities outlive the exec. What was
+ * there before is for the agent to restore. */
+static int
+carry_capabilities(struct csn_caps *before)
+{
+  struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+  struct __user_cap_data_struct sets[2] = { { 0 } };
+  long rc = csn_sys(__NR_capget, &head, sets);
+
+  before->inheritable = (u64)sets[1].inheritable << 32 | sets[0].inheritable;
+  for (int i = 0; i < 2; i++)
+    sets[i].inheritable |= sets[i].permitted;
+  for (int cap = 0; cap < 64 && rc >= 0; cap++)
+    if (csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) == 1)
+      before->ambient |= 1ull << cap;
+  if (rc >= 0)
+    rc = csn_sys(__NR_capset, &head, sets);
+  for (int cap = 0; cap < 64 && rc >= 0; cap++)
+    if (sets[cap / 32].permitted >> cap % 32 & 1)
+      rc = csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
+  return rc < 0 ? (int)rc : 0;
+}
+
 int
 csn_become_init(struct csn_run *run)
 {
+  const bool agent = csn_exec_args(run->plan)->agent;
   char state[16];
-  const char *argv[] = { "caisson-init", "init", state, NULL }, *env[] = { NULL };
+  const char *argv[] = { agent ? "caisson-agent" : "caisson-init", agent ? "agent" : "init", state,
+                         NULL },
+             *env[] = { NULL };
+  struct csn_caps caps = { 0 };
   long rc;
 
   run->ctx.detail_len = 0;
   if (run->runner < 0)
     return csn_detail(&run->ctx, -EBADF, "init: no runner", NULL);
-  if ((rc = write_state(run)) < 0)
+  if (agent && (rc = carry_capabilities(&caps)) < 0)
+    return csn_detail(&run->ctx, (int)rc, "agent: its capabilities", NULL);
+  if ((rc = write_state(run, &caps)) < 0)
     return csn_detail(&run->ctx, (int)rc, "init: the plan in a memfd", NULL);
   csn_append_u64(state, sizeof(state), 0, (u64)run->state);
   rc = csn_sys(__NR_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
@@ -113,7 +146,7 @@ csn_become_init(struct csn_run *run)
 
 /* The state that pid 1 has left in the memfd before its exec; false where it is not whole. */
 static bool
-read_state(struct csn_run *run, int fd)
+read_state(struct csn_run *run, int fd, struct csn_caps *caps)
 {
   long size = csn_sys(__NR_lseek, fd, 0, 2 /* SEEK_END */), at;
   const struct state *st;
@@ -147,6 +180,8 @@ read_state(struct csn_run *run, int fd)
   run->fail_errno = st->fail_errno;
   run->ctx.base = (const u8 *)p;
   run->ctx.own = st->own;
+  caps->inheritable = st->inheritable;
+  caps->ambient = st->ambient;
   run->ctx.born = true;
   for (int i = 0; i < CSN_SLOTS; i++)
     run->ctx.slots[i] = st->slots[i];
@@ -334,6 +369,22 @@ watch(s32 watched)
   }
 }
 
+bool
+csn_take_over(struct csn_run *run, int state, const char *name, struct csn_caps *caps)
+{
+  char c;
+
+  if (csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || block_all() < 0 ||
+      !read_state(run, state, caps))
+    return false;
+  csn_sys(__NR_prctl, PR_SET_NAME, name, 0, 0, 0);
+  /* Exec may have cleared it, and the host may have died in between. */
+  return csn_sys(__NR_prctl, PR_SET_PDEATHSIG, csn_exec_args(run->plan)->death_signal, 0, 0, 0) >=
+             0 &&
+         csn_sys(__NR_recvfrom, run->sock, &c, 1, 0x42 /* MSG_PEEK | MSG_DONTWAIT */, 0, 0) ==
+             -EAGAIN;
+}
+
 _Noreturn void
 csn_init_main(struct csn_run *run, int state)
 {
@@ -343,16 +394,10 @@ csn_init_main(struct csn_run *run, int state)
     void *restorer;
     u64 mask;
   } by_default = { 0 };
+  struct csn_caps caps;
   int pid;
-  char c;
 
-  if (csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || block_all() < 0 ||
-      !read_state(run, state))
-    csn_leave(125);
-  csn_sys(__NR_prctl, PR_SET_NAME, "caisson-init", 0, 0, 0);
-  /* Exec may have cleared it, and the host may have died in between. */
-  if (csn_sys(__NR_prctl, PR_SET_PDEATHSIG, csn_exec_args(run->plan)->death_signal, 0, 0, 0) < 0 ||
-      csn_sys(__NR_recvfrom, run->sock, &c, 1, 0x42 /* MSG_PEEK | MSG_DONTWAIT */, 0, 0) != -EAGAIN)
+  if (!csn_take_over(run, state, "caisson-init", &caps))
     csn_leave(125);
   if (csn_sys(__NR_getpid, 0) != 1 && csn_sys(__NR_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
     csn_leave(125);

@@ -61,7 +61,8 @@ CSN_ARGS(engine_lua, LUA)
 CSN_ARGS(engine_send, SEND)
 
 /* exec: the program. files[i] is the slot that becomes descriptor i ("-": closed). With init the child
- * stays as init (init.c), and the program is its child. */
+ * stays as init (init.c), and the program is its child. With agent it stays too, and runs what the host sends
+ * it (agent.c); argv then is a name for the plan's reader alone. */
 #define EXEC(F)                                                                                    \
   F(strs, argv, CSN_REQUIRED, NULL, 0)                                                             \
   F(strs, env, 0, NULL, 0)                                                                         \
@@ -70,13 +71,21 @@ CSN_ARGS(engine_send, SEND)
   F(slots, files, 0, NULL, 0)                                                                      \
   F(word, death_signal, CSN_NUM, csn_signal_words, 9)                                              \
   F(flags, blocked, 0, csn_sigset_words, 0)                                                        \
-  F(bool, init, 0, NULL, 0)
+  F(bool, init, 0, NULL, 0)                                                                        \
+  F(bool, agent, 0, NULL, 0)
 CSN_ARGS(engine_exec, EXEC)
 
 static inline const struct engine_exec_args *
 csn_exec_args(const struct csn_plan *p)
 {
   return (const struct engine_exec_args *)((const u8 *)p + csn_plan_step(p, p->exec)->args);
+}
+
+/* The child goes on in the runner's program, with its socket. */
+static inline bool
+csn_stays(const struct csn_plan *p)
+{
+  return csn_exec_args(p)->init || csn_exec_args(p)->agent;
 }
 
 extern const struct csn_word csn_namespace_words[], csn_signal_words[], csn_sigset_words[];
@@ -126,6 +135,8 @@ struct csn_run {
   int runner;        /* the runner's program, or -1 */
   int state;         /* what init will be told, a memfd made before any step could limit files */
   bool unshare_time; /* the child makes its time namespace itself */
+  bool pooled;       /* the child of an agent, which is process 1: signals are at their default, none but
+                      * the agent's death matters, and that ends the namespace */
   u32 fail_step;
   s32 fail_errno;
   /* The library's fork runs Lua steps; the runner has none. */
@@ -142,18 +153,29 @@ void csn_make_child(struct csn_run *run);
 
 /* Parts of that line, for init.c. */
 int csn_send_msg(int sock, const struct csn_msg *m);
+int csn_send_fd(int sock, const void *data, size_t size, int fd); /* 0 or -errno */
 void csn_send_report(struct csn_run *run);
+void csn_send_skipped(struct csn_run *run); /* its second part */
+u64 csn_now_ns(void);
 _Noreturn void csn_leave(int status);
 _Noreturn void csn_fail(struct csn_run *run, u32 step, int err); /* into the record, and leave */
 _Noreturn void csn_last_line(struct csn_run *run, u64 death_signal); /* the last steps, and exec */
+
+/* The sets of capabilities to go back to, for who had to carry others over the exec. */
+struct csn_caps {
+  u64 inheritable, ambient;
+};
 
 /* init.c: room for what goes over the exec; 0 or -errno. */
 int csn_prepare_init(struct csn_run *run);
 /* Go on as init, in the runner's program; returns -errno only. */
 int csn_become_init(struct csn_run *run);
 #ifdef CSN_RUNNER
-_Noreturn void csn_init_main(struct csn_run *run,
-                             int state); /* there: state is the descriptor it reads */
+/* There: state is the descriptor to read. */
+_Noreturn void csn_init_main(struct csn_run *run, int state);
+_Noreturn void csn_agent_main(struct csn_run *run, int state);
+/* What both begin with: not dumpable, signals blocked, the state read; false where that is not possible. */
+bool csn_take_over(struct csn_run *run, int state, const char *name, struct csn_caps *caps);
 #endif
 
 #pragma GCC visibility pop

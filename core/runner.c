@@ -6,6 +6,7 @@
  *
  *     runner SOCKET        (SOCKET: number of the inherited descriptor)
  *     runner init STATE    the child itself, which goes on as init (init.c)
+ *     runner agent STATE   or as the agent of a pooled container (agent.c)
  */
 #include "plan.h"
 #include <linux/prctl.h>
@@ -103,6 +104,8 @@ runner_main(long *sp)
   const struct csn_run_header *h = &first.header;
   int sock;
 
+  if (sp[0] == 3 && csn_streq((const char *)sp[2], "agent"))
+    csn_agent_main(&run, number((const char *)sp[3]));
   if (sp[0] == 3)
     csn_init_main(&run, number((const char *)sp[3]));
   sock = sp[0] == 2 ? number((const char *)sp[2]) : 0;

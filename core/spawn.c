@@ -365,7 +365,7 @@ run_plan(struct csn_spawn *s)
   for (i = 0; i < CSN_SLOTS; i++)
     s->header.slots[i] = s->ctx.slots[i];
   s->header.plan_size = s->plan->size;
-  s->header.runner = csn_exec_args(s->plan)->init ? csn_runner() : -1;
+  s->header.runner = csn_stays(s->plan) ? csn_runner() : -1;
   rc = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
   if (rc == 0) {
     s->sock = csn_above_stdio(pair[0]);
@@ -393,7 +393,7 @@ run_plan(struct csn_spawn *s)
   }
   csn_reap_runner(s);
   s->init = csn_exec_args(s->plan)->init;
-  if (s->init) /* it will tell how the program ended */
+  if (csn_stays(s->plan)) /* it will tell how the program ended, or serve as agent */
     return;
   csn_close(s->sock);
   s->sock = -1;

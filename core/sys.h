@@ -109,6 +109,7 @@ long csn_clone3(struct csn_clone_args *args, size_t size, int (*fn)(void *), voi
 #define CLONE_NEWTIME 0x00000080
 #endif
 #define CSN_CLONE_VM 0x00000100u
+#define CSN_CLONE_FILES 0x00000400u
 #define CSN_CLONE_PIDFD 0x00001000u
 #define CSN_CLONE_VFORK 0x00004000u
 #define CSN_CLONE_PARENT 0x00008000u
