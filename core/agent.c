@@ -295,10 +295,10 @@ check_opened(int fd, struct csn_answer *a)
 
   if (rc >= 0)
     rc = csn_sys(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st);
-  if (rc >= 0 && (fs.f_type == PROC_SUPER_MAGIC || ((st.stx_mode & 0170000) != 0100000 &&
-                                                    (st.stx_mode & 0170000) != 0040000))) {
-    a->detail_len =
-        (u32)csn_append(a->detail, sizeof(a->detail), 0, "neither a file nor a directory of its own");
+  if (rc >= 0 && (fs.f_type == PROC_SUPER_MAGIC ||
+                  ((st.stx_mode & 0170000) != 0100000 && (st.stx_mode & 0170000) != 0040000))) {
+    a->detail_len = (u32)csn_append(a->detail, sizeof(a->detail), 0,
+                                    "neither a file nor a directory of its own");
     rc = -EPERM;
   }
   return (int)rc;
@@ -382,10 +382,18 @@ dispatch(void)
     break;
   case CSN_ASK_DELETE:
     /* by the agent's rights, which nobody may turn against other files by moving some meanwhile */
-    answer(&a, program ? -EBUSY : !has_path() ? -EINVAL : csn_clean_delete((char *)in.payload, &a), -1);
+    answer(&a,
+           program       ? -EBUSY
+           : !has_path() ? -EINVAL
+                         : csn_clean_delete((char *)in.payload, &a),
+           -1);
     break;
   case CSN_ASK_OWN:
-    answer(&a, program ? -EBUSY : !has_path() ? -EINVAL : csn_clean_own((char *)in.payload, &a), -1);
+    answer(&a,
+           program       ? -EBUSY
+           : !has_path() ? -EINVAL
+                         : csn_clean_own((char *)in.payload, &a),
+           -1);
     break;
   case CSN_ASK_RESET:
     if (program)
@@ -460,9 +468,11 @@ begin(const struct csn_caps *caps, struct csn_answer *a)
     what = "agent: the root directory";
     rc = root = (int)csn_sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
   }
+  for (int i = 0; i < 3 && rc >= 0; i++) /* not the host's streams, nor left for others to take */
+    rc = csn_sys(__NR_dup3, root, i, O_CLOEXEC);
   if (rc >= 0) {
     what = NULL;
-    rc = csn_reset_begin(a);
+    rc = csn_reset_begin(a, base->ctx.own);
   }
   default_signals();
   if (rc >= 0) {

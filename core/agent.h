@@ -15,7 +15,7 @@ enum csn_ask_kind {
   CSN_ASK_KILL,   /* no answer: the run's end is it */
   CSN_ASK_OPEN,   /* behind it: a path */
   CSN_ASK_DELETE, /* the same */
-  CSN_ASK_OWN,    /* behind it: a mount point, what is in it now is what it is to hold after each reset */
+  CSN_ASK_OWN, /* behind it: a mount point, what is in it now is what it is to hold after each reset */
   CSN_ASK_RESET
 };
 
@@ -29,8 +29,9 @@ struct csn_ask {
   u32 in_memfd; /* the bytes are in a memfd, which comes last of all */
   u32 fail_step;
   s32 fail_errno;
-  u32 uid, gid, ids; /* OPEN, RESET: who the program is; CSN_NO_ID: as the agent; ids: CSN_ASK_GROUPS */
-  u32 flags, mode;   /* OPEN: open(2)'s */
+  u32 uid, gid,
+      ids; /* OPEN, RESET: who the program is; CSN_NO_ID: as the agent; ids: CSN_ASK_GROUPS */
+  u32 flags, mode; /* OPEN: open(2)'s */
   u32 pad;
   u8 slot_of[CSN_SLOTS]; /* of each descriptor */
 };
@@ -64,7 +65,7 @@ int csn_clean_delete(const char *path, struct csn_answer *a);
 
 /* reset.c, all that is left of a run, after which nobody else may live in the pid namespace. own: the
  * CLONE_NEW* of the container. */
-int csn_reset_begin(struct csn_answer *a);
+int csn_reset_begin(struct csn_answer *a, u64 own);
 int csn_reset(struct csn_answer *a, const struct csn_ask *ask, u64 own);
 
 #pragma GCC visibility pop

@@ -297,8 +297,7 @@ csn_clean_own(const char *mount_point, struct csn_answer *a)
 {
   struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-  CSN_CLEANUP_FD int fd =
-      (int)csn_sys(__NR_openat2, AT_FDCWD, mount_point, &how, sizeof(how));
+  CSN_CLEANUP_FD int fd = (int)csn_sys(__NR_openat2, AT_FDCWD, mount_point, &how, sizeof(how));
   int rc = fd < 0 ? fd : csn_clean_own_fd(fd, a);
 
   if (rc == 0)

@@ -135,7 +135,7 @@ struct csn_run {
   int runner;        /* the runner's program, or -1 */
   int state;         /* what init will be told, a memfd made before any step could limit files */
   bool unshare_time; /* the child makes its time namespace itself */
-  bool pooled;       /* the child of an agent, which is process 1: signals are at their default, none but
+  bool pooled; /* the child of an agent, which is process 1: signals are at their default, none but
                       * the agent's death matters, and that ends the namespace */
   u32 fail_step;
   s32 fail_errno;

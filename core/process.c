@@ -57,10 +57,16 @@ csn_release_process(struct csn_spawn *s)
   s->sock = s->pidfd = s->runner = -1;
 }
 
+struct csn_spawn *
+csn_check_process(lua_State *L, int idx)
+{
+  return luaL_checkudata(L, idx, PROCESS_TYPE);
+}
+
 static struct csn_spawn *
 check_process(lua_State *L)
 {
-  return luaL_checkudata(L, 1, PROCESS_TYPE);
+  return csn_check_process(L, 1);
 }
 
 /* How the program ended, from the init that outlived it: a signal is no exit code of 128 and more. */
@@ -87,6 +93,8 @@ reap(struct csn_spawn *s, bool block)
 
   if (s->reaped)
     return 1;
+  if (s->agent)
+    return csn_agent_reap(s->agent, s, block);
   if (s->pidfd < 0)
     return -ECHILD;
   rc = csn_reap_pidfd(s->pidfd, &s->end, block);
@@ -95,6 +103,13 @@ reap(struct csn_spawn *s, bool block)
     hear_init(s);
   }
   return rc;
+}
+
+/* What is readable once wait() has something to tell. */
+static int
+end_fd(const struct csn_spawn *s)
+{
+  return s->agent && !s->reaped ? csn_agent_fd(s->agent) : s->pidfd;
 }
 
 /* process:wait([timeout]) -> status | nil, "timeout" | nil, message, errno
@@ -107,7 +122,7 @@ l_wait(lua_State *L)
   int rc = reap(s, timeout < 0);
 
   if (rc == 0 && timeout > 0) {
-    struct pollfd pfd = { .fd = s->pidfd, .events = POLLIN };
+    struct pollfd pfd = { .fd = end_fd(s), .events = POLLIN };
 
     rc = csn_poll_for(&pfd, 1, timeout, true);
     rc = rc < 0 ? rc : reap(s, false);
@@ -142,10 +157,30 @@ l_kill(lua_State *L)
   return csn_pushok(L);
 }
 
+/* As this process sees it: an agent tells the number that it has in the container's namespace. */
+static pid_t
+pid_of(struct csn_spawn *s)
+{
+  char text[512], *at;
+  CSN_CLEANUP_FD int fd = -1;
+  ssize_t n;
+
+  if (!s->agent || s->pid_here)
+    return s->pid;
+  snprintf(text, sizeof(text), "/proc/self/fdinfo/%d", s->pidfd);
+  fd = open(text, O_RDONLY | O_CLOEXEC);
+  n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+  text[n > 0 ? n : 0] = 0;
+  at = strstr(text, "\nPid:");
+  s->pid = at ? (pid_t)strtol(at + 5, NULL, 10) : -1;
+  s->pid_here = true;
+  return s->pid;
+}
+
 static int
 l_pid(lua_State *L)
 {
-  lua_pushinteger(L, check_process(L)->pid);
+  lua_pushinteger(L, pid_of(check_process(L)));
   return 1;
 }
 
@@ -153,6 +188,14 @@ static int
 l_pidfd(lua_State *L)
 {
   lua_pushinteger(L, check_process(L)->pidfd);
+  return 1;
+}
+
+/* process:end_fd() -> the descriptor to poll for reading: then wait(0) may have its end to tell */
+static int
+l_end_fd(lua_State *L)
+{
+  lua_pushinteger(L, end_fd(check_process(L)));
   return 1;
 }
 
@@ -231,7 +274,7 @@ l_cpu_ns(lua_State *L)
 
   if (s->reaped)
     return 0;
-  sum = cpu_of(s->pid);
+  sum = cpu_of(pid_of(s));
   if (s->init) { /* the program and what it has orphaned are init's children */
     char text[4096], *p = text, *end;
     int fd;
@@ -272,7 +315,10 @@ l_close(lua_State *L)
 
   if (s->owner != getpid())
     return 0;
-  if (!s->reaped && s->pidfd >= 0) {
+  if (!s->reaped && s->agent) {
+    csn_agent_kill(s->agent);
+    reap(s, true);
+  } else if (!s->reaped && s->pidfd >= 0) {
     csn_kill_child(s);
     reap(s, true);
   }
@@ -343,11 +389,11 @@ static void
 open_process(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-    { "wait", l_wait },     { "kill", l_kill },   { "pid", l_pid },
-    { "pidfd", l_pidfd },   { "slot", l_slot },   { "times", l_times },
-    { "cpu_ns", l_cpu_ns }, { "close", l_close }, { "skipped", l_skipped },
-    { "made", l_made },     { "__gc", l_gc },     { "__tostring", l_tostring },
-    { NULL, NULL }
+    { "wait", l_wait },           { "kill", l_kill },     { "pid", l_pid },
+    { "pidfd", l_pidfd },         { "end_fd", l_end_fd }, { "slot", l_slot },
+    { "times", l_times },         { "cpu_ns", l_cpu_ns }, { "close", l_close },
+    { "skipped", l_skipped },     { "made", l_made },     { "__gc", l_gc },
+    { "__tostring", l_tostring }, { NULL, NULL }
   };
 
   if (luaL_newmetatable(L, PROCESS_TYPE)) {

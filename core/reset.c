@@ -90,7 +90,15 @@ check_attributes(struct csn_answer *a)
 
 /* ---- IPC ---- */
 
-enum { RMID = 0, MSG_STAT_ANY = 13, MSG_INFO = 12, SHM_INFO = 14, SHM_STAT_ANY = 15, SEM_INFO = 19, SEM_STAT_ANY };
+enum {
+  RMID = 0,
+  MSG_STAT_ANY = 13,
+  MSG_INFO = 12,
+  SHM_INFO = 14,
+  SHM_STAT_ANY = 15,
+  SEM_INFO = 19,
+  SEM_STAT_ANY
+};
 
 /* The words of each kind's information in which the number of objects is. */
 static struct {
@@ -228,8 +236,7 @@ static int
 clean_keys(struct csn_answer *a, const struct csn_ask *ask, u64 own)
 {
   struct keys k = { .ask = ask, .own = own & CLONE_NEWUSER, .rc = -ECANCELED };
-  struct csn_clone_args ca = { .flags =
-                                   CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND,
+  struct csn_clone_args ca = { .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND,
                                .stack = (u64)(uintptr_t)stack,
                                .stack_size = sizeof(stack) };
   long pid = csn_clone3(&ca, sizeof(ca), keys_child, &k);
@@ -250,7 +257,7 @@ clean_keys(struct csn_answer *a, const struct csn_ask *ask, u64 own)
 /* ---- all of it ---- */
 
 int
-csn_reset_begin(struct csn_answer *a)
+csn_reset_begin(struct csn_answer *a, u64 own)
 {
   int rc = read_attributes(&before);
 
@@ -258,13 +265,15 @@ csn_reset_begin(struct csn_answer *a)
     return tell(a, rc, "the agent's attributes");
   if ((rc = new_session_keyring()) < 0)
     return tell(a, rc, "a session keyring");
-  return own_queues(a);
+  return own & CLONE_NEWIPC ? own_queues(a) : 0;
 }
 
 int
 csn_reset(struct csn_answer *a, const struct csn_ask *ask, u64 own)
 {
-  int rc = clean_ipc(a);
+  int rc = own & CLONE_NEWIPC
+               ? clean_ipc(a)
+               : tell(a, -EOPNOTSUPP, "the container needs an ipc namespace of its own");
 
   if (rc == 0)
     rc = csn_clean_files(a);

@@ -34,9 +34,13 @@ struct csn_spawn {
   u8 *done, *skipped;    /* one a step */
   bool reaped, init;     /* init: what was started stays as the program's parent */
   struct csn_ending end; /* once reaped; stolen: by the host */
+  bool pid_here;         /* pid is that of this process's namespace, where an agent told it */
+  struct csn_agent
+      *agent; /* a run in a pooled container: the agent is the parent, and tells of its end */
 };
 
-struct csn_spawn *csn_newprocess(lua_State *L, const struct csn_plan *p);
+struct csn_spawn *csn_newprocess(lua_State *L, const struct csn_plan *p); /* its plan is at 2 */
+struct csn_spawn *csn_check_process(lua_State *L, int idx);
 void csn_release_process(struct csn_spawn *s); /* descriptors and memory; not the child */
 void csn_reap_runner(struct csn_spawn *s);
 void csn_kill_child(struct csn_spawn *s);
@@ -65,6 +69,11 @@ int csn_reap_pidfd(int pidfd, struct csn_ending *e, bool block);
 void csn_push_ending(lua_State *L, const struct csn_ending *e);
 /* poll(2) until something is ready or the seconds are over, whatever signals come (restart); -errno. */
 int csn_poll_for(struct pollfd *fds, nfds_t n, lua_Number seconds, bool restart);
+
+/* agent_host.c. What to poll for the end of its run; 1: it has ended, 0: not yet; end all of it. */
+int csn_agent_fd(const struct csn_agent *a);
+int csn_agent_reap(struct csn_agent *a, struct csn_spawn *s, bool block);
+int csn_agent_kill(struct csn_agent *a);
 
 #pragma GCC visibility pop
 
