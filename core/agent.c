@@ -488,7 +488,6 @@ _Noreturn void
 csn_agent_main(struct csn_run *run, int state)
 {
   static u8 signals[16 * 128]; /* struct signalfd_siginfo; only that they came matters */
-  struct csn_caps caps;
   struct csn_answer a = { 0 };
   struct {
     s32 fd;
@@ -497,11 +496,11 @@ csn_agent_main(struct csn_run *run, int state)
   struct csn_msg *m;
   int rc;
 
-  if (!csn_take_over(run, state, "caisson-agent", &caps))
-    csn_leave(125);
+  csn_take_over(run, state, "caisson-agent");
+  csn_die_with_host(run, csn_exec_args(run->plan)->death_signal);
   base = run;
   m = &run->record->msg;
-  rc = begin(&caps, &a);
+  rc = begin(&run->caps, &a);
   if (rc < 0) {
     m->kind = CSN_MSG_FAILED;
     m->step = run->plan->exec;

@@ -28,6 +28,12 @@ int csn_cgroup_write(int group, const char *file, const char *data, size_t len);
 #define CSN_CGROUP_PATH 4096
 long csn_cgroup_component(const char *p, struct csn_ctx *c, char name[CSN_CGROUP_NAME]);
 
+/* cgroup_device.c. The rules as struct bpf_insn; how many, or -errno. */
+#define CSN_DEVICE_INSNS 2048
+int csn_device_program(struct csn_ctx *c, struct csn_list rules, void *insn, u32 max);
+/* The ids of the programs attached to the group itself; how many there are, or -errno. */
+int csn_device_query(int group, u32 *ids, u32 max);
+
 /* Library only: kill what is in the groups that the step made, and remove them. */
 int csn_cgroup_undo_create(const void *args, struct csn_ctx *c);
 

@@ -11,7 +11,6 @@
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/time.h>
-#include <linux/close_range.h>
 #include "exec.h"
 
 /* <sys/socket.h> is libc's. */
@@ -20,44 +19,6 @@
 #define MSG_DONTWAIT 0x40
 #define MSG_NOSIGNAL 0x4000
 #endif
-
-int
-csn_send_msg(int sock, const struct csn_msg *m)
-{
-  long n = CSN_RETRY(csn_sys(__NR_sendto, sock, m, sizeof(*m), MSG_NOSIGNAL, 0, 0));
-
-  return n < 0 ? (int)n : n == sizeof(*m) ? 0 : -EPIPE;
-}
-
-/* struct msghdr and its one control message, as the kernel has them. */
-struct message {
-  const void *name;
-  u64 name_len;
-  const void *iov;
-  u64 iov_len;
-  const void *control;
-  u64 control_len;
-  u64 flags;
-};
-
-int
-csn_send_fd(int sock, const void *data, size_t size, int fd)
-{
-  struct {
-    const void *base;
-    u64 len;
-  } iov = { data, size };
-  struct {
-    u64 len;
-    s32 level, type, fd, pad;
-  } rights = { 20, 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, fd, 0 };
-  struct message msg = {
-    .iov = &iov, .iov_len = 1, .control = &rights, .control_len = sizeof(rights)
-  };
-  long n = CSN_RETRY(csn_sys(__NR_sendmsg, sock, &msg, MSG_NOSIGNAL));
-
-  return n < 0 ? (int)n : 0;
-}
 
 static int
 send_slot(struct csn_run *run, u32 step, s64 slot)
@@ -111,6 +72,8 @@ csn_apply_step(struct csn_run *run, u32 i)
              : -EOPNOTSUPP;
   else if (p->action == CSN_ACT_SEND)
     rc = send_slot(run, i, ((const struct engine_send_args *)args)->fd);
+  else if (p->action == CSN_ACT_WAIT)
+    rc = csn_wait_for_start(run);
   else
     rc = p->apply(args, &run->ctx);
   if (rc < 0 && (s->flags & CSN_STEP_OPTIONAL)) {
@@ -192,7 +155,8 @@ prepare(struct csn_run *run, const struct engine_exec_args *exec, u64 death_sign
     /* Again, since changed credentials have cleared it; and the host may have died in between. */
     if ((rc = (int)csn_sys(__NR_prctl, PR_SET_PDEATHSIG, death_signal, 0, 0, 0)) < 0)
       csn_fail(run, step, rc);
-    if (csn_sys(__NR_recvfrom, run->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) != -EAGAIN)
+    if (run->answer < 0 &&
+        csn_sys(__NR_recvfrom, run->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) != -EAGAIN)
       csn_leave(125);
   }
   if ((rc = csn_exec_prepare(exec, &run->ctx)) < 0 ||
@@ -240,8 +204,8 @@ child_main(void *arg)
   if (p->exec >= p->nsteps)
     csn_fail(run, p->nsteps, -ENOEXEC);
   exec = csn_exec_args(p);
-  if (csn_stays(p) && (rc = csn_prepare_init(run)) < 0)
-    csn_fail(run, p->exec, rc);
+  if ((csn_stays(p) || p->wait < p->nsteps) && (rc = csn_prepare_handover(run)) < 0)
+    csn_fail(run, p->wait < p->nsteps ? p->wait : p->exec, rc);
   if (run->unshare_time && (rc = (int)csn_sys(__NR_unshare, CLONE_NEWTIME)) < 0)
     csn_fail(run, p->clone, rc);
   for (; i < p->last; i++) {
@@ -257,7 +221,7 @@ child_main(void *arg)
   }
   run->record->msg.step = p->last;
   if (csn_stays(p))
-    csn_fail(run, p->exec, csn_become_init(run));
+    csn_fail(run, p->exec, csn_hand_over(run, exec->agent ? "agent" : "init"));
   csn_last_line(run, exec->death_signal);
 }
 
@@ -302,6 +266,7 @@ csn_make_child(struct csn_run *run)
   u32 i;
   int rc = 0;
 
+  run->answer = -1;
   r->msg.kind = CSN_MSG_DONE;
   r->msg.step = p->nsteps;
 

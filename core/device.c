@@ -11,15 +11,17 @@ CSN_WORDS(node_words) = {
   { NULL, 0 },
 };
 
-#define MKNOD(F)                                                                                   \
+/* What both primitives take; NODE() below counts these fields. */
+#define NODE_FIELDS(F)                                                                             \
   F(path, path, CSN_REQUIRED, NULL, 0)                                                             \
   F(word, type, 0, node_words, S_IFCHR)                                                            \
   F(u32, major, 0, NULL, 0)                                                                        \
   F(u32, minor, 0, NULL, 0)                                                                        \
   F(mode, mode, 0, NULL, 0666)                                                                     \
   F(u32, uid, 0, NULL, 0)                                                                          \
-  F(u32, gid, 0, NULL, 0)                                                                          \
-  CSN_ROOT_FIELD(F)
+  F(u32, gid, 0, NULL, 0)
+
+#define MKNOD(F) NODE_FIELDS(F) CSN_ROOT_FIELD(F)
 CSN_ARGS(mknod, MKNOD)
 
 struct node {
@@ -74,13 +76,7 @@ CSN_PRIMITIVE(mknod, "mknod", MKNOD, CSN_CHILD, apply_mknod, NULL,
               "$path $type[ $major:$minor][ $mode]")
 
 #define DEVICE(F)                                                                                  \
-  F(path, path, CSN_REQUIRED, NULL, 0)                                                             \
-  F(word, type, 0, node_words, S_IFCHR)                                                            \
-  F(u32, major, 0, NULL, 0)                                                                        \
-  F(u32, minor, 0, NULL, 0)                                                                        \
-  F(mode, mode, 0, NULL, 0666)                                                                     \
-  F(u32, uid, 0, NULL, 0)                                                                          \
-  F(u32, gid, 0, NULL, 0)                                                                          \
+  NODE_FIELDS(F)                                                                                   \
   F(path, source, 0, NULL, 0)                                                                      \
   CSN_ROOT_FIELD(F)
 CSN_ARGS(device, DEVICE)

@@ -162,6 +162,25 @@ find_program(const char *name, const char *path, struct csn_ctx *c)
 }
 
 int
+csn_exec_check(const struct engine_exec_args *a, struct csn_ctx *c)
+{
+  const char *name;
+  int rc, err = -ENOENT;
+
+  if (a->fd >= 0)
+    return c->slots[a->fd] < 0 ? csn_detail(c, -EBADF, "no descriptor in the slot", NULL) : 0;
+  if ((rc = vector(c, a->argv, small_argv, &argv_of_run)) < 0 ||
+      (rc = vector(c, a->env, small_env, &env_of_run)) < 0)
+    return csn_detail(c, rc, "memory for the arguments", NULL);
+  name = a->path.off ? csn_s(c, a->path) : argv_of_run[0];
+  rc = find_program(name ? name : "", path_of(env_of_run), c);
+  /* who may execute it, and where a relative path begins, is settled later */
+  if (rc == 0 && found[0] == '/' && !runnable(found, &err) && err != -EACCES)
+    rc = csn_detail(c, err, found, NULL);
+  return rc == -EACCES ? 0 : rc;
+}
+
+int
 csn_exec_signals(const struct engine_exec_args *a, bool at_default)
 {
   /* CLONE_CLEAR_SIGHAND leaves ignored signals ignored. Whatever the libc calls it, the kernel's

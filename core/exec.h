@@ -7,6 +7,9 @@
 
 #pragma GCC visibility push(hidden)
 
+/* Would the program be found, as far as can be told before the last of its line? 0 or -errno. */
+int csn_exec_check(const struct engine_exec_args *a, struct csn_ctx *c);
+
 /* All that is done before the last steps (seccomp): 0 or -errno. */
 int csn_exec_prepare(const struct engine_exec_args *a, struct csn_ctx *c);
 /* Signals to default (they are: at_default), and the mask. */

@@ -12,181 +12,13 @@
  */
 #include "plan.h"
 #include <linux/audit.h>
-#include <linux/capability.h>
-#include <linux/close_range.h>
 #include <linux/filter.h>
-#include <linux/mman.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
 
-/* What goes over the exec, in a memfd: this, the plan, one byte a step of what was left out. */
-struct state {
-  u32 fail_step;
-  s32 fail_errno;
-  s32 sock;
-  u32 nskipped;
-  u64 own;
-  u64 inheritable, ambient; /* of an agent, which carries all its capabilities over the exec */
-  s32 slots[CSN_SLOTS];
-};
-
-#define CHLD 17
-#define SET_MASK 2
-
-static long
-block_all(void)
-{
-  u64 all = ~0ull;
-
-  return csn_sys(__NR_rt_sigprocmask, SET_MASK, &all, NULL, 8);
-}
-
-static size_t
-state_size(const struct csn_plan *p)
-{
-  return sizeof(struct state) + p->size + p->nsteps;
-}
-
-int
-csn_prepare_init(struct csn_run *run)
-{
-  long rc = run->state = (int)csn_sys(__NR_memfd_create, "caisson", 1 /* MFD_CLOEXEC */);
-
-  if (rc >= 0)
-    rc = csn_sys(__NR_ftruncate, run->state, state_size(run->plan));
-  return rc < 0 ? csn_detail(&run->ctx, (int)rc, "init: the plan in a memfd", NULL) : 0;
-}
-
-static int
-write_state(const struct csn_run *run, const struct csn_caps *caps)
-{
-  size_t size = state_size(run->plan);
-  long at = csn_sys(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, run->state, 0);
-  struct state *st = (struct state *)at;
-  u8 *rest = (u8 *)(st + 1);
-
-  if (at < 0)
-    return (int)at;
-  st->fail_step = run->fail_step;
-  st->fail_errno = run->fail_errno;
-  st->sock = run->sock;
-  st->nskipped = run->record->msg.nskipped;
-  st->own = run->ctx.own;
-  st->inheritable = caps->inheritable;
-  st->ambient = caps->ambient;
-  for (int i = 0; i < CSN_SLOTS; i++)
-    st->slots[i] = run->ctx.slots[i];
-  for (u32 i = 0; i < run->plan->size; i++)
-    *rest++ = ((const u8 *)run->plan)[i];
-  for (u32 i = 0; i < run->plan->nsteps; i++)
-    *rest++ = run->record->skipped[i];
-  return (int)csn_sys(__NR_munmap, at, size);
-}
-
-/* An agent's user need not be root inside; by their ambience its capabilities outlive the exec. What was
- * there before is for the agent to restore. */
-static int
-carry_capabilities(struct csn_caps *before)
-{
-  struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-  struct __user_cap_data_struct sets[2] = { { 0 } };
-  long rc = csn_sys(__NR_capget, &head, sets);
-
-  before->inheritable = (u64)sets[1].inheritable << 32 | sets[0].inheritable;
-  for (int i = 0; i < 2; i++)
-    sets[i].inheritable |= sets[i].permitted;
-  for (int cap = 0; cap < 64 && rc >= 0; cap++)
-    if (csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) == 1)
-      before->ambient |= 1ull << cap;
-  if (rc >= 0)
-    rc = csn_sys(__NR_capset, &head, sets);
-  for (int cap = 0; cap < 64 && rc >= 0; cap++)
-    if (sets[cap / 32].permitted >> cap % 32 & 1)
-      rc = csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
-  return rc < 0 ? (int)rc : 0;
-}
-
-int
-csn_become_init(struct csn_run *run)
-{
-  const bool agent = csn_exec_args(run->plan)->agent;
-  char state[16];
-  const char *argv[] = { agent ? "caisson-agent" : "caisson-init", agent ? "agent" : "init", state,
-                         NULL },
-             *env[] = { NULL };
-  struct csn_caps caps = { 0 };
-  long rc;
-
-  run->ctx.detail_len = 0;
-  if (run->runner < 0)
-    return csn_detail(&run->ctx, -EBADF, "init: no runner", NULL);
-  if (agent && (rc = carry_capabilities(&caps)) < 0)
-    return csn_detail(&run->ctx, (int)rc, "agent: its capabilities", NULL);
-  if ((rc = write_state(run, &caps)) < 0)
-    return csn_detail(&run->ctx, (int)rc, "init: the plan in a memfd", NULL);
-  csn_append_u64(state, sizeof(state), 0, (u64)run->state);
-  rc = csn_sys(__NR_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
-  for (int i = 0; rc >= 0 && i < CSN_SLOTS; i++)
-    if (run->ctx.slots[i] >= 0)
-      rc = csn_sys(__NR_fcntl, run->ctx.slots[i], F_SETFD, 0);
-  if (rc >= 0)
-    rc = csn_sys(__NR_fcntl, run->sock, F_SETFD, 0);
-  if (rc >= 0)
-    rc = csn_sys(__NR_fcntl, run->state, F_SETFD, 0);
-  if (rc >= 0)
-    rc = block_all();
-  run->record->handed_over = 1;
-  if (rc >= 0)
-    rc = csn_sys(__NR_execveat, run->runner, "", argv, env, AT_EMPTY_PATH);
-  run->record->handed_over = 0;
-  return csn_detail(&run->ctx, (int)rc, "init: the runner", NULL);
-}
-
 #ifdef CSN_RUNNER
 
-/* The state that pid 1 has left in the memfd before its exec; false where it is not whole. */
-static bool
-read_state(struct csn_run *run, int fd, struct csn_caps *caps)
-{
-  long size = csn_sys(__NR_lseek, fd, 0, 2 /* SEEK_END */), at;
-  const struct state *st;
-  const struct csn_plan *p;
-
-  if (size < (long)(sizeof(*st) + sizeof(*p)))
-    return false;
-  at = csn_sys(__NR_mmap, 0, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (at < 0)
-    return false;
-  csn_close(fd);
-  st = (const struct state *)at;
-  p = (const struct csn_plan *)(st + 1);
-  if (p->magic != CSN_PLAN_MAGIC || p->nprims != csn_nprims() || p->exec >= p->nsteps ||
-      (u64)size != state_size(p))
-    return false;
-  at = csn_sys(__NR_mmap, 0, sizeof(*run->record), PROT_READ | PROT_WRITE,
-               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (at < 0)
-    return false;
-  run->record = (struct csn_record *)at;
-  run->record->msg.kind = CSN_MSG_DONE;
-  run->record->msg.step = p->nsteps;
-  run->record->msg.nskipped = st->nskipped;
-  for (u32 i = 0; i < p->nsteps; i++)
-    run->record->skipped[i] = ((const u8 *)p)[p->size + i];
-  run->plan = p;
-  run->sock = st->sock;
-  run->runner = -1;
-  run->fail_step = st->fail_step;
-  run->fail_errno = st->fail_errno;
-  run->ctx.base = (const u8 *)p;
-  run->ctx.own = st->own;
-  caps->inheritable = st->inheritable;
-  caps->ambient = st->ambient;
-  run->ctx.born = true;
-  for (int i = 0; i < CSN_SLOTS; i++)
-    run->ctx.slots[i] = st->slots[i];
-  return true;
-}
+#define CHLD 17
 
 #if defined(__x86_64__)
 #define OUR_ARCH AUDIT_ARCH_X86_64
@@ -228,21 +60,24 @@ confine(void)
   return rc < 0 ? (int)rc : (int)csn_sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &f);
 }
 
-enum { SOCK, EXECUTED, GO, FIRST_CLOSED }; /* init's descriptors */
+enum { SOCK, EXECUTED, GO, ANSWER, FIRST_CLOSED }; /* init's descriptors */
 
-/* Lay sock, the end of executed to read from and the end of go to write to on their numbers, and close
- * all else. */
+/* Lay them on their numbers, and close all else. Who has no host any more has no sock, and no answer is due
+ * where it never waited. */
 static int
-keep_three(int sock, int executed, int go)
+keep_four(int sock, int executed, int go, int answer)
 {
-  const int from[] = { sock, executed, go };
-  int high[3];
+  const int from[] = { sock, executed, go, answer };
+  int high[4];
   long rc = 0;
 
-  for (int i = 0; i < 3 && rc >= 0; i++)
-    high[i] = (int)(rc = csn_dup(from[i], FIRST_CLOSED));
-  for (int i = 0; i < 3 && rc >= 0; i++)
-    rc = csn_sys(__NR_dup3, high[i], i, 0);
+  for (int i = 0; i < FIRST_CLOSED && rc >= 0; i++)
+    high[i] = from[i] < 0 ? -1 : (int)(rc = csn_dup(from[i], FIRST_CLOSED));
+  for (int i = 0; i < FIRST_CLOSED && rc >= 0; i++)
+    if (high[i] < 0)
+      csn_close(i);
+    else
+      rc = csn_sys(__NR_dup3, high[i], i, 0);
   return rc < 0 ? (int)rc : (int)csn_sys(__NR_close_range, FIRST_CLOSED, ~0u, 0);
 }
 
@@ -283,7 +118,7 @@ start_program(struct csn_run *run)
     program(run, executed, go);
   if (pid < 0)
     return (int)pid;
-  if ((rc = keep_three(run->sock, executed[0], go[1])) < 0)
+  if ((rc = keep_four(run->sock, executed[0], go[1], run->answer)) < 0)
     return (int)rc;
   run->sock = SOCK;
   if ((rc = confine()) < 0)
@@ -319,18 +154,11 @@ _Noreturn static void
 end_as(s32 status)
 {
   struct csn_msg m = { .kind = CSN_MSG_ENDED, .err = status };
-  s32 sig = status & 0x7f;
-  u64 none = 0;
 
   csn_send_msg(SOCK, &m);
-
-  if (!sig)
+  if (!(status & 0x7f))
     csn_leave(status >> 8 & 0xff);
-  if (csn_sys(__NR_getpid, 0) != 1) {
-    csn_sys(__NR_rt_sigprocmask, SET_MASK, &none, NULL, 8);
-    csn_sys(__NR_kill, csn_sys(__NR_getpid, 0), sig);
-  }
-  csn_leave(128 + sig);
+  csn_end_by(status & 0x7f);
 }
 
 static void
@@ -369,48 +197,32 @@ watch(s32 watched)
   }
 }
 
-bool
-csn_take_over(struct csn_run *run, int state, const char *name, struct csn_caps *caps)
+_Noreturn void
+csn_init(struct csn_run *run)
 {
-  char c;
+  int pid;
 
-  if (csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || block_all() < 0 ||
-      !read_state(run, state, caps))
-    return false;
-  csn_sys(__NR_prctl, PR_SET_NAME, name, 0, 0, 0);
-  /* Exec may have cleared it, and the host may have died in between. */
-  return csn_sys(__NR_prctl, PR_SET_PDEATHSIG, csn_exec_args(run->plan)->death_signal, 0, 0, 0) >=
-             0 &&
-         csn_sys(__NR_recvfrom, run->sock, &c, 1, 0x42 /* MSG_PEEK | MSG_DONTWAIT */, 0, 0) ==
-             -EAGAIN;
+  csn_sys(__NR_prctl, PR_SET_NAME, "caisson-init", 0, 0, 0);
+  if (csn_sys(__NR_getpid, 0) != 1 && csn_sys(__NR_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+    csn_leave(125);
+  pid = start_program(run);
+  if (!check_program(run, pid)) {
+    if (run->answer < 0)
+      csn_send_report(run);
+    csn_leave(125);
+  }
+  if (run->answer < 0)
+    csn_send_report(run);
+  csn_sys(__NR_close_range, SOCK + 1, ~0u, 0);
+  watch(pid);
 }
 
 _Noreturn void
 csn_init_main(struct csn_run *run, int state)
 {
-  struct {
-    void *handler;
-    unsigned long flags;
-    void *restorer;
-    u64 mask;
-  } by_default = { 0 };
-  struct csn_caps caps;
-  int pid;
-
-  if (!csn_take_over(run, state, "caisson-init", &caps))
-    csn_leave(125);
-  if (csn_sys(__NR_getpid, 0) != 1 && csn_sys(__NR_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
-    csn_leave(125);
-  /* Ignored, as the host may have it, it would take the program's status away. */
-  csn_sys(__NR_rt_sigaction, CHLD, &by_default, NULL, 8);
-  pid = start_program(run);
-  if (!check_program(run, pid)) {
-    csn_send_report(run);
-    csn_leave(125);
-  }
-  csn_send_report(run);
-  csn_sys(__NR_close_range, SOCK + 1, ~0u, 0);
-  watch(pid);
+  csn_take_over(run, state, "caisson-init");
+  csn_die_with_host(run, csn_exec_args(run->plan)->death_signal);
+  csn_init(run);
 }
 
 #endif

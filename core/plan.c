@@ -87,7 +87,7 @@ l_plan(lua_State *L)
   struct csn_buf *b;
   struct csn_plan *plan;
   u32 n, steps, slots;
-  u32 clone, exec, last;
+  u32 clone, wait, exec, last;
 
   lua_settop(L, 1);
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -99,7 +99,7 @@ l_plan(lua_State *L)
   b->slots = 2;
   csn_reserve(L, b, sizeof(*plan));
   steps = csn_reserve(L, b, n * sizeof(struct csn_step));
-  clone = exec = n;
+  clone = wait = exec = n;
   for (u32 i = 0; i < n; i++) {
     const struct csn_primitive *p;
     struct csn_step st = { 0 };
@@ -122,13 +122,27 @@ l_plan(lua_State *L)
     }
     if (csn_opt_bool(L, 4, "optional", false))
       st.flags |= CSN_STEP_OPTIONAL;
-    if (st.flags && (p->action == CSN_ACT_CLONE || p->action == CSN_ACT_EXEC))
+    if (st.flags &&
+        (p->action == CSN_ACT_CLONE || p->action == CSN_ACT_WAIT || p->action == CSN_ACT_EXEC))
       return luaL_error(L, "step %d: %s can't be optional", (int)i + 1, p->name);
     lua_getfield(L, 4, "options");
     st.args = csn_encode_args(L, b, p, -1);
     memcpy(b->p + steps + i * sizeof(st), &st, sizeof(st));
-    if (p->action == CSN_ACT_CLONE || p->action == CSN_ACT_EXEC) {
-      u32 *which = p->action == CSN_ACT_CLONE ? &clone : &exec;
+    if (wait != n &&
+        (st.side == CSN_PARENT || p->action == CSN_ACT_LUA || p->action == CSN_ACT_SEND))
+      return luaL_error(
+          L,
+          p->action == CSN_ACT_CLONE
+              ? "step %d: %s must stand before wait: it makes the one who waits"
+          : st.side == CSN_PARENT ? "step %d: %s is on the parent's side and can't stand behind "
+                                    "wait: the host may be gone by then"
+          : p->action == CSN_ACT_SEND
+              ? "step %d: %s can't stand behind wait: the host that it sends to may be gone by then"
+              : "step %d: %s is a function and can't stand behind wait: the runner, which waits, "
+                "has no Lua",
+          (int)i + 1, p->name);
+    if (p->action == CSN_ACT_CLONE || p->action == CSN_ACT_WAIT || p->action == CSN_ACT_EXEC) {
+      u32 *which = p->action == CSN_ACT_CLONE ? &clone : p->action == CSN_ACT_WAIT ? &wait : &exec;
 
       if (*which != n)
         return luaL_error(L, "step %d: a plan has one %s", (int)i + 1, p->name);
@@ -163,6 +177,7 @@ l_plan(lua_State *L)
   plan->nsteps = n;
   plan->steps = steps;
   plan->clone = clone;
+  plan->wait = wait;
   plan->exec = exec;
   plan->last = last;
   plan->nslots = b->nslots;

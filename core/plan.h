@@ -25,10 +25,10 @@ struct csn_step {
 struct csn_plan {
   u32 magic, size;
   u32 nsteps, steps;
-  u32 clone, exec;   /* step numbers, 0-based; nsteps where the plan has none */
-  u32 last;          /* the first of the CSN_LAST steps that stand right before exec */
-  u32 nslots, slots; /* names of the slots from CSN_SLOT_FIRST_FREE on: struct csn_str each */
-  u32 nprims;        /* of the build that made it */
+  u32 clone, wait, exec; /* step numbers, 0-based; nsteps where the plan has none */
+  u32 last;              /* the first of the CSN_LAST steps that stand right before exec */
+  u32 nslots, slots;     /* names of the slots from CSN_SLOT_FIRST_FREE on: struct csn_str each */
+  u32 nprims;            /* of the build that made it */
 };
 
 static inline const struct csn_step *
@@ -59,6 +59,17 @@ CSN_ARGS(engine_lua, LUA)
 /* send: a copy of the child's descriptor goes to the host, into the same slot of the run there. */
 #define SEND(F) F(slot, fd, CSN_REQUIRED, NULL, 0)
 CSN_ARGS(engine_send, SEND)
+
+/* wait: here the child waits for its start, on a listening socket. What stands behind it, on the child's side
+ * alone, is applied then. */
+#define WAIT(F) F(slot, start, CSN_REQUIRED, NULL, 0)
+CSN_ARGS(engine_wait, WAIT)
+
+static inline const struct engine_wait_args *
+csn_wait_args(const struct csn_plan *p)
+{
+  return (const struct engine_wait_args *)((const u8 *)p + csn_plan_step(p, p->wait)->args);
+}
 
 /* exec: the program. files[i] is the slot that becomes descriptor i ("-": closed). With init the child
  * stays as init (init.c), and the program is its child. With agent it stays too, and runs what the host sends
@@ -111,7 +122,7 @@ struct csn_msg {
 #define CSN_CHUNK 65536
 struct csn_run_header {
   u32 plan_size; /* the plan behind it begins at a multiple of 16 */
-  s32 runner; /* descriptor of the runner's program, where the child shall become init; else -1 */
+  s32 runner; /* descriptor of the runner's program, where the child is to go on in it; else -1 */
   u32 fail_step; /* fault injection: this step (0-based) fails with fail_errno; none where 0 */
   s32 fail_errno;
   s32 slots[CSN_SLOTS];
@@ -127,16 +138,23 @@ struct csn_record {
   u8 skipped[CSN_MAX_STEPS]; /* errno of an optional step that was left out */
 };
 
+/* The sets of capabilities to go back to, for who had to carry others over the exec. */
+struct csn_caps {
+  u64 inheritable, ambient;
+};
+
 struct csn_run {
   const struct csn_plan *plan;
   struct csn_ctx ctx;
   struct csn_record *record;
   int sock;          /* to the host */
+  int answer;        /* to who has started the container, behind wait; else -1 */
   int runner;        /* the runner's program, or -1 */
-  int state;         /* what init will be told, a memfd made before any step could limit files */
+  int state;         /* for handover.c, a memfd made before any step could limit files */
   bool unshare_time; /* the child makes its time namespace itself */
   bool pooled; /* the child of an agent, which is process 1: signals are at their default, none but
                       * the agent's death matters, and that ends the namespace */
+  struct csn_caps caps; /* of an agent, over its exec */
   u32 fail_step;
   s32 fail_errno;
   /* The library's fork runs Lua steps; the runner has none. */
@@ -151,9 +169,12 @@ int csn_apply_step(struct csn_run *run, u32 i);
  * memory the child shares, or in a fork of the host. */
 void csn_make_child(struct csn_run *run);
 
-/* Parts of that line, for init.c. */
+/* message.c */
 int csn_send_msg(int sock, const struct csn_msg *m);
-int csn_send_fd(int sock, const void *data, size_t size, int fd); /* 0 or -errno */
+int csn_send_fd(int sock, const void *m, size_t n, int fd);
+int csn_recv_fd(int sock); /* the descriptor that came with one byte, close-on-exec, or -errno */
+
+/* Parts of the child's line. */
 void csn_send_report(struct csn_run *run);
 void csn_send_skipped(struct csn_run *run); /* its second part */
 u64 csn_now_ns(void);
@@ -161,21 +182,24 @@ _Noreturn void csn_leave(int status);
 _Noreturn void csn_fail(struct csn_run *run, u32 step, int err); /* into the record, and leave */
 _Noreturn void csn_last_line(struct csn_run *run, u64 death_signal); /* the last steps, and exec */
 
-/* The sets of capabilities to go back to, for who had to carry others over the exec. */
-struct csn_caps {
-  u64 inheritable, ambient;
-};
+/* handover.c: room for what goes over the exec of the runner's program; 0 or -errno. */
+int csn_prepare_handover(struct csn_run *run);
+/* Go on there, as mode; returns -errno only. */
+int csn_hand_over(struct csn_run *run, const char *mode);
+/* wait.c: go on there until the start; returns -errno only. */
+int csn_wait_for_start(struct csn_run *run);
 
-/* init.c: room for what goes over the exec; 0 or -errno. */
-int csn_prepare_init(struct csn_run *run);
-/* Go on as init, in the runner's program; returns -errno only. */
-int csn_become_init(struct csn_run *run);
 #ifdef CSN_RUNNER
-/* There: state is the descriptor to read. */
+/* There: the run that was handed over in the descriptor state, all signals blocked; name: of the process. */
+void csn_take_over(struct csn_run *run, int state, const char *name);
+/* Exec may have cleared the death signal, and the host may have died in between. */
+void csn_die_with_host(struct csn_run *run, u64 death_signal);
+_Noreturn void csn_end_by(s32 sig); /* as a process that a signal ends; pid 1: by exit code */
+
 _Noreturn void csn_init_main(struct csn_run *run, int state);
+_Noreturn void csn_init(struct csn_run *run); /* its program is still to be started */
+_Noreturn void csn_wait_main(struct csn_run *run, int state);
 _Noreturn void csn_agent_main(struct csn_run *run, int state);
-/* What both begin with: not dumpable, signals blocked, the state read; false where that is not possible. */
-bool csn_take_over(struct csn_run *run, int state, const char *name, struct csn_caps *caps);
 #endif
 
 #pragma GCC visibility pop

@@ -159,7 +159,14 @@ enum csn_kind {
 enum csn_side { CSN_CHILD, CSN_PARENT, CSN_SIDE = 1, CSN_LAST = 2, CSN_SELF = 4 };
 
 /* What the engine does itself; such a primitive has no apply(). */
-enum csn_action { CSN_ACT_NONE, CSN_ACT_CLONE, CSN_ACT_LUA, CSN_ACT_SEND, CSN_ACT_EXEC };
+enum csn_action {
+  CSN_ACT_NONE,
+  CSN_ACT_CLONE,
+  CSN_ACT_LUA,
+  CSN_ACT_SEND,
+  CSN_ACT_WAIT,
+  CSN_ACT_EXEC
+};
 
 struct csn_word {
   const char *name;

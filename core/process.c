@@ -105,6 +105,17 @@ reap(struct csn_spawn *s, bool block)
   return rc;
 }
 
+/* One that this object still holds. */
+static struct csn_spawn *
+check_held(lua_State *L)
+{
+  struct csn_spawn *s = check_process(L);
+
+  if (!s->owner)
+    luaL_error(L, "the process was released");
+  return s;
+}
+
 /* What is readable once wait() has something to tell. */
 static int
 end_fd(const struct csn_spawn *s)
@@ -117,7 +128,7 @@ end_fd(const struct csn_spawn *s)
 static int
 l_wait(lua_State *L)
 {
-  struct csn_spawn *s = check_process(L);
+  struct csn_spawn *s = check_held(L);
   lua_Number timeout = luaL_optnumber(L, 2, -1);
   int rc = reap(s, timeout < 0);
 
@@ -145,7 +156,7 @@ l_wait(lua_State *L)
 static int
 l_kill(lua_State *L)
 {
-  struct csn_spawn *s = check_process(L);
+  struct csn_spawn *s = check_held(L);
   int sig = lua_isnoneornil(L, 2)
                 ? SIGKILL
                 : (int)csn_to_words(L, 2, csn_signal_words, "signal", false, true);
@@ -327,6 +338,41 @@ l_close(lua_State *L)
   return csn_pushok(L);
 }
 
+/* process:keep() -> true | nil, message, errno: one that waits for its start outlives its host from now on */
+static int
+l_keep(lua_State *L)
+{
+  struct csn_spawn *s = check_held(L);
+  char c = 0;
+  long rc;
+
+  if (!s->waiting)
+    return luaL_error(L, "keep: the plan has no wait step");
+  if (s->kept)
+    return csn_pushok(L);
+  rc = CSN_RETRY(send(s->sock, &c, 1, MSG_NOSIGNAL) < 0 ? -errno : 1);
+  if (rc == 1) /* it answers when it has let go of its death signal */
+    rc = CSN_RETRY(recv(s->sock, &c, 1, 0) < 0 ? -errno : 1);
+  if (rc == 1 &&
+      csn_poll_for(&(struct pollfd){ .fd = s->pidfd, .events = POLLIN }, 1, 0, true) == 0)
+    s->kept = true;
+  return s->kept ? csn_pushok(L)
+                 : csn_pusherr(L, rc < 0 ? (int)-rc : ESRCH, "keep: process %d", (int)s->pid);
+}
+
+/* process:release(): it is no more this object's. It goes on, and what the parent's steps made stays. */
+static int
+l_release(lua_State *L)
+{
+  struct csn_spawn *s = check_held(L);
+
+  if (s->waiting && !s->kept)
+    return luaL_error(L, "release: it is to be kept first, or it ends");
+  s->owner = 0;
+  csn_release_process(s);
+  return csn_pushok(L);
+}
+
 /* Of a copy in a fork only the descriptors are let go. */
 static int
 l_gc(lua_State *L)
@@ -389,11 +435,12 @@ static void
 open_process(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-    { "wait", l_wait },           { "kill", l_kill },     { "pid", l_pid },
-    { "pidfd", l_pidfd },         { "end_fd", l_end_fd }, { "slot", l_slot },
-    { "times", l_times },         { "cpu_ns", l_cpu_ns }, { "close", l_close },
-    { "skipped", l_skipped },     { "made", l_made },     { "__gc", l_gc },
-    { "__tostring", l_tostring }, { NULL, NULL }
+    { "wait", l_wait },   { "kill", l_kill },       { "pid", l_pid },
+    { "pidfd", l_pidfd }, { "end_fd", l_end_fd },   { "slot", l_slot },
+    { "times", l_times }, { "cpu_ns", l_cpu_ns },   { "close", l_close },
+    { "keep", l_keep },   { "release", l_release }, { "skipped", l_skipped },
+    { "made", l_made },   { "__gc", l_gc },         { "__tostring", l_tostring },
+    { NULL, NULL }
   };
 
   if (luaL_newmetatable(L, PROCESS_TYPE)) {

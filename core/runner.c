@@ -6,6 +6,7 @@
  *
  *     runner SOCKET        (SOCKET: number of the inherited descriptor)
  *     runner init STATE    the child itself, which goes on as init (init.c)
+ *     runner wait STATE    the child itself, which waits for its start (wait.c)
  *     runner agent STATE   or as the agent of a pooled container (agent.c)
  */
 #include "plan.h"
@@ -104,10 +105,16 @@ runner_main(long *sp)
   const struct csn_run_header *h = &first.header;
   int sock;
 
-  if (sp[0] == 3 && csn_streq((const char *)sp[2], "agent"))
-    csn_agent_main(&run, number((const char *)sp[3]));
-  if (sp[0] == 3)
-    csn_init_main(&run, number((const char *)sp[3]));
+  if (sp[0] == 3) {
+    const char *mode = (const char *)sp[2];
+    int state = number((const char *)sp[3]);
+
+    if (csn_streq(mode, "wait"))
+      csn_wait_main(&run, state);
+    if (csn_streq(mode, "agent"))
+      csn_agent_main(&run, state);
+    csn_init_main(&run, state);
+  }
   sock = sp[0] == 2 ? number((const char *)sp[2]) : 0;
   /* It must not outlive the host, which waits for it. */
   csn_sys(__NR_prctl, PR_SET_PDEATHSIG, 9, 0, 0, 0);

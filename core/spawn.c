@@ -365,7 +365,9 @@ run_plan(struct csn_spawn *s)
   for (i = 0; i < CSN_SLOTS; i++)
     s->header.slots[i] = s->ctx.slots[i];
   s->header.plan_size = s->plan->size;
-  s->header.runner = csn_stays(s->plan) ? csn_runner() : -1;
+  s->waiting = s->plan->wait < s->plan->nsteps;
+  s->init = csn_exec_args(s->plan)->init;
+  s->header.runner = csn_stays(s->plan) || s->waiting ? csn_runner() : -1;
   rc = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
   if (rc == 0) {
     s->sock = csn_above_stdio(pair[0]);
@@ -392,8 +394,8 @@ run_plan(struct csn_spawn *s)
     return;
   }
   csn_reap_runner(s);
-  s->init = csn_exec_args(s->plan)->init;
-  if (csn_stays(s->plan)) /* it will tell how the program ended, or serve as agent */
+  /* it will tell how the program ended; it is to be kept; or it serves as agent */
+  if (csn_stays(s->plan) || s->waiting)
     return;
   csn_close(s->sock);
   s->sock = -1;

@@ -33,6 +33,7 @@ struct csn_spawn {
   int fail_errno, died_by;
   u8 *done, *skipped;    /* one a step */
   bool reaped, init;     /* init: what was started stays as the program's parent */
+  bool waiting, kept;    /* it waits for its start, and for its host to keep it */
   struct csn_ending end; /* once reaped; stolen: by the host */
   bool pid_here;         /* pid is that of this process's namespace, where an agent told it */
   struct csn_agent

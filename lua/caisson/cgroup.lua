@@ -10,6 +10,7 @@
 -- counts from the root of the hierarchy. v2: the child is cloned into the group. v1: the child's first steps
 -- are to enter the groups, which only a process itself can do fast (see core/cgroup.c).
 local core = require "caisson.core"
+local devices = require "caisson.cgroup.devices"
 local files = require "caisson.cgroup.files"
 local limits = require "caisson.cgroup.limits"
 
@@ -42,6 +43,7 @@ M.leaf = "caisson.host"
 ---@field misc? table<string, integer|"max">      by resource
 ---@field net_cls? { classid?: integer, optional?: boolean }
 ---@field net_prio? table<string, integer>        by interface
+---@field devices? caisson.cgroup.DeviceRule[]   see caisson.cgroup.devices; with `optional = true` in it: go without
 ---@field unified? table<string, string|number>   any file of v2, as it is written
 
 ---@class caisson.cgroup.Group
@@ -50,6 +52,7 @@ M.leaf = "caisson.host"
 ---@field controllers string[] v2: those that were asked for
 ---@field at string            the directory that it is made in
 ---@field path string          from there
+---@field nodes? string[]      where there are device rules: those for the recipe's own nodes
 
 ---@class caisson.cgroup.Missing
 ---@field key string           the option, "memory.max"
@@ -198,7 +201,7 @@ local function place(env, h, t, need)
 end
 
 -- The order groups are made in; the first undone is the last, and the best to kill from.
-local order = { "io", "net_cls", "net_prio", "hugetlb", "rdma", "misc", "cpuset", "cpu", "cpuacct", "memory",
+local order = { "devices", "io", "net_cls", "net_prio", "hugetlb", "rdma", "misc", "cpuset", "cpu", "cpuacct", "memory",
   "pids", "freezer" }
 
 local function sort_by_order(list)
@@ -226,8 +229,8 @@ local accounts = {
 ---@field unlimited table<string, caisson.cgroup.Missing>  the same, of controllers marked optional
 
 -- The steps for a recipe's table on the machine that env (of probe()) describes.
--- Raises { key =, message = } where the table is wrong.
-function M.compile(t, env)
+-- nodes: the recipe's `devices`, which its device rules allow. Raises { key =, message = } where the table is wrong.
+function M.compile(t, env, nodes)
   local wanted = limits.check(t)
   local out = { before = {}, after = {}, groups = {}, missing = {}, unlimited = {} }
   local by_hierarchy, hierarchies = {}, {}
@@ -314,6 +317,35 @@ function M.compile(t, env)
     end
   end
 
+  if t.devices then
+    local h = v1_hierarchy(env, "devices") or v2
+    local g
+    if not h or not h.mount then
+      lack("devices", "devices", "no hierarchy that could have device rules is mounted here", nil, 2)
+    elseif env.euid ~= 0 then
+      lack("devices", "devices", "only root of the machine may set device rules",
+        "run it as root, or mark it optional", 1)
+    elseif h.version == 1 then
+      g = try("devices", "devices")
+    else
+      local at, why, hint = place(env, h, t, {})
+      if at then g = use(h) else lack("devices", "devices", why, hint) end
+    end
+    if g then
+      nodes = devices.of_nodes(nodes)
+      local rules = devices.all(t.devices, nodes)
+      g.nodes = devices.texts(nodes)
+      if h.version == 1 then
+        for _, w in ipairs(devices.writes_v1(rules)) do
+          w.key, w.optional = "devices", t.devices.optional
+          g.writes[#g.writes + 1] = w
+        end
+      else
+        g.rules = devices.texts(rules)
+      end
+    end
+  end
+
   -- Figures, kill and freeze: wherever they can be had.
   for _, word in ipairs(t.accounting or { "cpu" }) do
     local c = accounts[word]
@@ -355,13 +387,14 @@ function M.compile(t, env)
       for _, w in ipairs(g.writes) do
         step("cgroup.set", "parent", { file = w[1], value = w[2], group = slot }, w.key, w.optional)
       end
+      if g.rules then step("cgroup.devices", "parent", { rules = g.rules, group = slot }, "devices", t.devices.optional) end
       if h.version == 2 then
         out.slot = slot
       else
         out.after[#out.after + 1] = { step = "cgroup.attach", side = "child", options = { group = slot }, key = key }
       end
       out.groups[#out.groups + 1] = { slot = slot, version = h.version, controllers = g.controllers, at = at,
-        path = path }
+        path = path, nodes = g.nodes }
     end
   end
   out.late_namespace = #out.groups > 0
@@ -406,7 +439,7 @@ end
 function M.before_clone(b)
   local env, message = M.probe()
   if not env then b:fail("cgroup", message) end
-  local ok, compiled = pcall(M.compile, b.options.cgroup, env)
+  local ok, compiled = pcall(M.compile, b.options.cgroup, env, b.options.devices)
   if not ok then
     if type(compiled) ~= "table" then error(compiled, 0) end
     local key = compiled.key:match("^[%w_]+")
@@ -439,6 +472,8 @@ function M.hint(failure)
     if code == "ENOENT" then return missing_files[file] or "this kernel has no " .. file end
     if code == "EBUSY" and file:find("limit_in_bytes", 1, true) then return "the group uses more than that already" end
     if code == "ENODEV" then return "major:minor has to be a whole disk of this machine" end
+  elseif failure.step == "cgroup.devices" and code == "EPERM" then
+    return "run it as root of the machine, or mark it optional (cgroup.devices.optional)"
   elseif failure.step == "cgroup.create" and code == "EBUSY" then
     return "a v2 group with processes of its own can't have groups with controllers: move them to a leaf (own_leaf)"
   elseif failure.step == "cgroup.create" and code == "EEXIST" then

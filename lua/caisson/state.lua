@@ -426,27 +426,32 @@ function M.create(root, id)
   local ok, message, number = M.check_id(id)
   if not ok then return nil, message, number end
   local self = new(root, id)
-  local exists = ("container '%s' exists already in %s"):format(id, root)
-  local top, fd
-  top, fd, number = open_dir(self, true)
-  if not top then
-    if number == errno.ENOENT then number = errno.EEXIST end -- made and removed again by others, between
-    return nil, fd, number
+  local deadline = core.now() + 5e9
+  while true do
+    local top, fd
+    top, fd, number = open_dir(self, true)
+    if not top and number ~= errno.ENOENT then return nil, fd, number end -- ENOENT: made, and removed by others since
+    local exists
+    if top then
+      ok, message, number = files.lock(fd)
+      local mine = ok and is_current(self, top, fd)
+      top:close()
+      local old = files.open(fd, file_name, { "read", "nonblock" })
+      exists = old ~= nil
+      if old then old:close() end
+      if mine and not exists then
+        self.fd = fd
+        break
+      end
+      fd:close()
+      if not ok and number ~= errno.EAGAIN then return nil, message, number end
+    end
+    if exists or core.now() > deadline then
+      return fail(errno.EEXIST, ("container '%s' exists already in %s"):format(id, root))
+    end
+    -- another one is about to create it, or looks for it, or has just removed it
+    core.poll({}, 0.001)
   end
-  ok, message, number = files.lock(fd)
-  local mine = ok and is_current(self, top, fd)
-  top:close()
-  if mine then
-    local old = files.open(fd, file_name, { "read", "nonblock" })
-    mine = not old
-    if old then old:close() end
-  end
-  if not mine then
-    fd:close()
-    if not ok and number ~= errno.EAGAIN then return nil, message, number end
-    return fail(errno.EEXIST, exists)
-  end
-  self.fd = fd
   ok, message, number = self:save { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ") }
   if not ok then
     self:remove()

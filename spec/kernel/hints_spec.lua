@@ -78,17 +78,33 @@ describe("hints", function()
     assert.equal("chmod +x " .. dir .. "/plain", f.hint)
   end)
 
-  it("tell of flags that a user namespace may not clear", function()
-    local hints = require "caisson.hints"
-    local function hint(flags, namespaces, code)
-      local p = caisson.plan.new()
-      p:add(p.clone { namespaces = namespaces }, p.mount.bind { source = "/usr", target = "/u", flags = flags })
-      return hints.find({ step = "mount.bind", number = 2, code = code or "EPERM" }, { plan = p })
-    end
-    assert.equal("'dev' clears a flag of the host's mount, which a user namespace may not: leave it out", hint({ "ro", "dev" }, { "user" }))
-    assert.is_nil(hint({ "ro", "nodev" }, { "user" }))
-    assert.is_nil(hint({ "dev" }, { "mount" }))
-    assert.is_nil(hint({ "dev" }, { "user" }, "EINVAL"))
+  -- What a Lua script, run as this user's root inside a container of our own, finds wrong.
+  local function inside(steps, body)
+    local path = write("inside.lua", ("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath) ..
+      'local caisson = require "caisson"\n' .. body)
+    local r = assert(t.run(steps, { argv = { arg[-1], path } }))
+    return r.output
+  end
+
+  it("tell of a mount whose flags are locked, where they are", function()
+    t.sh("mkdir -p " .. dir .. "/locked")
+    local out = inside(t.steps(t.contained { "user", "mount" },
+      t.step("mount.propagation", { path = "/", propagation = "private", recursive = true }),
+      t.step("mount.tmpfs", { target = dir .. "/locked", flags = { "nodev", "nosuid" } })), ([[
+      local _, _, _, f = caisson.run(caisson.recipe { namespaces = { user = true, mount = true },
+        idmap = { uid = { { 0, 0, 1 } }, gid = { { 0, 0, 1 } } },
+        mounts = { { bind = %q, at = "/x", flags = { "ro", "dev" } } } }, { args = { "true" } })
+      print(f.step, f.code, f.hint) ]]):format(dir .. "/locked"))
+    assert.equal("mount.bind\tEPERM\t'rdev' clears a flag of the host's mount, which a user namespace may not: leave it out\n", out)
+  end)
+
+  it("tell of user namespaces that are turned off, where they are", function()
+    local out = inside(t.steps(t.contained { "user", "mount", "pid" }, t.step("namespace.limit"),
+      t.step("mount.proc", { target = "/proc" })), [[
+      local _, _, _, f = caisson.run(caisson.recipe { namespaces = { user = true },
+        idmap = { uid = { { 0, 0, 1 } }, gid = { { 0, 0, 1 } } } }, { args = { "true" } })
+      print(f.step, f.code, f.hint) ]])
+    assert.equal("clone\tENOSPC\tuser namespaces are turned off: as root, sysctl -w user.max_user_namespaces=15000\n", out)
   end)
 
   it("tell of a proc that is masked, where it is", function()

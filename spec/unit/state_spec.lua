@@ -215,6 +215,49 @@ describe("state", function()
     end)
   end)
 
+  describe("removed by another between opening and locking", function()
+    -- The next lock() comes after the directory was removed, and perhaps made anew.
+    local function meanwhile(act)
+      local lock = core.files.lock
+      finally(function() core.files.lock = lock end)
+      core.files.lock = function(...)
+        core.files.lock = lock
+        t.sh("rm -r " .. root .. "/box")
+        act()
+        return lock(...)
+      end
+    end
+
+    it("is not there", function()
+      new("box"):unlock()
+      meanwhile(function() end)
+      assert.equal(errno.ENOENT, select(3, state.open(root, "box"):lock(0.1)))
+    end)
+
+    it("is the new one of its name", function()
+      new("box"):unlock()
+      local made
+      meanwhile(function() made = new("box", { pid = 77 }); made:unlock() end)
+      local dir = state.open(root, "box")
+      assert.is_true(dir:lock(0.1))
+      assert.equal(1, core.files.stat(dir.fd).links > 0 and 1 or 0)
+      assert.equal(77, dir:load().pid)
+      dir:unlock()
+    end)
+
+    it("is made again", function()
+      meanwhile(function() end)
+      local dir = assert(state.create(root, "box"))
+      assert.equal("creating", assert(state.open(root, "box")):load().status)
+      dir:unlock()
+    end)
+
+    it("is another's who was faster", function()
+      meanwhile(function() new("box"):unlock() end)
+      assert.equal(errno.EEXIST, select(3, state.create(root, "box")))
+    end)
+  end)
+
   it("is never seen half by a reader", function()
     new("box"):unlock()
     local code = ([[

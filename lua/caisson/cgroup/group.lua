@@ -1,5 +1,6 @@
 -- The groups of one container while it runs: figures, freeze, kill, remove.
 local core = require "caisson.core"
+local devices = require "caisson.cgroup.devices"
 local files = require "caisson.cgroup.files"
 local limits = require "caisson.cgroup.limits"
 
@@ -20,7 +21,7 @@ function M.of_process(list, process)
   local self = setmetatable({ groups = {} }, Groups)
   for i, g in ipairs(list) do
     self.groups[i] = { version = g.version, controllers = g.controllers, dir = process:slot(g.slot),
-      made = process:made(g.slot) }
+      made = process:made(g.slot), nodes = g.nodes }
   end
   return self
 end
@@ -40,7 +41,8 @@ function Groups:save()
     local ino
     ino, message, errno = inode(path)
     if not ino then return nil, message, errno end
-    saved[i] = { path = path, version = g.version, controllers = g.controllers, inode = ino, made = g.made }
+    saved[i] = { path = path, version = g.version, controllers = g.controllers, inode = ino, made = g.made,
+      nodes = g.nodes }
   end
   return saved
 end
@@ -58,6 +60,8 @@ local function check_saved(saved)
     check(type(g.controllers) == "table", i, "controllers: a list expected")
     check(g.made == nil or type(g.made) == "number" and g.made % 1 == 0 and g.made >= 0 and g.made < 256, i,
       "made: a number expected")
+    check(g.nodes == nil or type(g.nodes) == "table", i, "nodes: a list expected")
+    for _, text in ipairs(g.nodes or {}) do check(pcall(devices.parse, text), i, "nodes: device rules expected") end
   end
 end
 
@@ -76,7 +80,7 @@ function M.reopen(saved)
       if dir then dir:close() end
     else
       self.groups[#self.groups + 1] = { version = version, controllers = g.controllers, dir = dir, path = g.path,
-        made = g.made }
+        made = g.made, nodes = g.nodes }
     end
   end
   if gone and #self.groups == 0 then return nil, "the group " .. gone .. " is gone", core.errno.ENOENT end

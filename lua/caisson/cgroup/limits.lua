@@ -1,4 +1,5 @@
 -- The `cgroup` table of a recipe, checked, and each of its limits as what is written to which file.
+local devices = require "caisson.cgroup.devices"
 local files = require "caisson.cgroup.files"
 local words = require "caisson.words"
 
@@ -224,7 +225,7 @@ end
 
 -- ---- the table ----
 
-local own_keys = { "path", "accounting", "unified", "own_leaf", "existing" }
+local own_keys = { "path", "accounting", "unified", "own_leaf", "existing", "devices" }
 local accounting = { "cpu", "memory", "pids", "io", "freeze" }
 
 local function sorted(t)
@@ -292,6 +293,7 @@ function M.check(t)
     for _, word in ipairs(t.accounting) do check_word("accounting", "unknown word", word, accounting) end
   end
   if t.unified ~= nil then check_unified(t.unified) end
+  if t.devices ~= nil then devices.check(t.devices) end
   for name, rows in pairs(files.limits) do
     local limits = t[name]
     if limits ~= nil then

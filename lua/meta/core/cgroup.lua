@@ -62,6 +62,33 @@ function cgroup.attach(options) end
 ---@return true|nil ok, string? message, integer? errno
 function cgroup.leave(options) end
 
+---@class caisson.cgroup.devices.Options
+---@field rules string[]  "allow c 1:3 rwm", "deny b 8:* w", "allow a" (all): for each of r, w and m (mknod) the last that
+---  matches decides; none: denied. To 4095 and 1048575; some 250 of them
+---@field group? string   slot of the group ("cgroup"), v2; in a direct call a descriptor
+
+---Let the processes of a v2 group, and of those below it, use these devices and no others, by a program of type
+---BPF_PROG_TYPE_CGROUP_DEVICE; one that this step attached before is replaced, at once. Parent's side. What the groups
+---above forbid stays forbidden. It goes with the group. Needs CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN, in the
+---machine's own user namespace (`EPERM`). `EOPNOTSUPP`: a v1 group, which has devices.allow and devices.deny.
+---bpf(2), Linux's Documentation/admin-guide/cgroup-v2.rst.
+---```lua
+---assert(core.cgroup.devices { group = dir, rules = { "deny a", "allow c 1:3 rwm" } })
+---```
+---@param options caisson.cgroup.devices.Options
+---@return true|nil ok, string? message, integer? errno
+function cgroup.devices(options) end
+
+---The program that such rules become: its instructions (struct bpf_insn, 8 bytes each). No privilege.
+---@param rules string[]
+---@return string|nil program, string? message, integer? errno
+function cgroup.device_program(rules) end
+
+---The device programs attached to a v2 group itself. Needs CAP_NET_ADMIN.
+---@param group caisson.fd
+---@return integer[]|nil ids, string? message, integer? errno
+function cgroup.device_programs(group) end
+
 ---@class caisson.cgroup.Hierarchy
 ---@field version 1|2
 ---@field path string                 this process's group, from /proc/self/cgroup

@@ -95,6 +95,17 @@ function Process:skipped() end
 ---@return integer? made what the parent's step that fills the slot had to make, and the end takes back: how many groups
 function Process:made(slot) end
 
+---Of a plan with a wait step: from now on the container outlives its host, which until then takes it along when it
+---dies. To be said once all is on disk that somebody needs to find the container again. Only then does the child let
+---go of its death signal (and takes that of exec), and this waits until it has.
+---@return true?, string?, integer? ESRCH: it has ended before
+function Process:keep() end
+
+---Let go of it without ending it: it is no more this object's, and what the parent's steps made stays. One that waits
+---for its start has to be kept first. It stays this process's child, to be reaped by core.pidfd.wait.
+---@return true
+function Process:release() end
+
 ---Kill it if it still runs, reap it, and take back what the parent's steps have made. Also on collection.
 ---@return true
 function Process:close() end
@@ -179,6 +190,31 @@ function core.clone(o) end
 ---host and the function sees its namespaces; on the parent's it gets the child's pid. It works in a plan only.
 ---@param o string|{ name: string }
 function core.lua(o) end
+
+---The container is made, and waits here for its start: the child goes on in the runner's program, holding nothing but
+---what the steps to come need, and listens on the slot `start`: a listening socket of the type seqpacket. core.spawn
+---then gives back the process object; Process:keep() lets the container outlive its host, core.start has it go on.
+---Steps behind it are of the child's side and are no functions. That the program is there is checked here already.
+---While it waits, a signal that ends other processes ends it too, as pid 1 with the exit code 128 + n; it reaps what
+---is orphaned. It works in a plan only.
+---@param o string|{ start: string }
+function core.wait(o) end
+
+---Start a container that waits, over a connection to its socket, from any process that may connect. Nobody from
+---inside the container may. Returns once its program has been executed. A step that fails ends the container.
+---
+---    local directory = assert(core.open("/run/caisson/web", { "path", "directory" }))
+---    local socket = assert(core.socket.connect(directory, "start"))
+---    assert(core.start { socket = socket, plan = plan, pidfd = pidfd })
+---
+---plan: the one that it was made of; it gives a failing step its name. pidfd: of the container, to tell what killed
+---it. cancel: a descriptor; waiting is given up when it becomes readable (ECANCELED).
+---@param o { socket: integer|caisson.core.Fd, plan: caisson.core.Plan, pidfd?: integer|caisson.core.Fd, cancel?: integer|caisson.core.Fd }
+---@return { exec_ns: number, skipped: table<integer, integer> }? started skipped: as Process:skipped(), of the steps behind wait
+---@return string? message
+---@return integer? errno ECONNREFUSED: it does not wait any more
+---@return caisson.core.Failure? failure
+function core.start(o) end
 
 ---@class caisson.exec.Options
 ---@field argv string[]
