@@ -15,7 +15,7 @@
  *
  *     CSN_PRIMITIVE(hostname, "hostname", HOSTNAME, CSN_CHILD, apply_hostname, NULL, "$name")
  *
- * then its annotation in lua/meta/core.lua and its spec. From that one definition come the direct call
+ * then its annotation in lua/meta/core/ and its spec. From that one definition come the direct call
  * core.hostname("box"), the recorded step, its line in `caisson plan` (the last argument: $field stands
  * for the field as text, a [bracketed part] is left out when a field in it was not given), its JSON
  * form, and the name in an error. The files that hold primitives are compiled twice: into the library,

@@ -100,9 +100,9 @@ describe("A host that is killed", function()
 
   -- bare: without an init
   for _, how in ipairs { "runner", "fork", "bare" } do
-    it("before any step leaves no process, and no mount: " .. how, function()
+    it("before any step leaves no process, mount or file: " .. how, function()
       local built = assert(remains.recipe():build { args = { "/bin/true" } })
-      local mounts, seen = t.read_file("/proc/self/mountinfo"), 0
+      local mounts, seen, files = t.read_file("/proc/self/mountinfo"), 0, remains.files()
       for i = 1, #built.plan.steps do
         local what = ("killed before step %d, %s"):format(i, built.plan.steps[i].step)
         -- the last steps are prepared together with exec: the host has no turn among them
@@ -113,18 +113,20 @@ describe("A host that is killed", function()
         seen = seen + kill_and_look(process, what, mounts)
       end
       assert.is_true(seen > #built.plan.steps) -- there was something to leave
+      assert.equal(files, remains.files())
       next_start()
     end)
   end
 
-  it("at any time leaves no process, and no mount", function()
-    local mounts, seen = t.read_file("/proc/self/mountinfo"), 0
+  it("at any time leaves no process, mount or file", function()
+    local mounts, seen, files = t.read_file("/proc/self/mountinfo"), 0, remains.files()
     for i = 1, 200 do
       local process = start(0, ({ "runner", "bare", "fork", "bare" })[i % 4 + 1])
       core.poll({}, (i * 7 % 100) / 100 * 0.04)
       seen = seen + kill_and_look(process, "killed in run " .. i, mounts)
     end
     assert.is_true(seen > 100)
+    assert.equal(files, remains.files())
     next_start()
   end)
 end)

@@ -16,10 +16,16 @@ function M.children()
   return list
 end
 
+-- This user's files where somebody might put some: temporary, at run time, in the cache, or just here.
+function M.files()
+  return t.sh([[find . /tmp /var/tmp /dev/shm /run/caisson "${XDG_RUNTIME_DIR:-/run}" "${XDG_CACHE_HOME:-$HOME/.cache}" \
+    -maxdepth 1 -user "$(id -u)" 2>/dev/null | sort]])
+end
+
 -- Everything that must be the same before and after.
 function M.now()
   return { fds = t.count_fds(), children = M.children(), mounts = t.read_file("/proc/self/mountinfo"),
-    groups = M.groups() }
+    groups = M.groups(), files = M.files() }
 end
 
 -- The sandbox as its users run it: with limits where this user may set them. script: of a recipe.
