@@ -30,15 +30,17 @@ M.leaf = "caisson.host"
 ---  where they can be had ({ "cpu" })
 ---@field memory? { max?: caisson.Size, high?: caisson.Size, low?: caisson.Size, min?: caisson.Size,
 ---  swap?: caisson.Size, swap_high?: caisson.Size, zswap?: caisson.Size, oom_group?: boolean, swappiness?: integer,
----  oom_kill_disable?: boolean, kernel_tcp?: caisson.Size, optional?: boolean } swap: without memory, as on v2
+---  oom_kill_disable?: boolean, kernel?: caisson.Size, kernel_tcp?: caisson.Size, use_hierarchy?: boolean,
+---  check_before_update?: boolean, optional?: boolean } swap: without memory, as on v2
 ---@field pids? { max?: integer|"max", optional?: boolean }
 ---@field cpu? { max?: number|string|{ quota: integer|"max", period: integer }, burst?: integer, weight?: integer,
 ---  shares?: integer, idle?: boolean, uclamp_min?: number|"max", uclamp_max?: number|"max", rt_period?: integer,
 ---  rt_runtime?: integer, optional?: boolean } max: CPUs (0.5), or "quota period" in microseconds
 ---@field cpuset? { cpus?: string, mems?: string, partition?: "member"|"root"|"isolated", optional?: boolean }
----@field io? { weight?: integer|table[], bfq_weight?: integer|table[], max?: table[], latency?: table[],
+---@field io? { weight?: integer|table[], bfq_weight?: integer|table[], leaf_weight?: integer|table[], max?: table[], latency?: table[],
 ---  optional?: boolean } lists of { device = "8:0", weight = } and { device =, rbps =, wbps =, riops =, wiops = }
----@field hugetlb? table<string, caisson.Size>    by page size, "2MB"
+---@field hugetlb? table<string, caisson.Size|{ max?: caisson.Size, rsvd?: caisson.Size }>  by page size, "2MB": pages in
+---  use, and those that are reserved; a size is both
 ---@field rdma? table<string, { hca_handle?: integer, hca_object?: integer }>  by device
 ---@field misc? table<string, integer|"max">      by resource
 ---@field net_cls? { classid?: integer, optional?: boolean }

@@ -17,6 +17,7 @@ local M = {}
 ---@field memory? "unlimited"  the recipe allows the limit to be missing, and it is
 ---@field pids_peak? integer
 ---@field oom boolean          the OOM killer struck
+---@field oom_kills? integer   so often
 ---@field wall_ns number       from exec to the end
 ---@field setup_ns number      from the call to exec
 ---@field stdout? string       what was captured

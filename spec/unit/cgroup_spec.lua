@@ -92,6 +92,7 @@ cgroup.create cgroup.memory /cg/memory/mine/box
 cgroup.set cgroup.memory memory.limit_in_bytes=1048576
 cgroup.create cgroup /cg/unified/box hugetlb
 cgroup.set cgroup hugetlb.2MB.max=4194304
+cgroup.set cgroup hugetlb.2MB.rsvd.max=4194304
 cgroup.attach cgroup.memory]], text(c))
     assert.equal("cgroup", c.slot)
   end)
@@ -267,6 +268,55 @@ cgroup.set cgroup pids.max=8]], text(compile(t, m)))
     assert.equal("-1", limits.writes("memory", { max = "max" }, 1)[1][2])
   end)
 
+  it("keeps 64 bits exact, on either version", function()
+    local function size(v) return limits.writes("memory", { max = v }, 2)[1][2] end
+    assert.equal("9223372036854775807", size "9223372036854775807")
+    assert.equal("18446744073709551615", size "18446744073709551615")
+    assert.equal("9007199254740993", size "9007199254740993")
+    assert.equal("10133099161583616", size "9P")
+    assert.equal("18445618173802708992", size "16383P")
+    raises({ memory = { max = "18446744073709551616" } }, "memory.max", "to 2^64-1")
+    raises({ memory = { max = "16384P" } }, "memory.max", "below 2^64")
+    raises({ memory = { max = 2 ^ 54 } }, "memory.max", "above 2^53 as text")
+    assert.equal("18014398509481987", limits.writes("memory", { max = "9007199254740993",
+      swap = "9007199254740994" }, 1)[2][2])
+    local ok, e = pcall(limits.writes, "memory", { max = "18446744073709551615", swap = 1 }, 1)
+    assert.same({ false, "memory.swap" }, { ok, e.key })
+  end)
+
+  it("has each resource of the OCI runtime specification, as each version calls it", function()
+    local function text_of(name, t, version)
+      local list = {}
+      for i, w in ipairs(limits.writes(name, t, version)) do list[i] = w[1] and w[1] .. "=" .. w[2] or "no " .. w.option end
+      return table.concat(list, " ")
+    end
+    for _, row in ipairs {
+      { "memory", { use_hierarchy = true }, "memory.use_hierarchy=1", "no use_hierarchy" },
+      { "memory", { kernel = "1M" }, "memory.kmem.limit_in_bytes=1048576", "no kernel" },
+      { "memory", { kernel_tcp = "1M" }, "memory.kmem.tcp.limit_in_bytes=1048576", "no kernel_tcp" },
+      { "memory", { swappiness = 60 }, "memory.swappiness=60", "no swappiness" },
+      { "memory", { oom_kill_disable = true }, "memory.oom_control=1", "no oom_kill_disable" },
+      { "memory", { low = "1K" }, "memory.soft_limit_in_bytes=1024", "memory.low=1024" },
+      { "cpu", { rt_period = 1000000, rt_runtime = -1 }, "cpu.rt_period_us=1000000 cpu.rt_runtime_us=-1",
+        "no rt_period no rt_runtime" },
+      { "cpu", { idle = true }, "cpu.idle=1", "cpu.idle=1" },
+      { "cpu", { burst = 5 }, "cpu.cfs_burst_us=5", "cpu.max.burst=5" },
+      { "io", { leaf_weight = 20 }, "blkio.leaf_weight=20", "no leaf_weight" },
+      { "io", { leaf_weight = { { device = "8:0", weight = 20 } } }, "blkio.leaf_weight_device=8:0 20", "no leaf_weight" },
+      { "io", { weight = { { device = "8:0", weight = 20 } } }, "blkio.bfq.weight_device=8:0 20", "io.weight=8:0 20" },
+      { "hugetlb", { ["2MB"] = "2M" }, "hugetlb.2MB.limit_in_bytes=2097152 hugetlb.2MB.rsvd.limit_in_bytes=2097152",
+        "hugetlb.2MB.max=2097152 hugetlb.2MB.rsvd.max=2097152" },
+      { "hugetlb", { ["1GB"] = { rsvd = 0 } }, "hugetlb.1GB.rsvd.limit_in_bytes=0", "hugetlb.1GB.rsvd.max=0" },
+      { "rdma", { mlx5_1 = { hca_handle = 3, hca_object = "max" } }, "rdma.max=mlx5_1 hca_handle=3 hca_object=max",
+        "rdma.max=mlx5_1 hca_handle=3 hca_object=max" },
+      { "misc", { sev = 5 }, "misc.max=sev 5", "misc.max=sev 5" },
+      { "net_cls", { classid = 1048577 }, "net_cls.classid=1048577", "no classid" },
+      { "net_prio", { eth0 = 5 }, "net_prio.ifpriomap=eth0 5", "no eth0" },
+    } do
+      assert.same({ row[3], row[4] }, { text_of(row[1], row[2], 1), text_of(row[1], row[2], 2) })
+    end
+  end)
+
   it("refuses what is not right, naming the option", function()
     raises(5, "", "a table expected, got number")
     raises({ memroy = {} }, "", "unknown option 'memroy' (did you mean 'memory'?)")
@@ -303,6 +353,9 @@ cgroup.set cgroup pids.max=8]], text(compile(t, m)))
       "unknown option 'rbs' (did you mean 'rbps'?)")
     raises({ io = { weight = 100000 } }, "io.weight", "from 1 to 10000")
     raises({ hugetlb = { ["2MB/../x"] = 1 } }, "hugetlb", "a name expected")
+    raises({ hugetlb = { ["2MB"] = { maxx = 1 } } }, "hugetlb.2MB", "unknown option 'maxx' (did you mean 'max'?)")
+    raises({ memory = { check_before_update = 1 } }, "memory.check_before_update", "true or false")
+    raises({ pids = { check_before_update = true } }, "pids", "unknown option")
     raises({ rdma = { mlx = 1 } }, "rdma.mlx", "hca_handle")
     raises({ unified = { ["memory/max"] = "1" } }, "unified", "not the name of a cgroup file")
     raises({ unified = { ["../memory.max"] = "1" } }, "unified", "not the name of a cgroup file")

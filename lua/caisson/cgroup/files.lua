@@ -8,6 +8,7 @@ M.v1_names = { io = "blkio" }
 -- absent: v1 has nothing like it; `v2` likewise. Kinds are those of caisson.cgroup.limits.
 M.limits = {
   memory = {
+    { "use_hierarchy", "boolean", v1 = "memory.use_hierarchy" },
     { "max", "size", v2 = "memory.max", v1 = "memory.limit_in_bytes" },
     { "high", "size", v2 = "memory.high" },
     { "low", "size", v2 = "memory.low", v1 = "memory.soft_limit_in_bytes" },
@@ -18,6 +19,7 @@ M.limits = {
     { "oom_group", "boolean", v2 = "memory.oom.group" },
     { "swappiness", "count", v1 = "memory.swappiness" },
     { "oom_kill_disable", "boolean", v1 = "memory.oom_control" },
+    { "kernel", "size", v1 = "memory.kmem.limit_in_bytes" },
     { "kernel_tcp", "size", v1 = "memory.kmem.tcp.limit_in_bytes" },
   },
   pids = {
@@ -32,7 +34,7 @@ M.limits = {
     { "uclamp_min", "percent", v2 = "cpu.uclamp.min" },
     { "uclamp_max", "percent", v2 = "cpu.uclamp.max" },
     { "rt_period", "count", v1 = "cpu.rt_period_us" },
-    { "rt_runtime", "count", v1 = "cpu.rt_runtime_us" },
+    { "rt_runtime", "count_or_off", v1 = "cpu.rt_runtime_us" },
   },
   cpuset = {
     { "cpus", "cpulist", v2 = "cpuset.cpus", v1 = "cpuset.cpus" },
@@ -42,13 +44,16 @@ M.limits = {
   io = {
     { "weight", "io_weight", v2 = "io.weight", v1 = "blkio.bfq.weight" },
     { "bfq_weight", "io_weight", v2 = "io.bfq.weight", v1 = "blkio.bfq.weight" },
+    { "leaf_weight", "io_weight", v1 = "blkio.leaf_weight" },
     { "max", "io_max", v2 = "io.max", v1 = {
       rbps = "blkio.throttle.read_bps_device", wbps = "blkio.throttle.write_bps_device",
       riops = "blkio.throttle.read_iops_device", wiops = "blkio.throttle.write_iops_device" } },
     { "latency", "io_latency", v2 = "io.latency" },
   },
   -- option: the page size, as in "2MB"
-  hugetlb = { any = { "size", v2 = "hugetlb.%s.max", v1 = "hugetlb.%s.limit_in_bytes" } },
+  hugetlb = { any = { "hugetlb",
+    v2 = { max = "hugetlb.%s.max", rsvd = "hugetlb.%s.rsvd.max" },
+    v1 = { max = "hugetlb.%s.limit_in_bytes", rsvd = "hugetlb.%s.rsvd.limit_in_bytes" } } },
   -- option: the device
   rdma = { any = { "rdma", v2 = "rdma.max", v1 = "rdma.max" } },
   -- option: the resource

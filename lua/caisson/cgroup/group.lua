@@ -3,6 +3,7 @@ local core = require "caisson.core"
 local devices = require "caisson.cgroup.devices"
 local files = require "caisson.cgroup.files"
 local limits = require "caisson.cgroup.limits"
+local update = require "caisson.cgroup.update"
 
 local M = {}
 
@@ -187,7 +188,8 @@ function Groups:account(r)
   local peak = self:figure("memory_peak")
   if peak then r.memory_peak, r.memory_from = peak, "cgroup" end
   r.pids_peak = self:figure("pids_peak")
-  r.oom = (self:figure("oom_kills") or 0) > 0
+  r.oom_kills = self:figure("oom_kills")
+  r.oom = (r.oom_kills or 0) > 0
 end
 
 local no_group = "the container has no group"
@@ -295,6 +297,15 @@ function Groups:signal(signal)
   local g = best(self)
   if not g then return nil, no_group, core.errno.ENOENT end
   return core.cgroup.signal(g.dir, signal)
+end
+
+-- Change limits of the container while it runs: t is a table such as a recipe's `cgroup`, without what fixes the
+-- group's place. All are changed, or none. Returns true | nil, message, errno, failure (with the option as `key`);
+-- raises for what is no limit.
+function Groups:update(t)
+  local called, ok, message, errno, failure = pcall(update.update, self, t)
+  if not called then error(ok, 2) end
+  return ok, message, errno, failure
 end
 
 -- For another process in these groups: what its plan needs. sub: a path below each of the groups, made where it

@@ -1,6 +1,7 @@
 -- The `cgroup` table of a recipe, checked, and each of its limits as what is written to which file.
 local devices = require "caisson.cgroup.devices"
 local files = require "caisson.cgroup.files"
+local u64 = require "caisson.u64"
 local words = require "caisson.words"
 
 local M = {}
@@ -13,16 +14,47 @@ local function decimal(n)
   return ("%.0f"):format(n)
 end
 
-local units = { [""] = 1, k = 1024, m = 1024 ^ 2, g = 1024 ^ 3, t = 1024 ^ 4, p = 1024 ^ 5 }
-local exact = 2 ^ 53
+-- How often 1024 is in it.
+local units = { k = 1, m = 2, g = 3, t = 4, p = 5 }
+local exact, two32 = 2 ^ 53, 2 ^ 32
+
+local function u64_text(v)
+  local n = u64.decimal(v)
+  return type(n) == "number" and decimal(n) or n
+end
+
+-- Sum of two decimal texts, or nil where it is more than 64 bits hold.
+local function sum(a, b)
+  local x, y = u64.parse(a), u64.parse(b)
+  local low = x[2] + y[2]
+  local high = x[1] + y[1] + math.floor(low / two32)
+  return high < two32 and u64_text { high, low % two32 } or nil
+end
+
+-- n (decimal text) times 1024, so often; nil where it is more than 64 bits hold.
+local function shifted(n, times)
+  local v = u64.parse(n)
+  for _ = 1, v and times or 0 do
+    local low = v[2] * 1024
+    v = { v[1] * 1024 + math.floor(low / two32), low % two32 }
+    if v[1] >= two32 then return nil end
+  end
+  return v and u64_text(v)
+end
 
 -- Each kind: what the option may be, as the text that is written. fail() names the option.
 local kinds = {}
 
 function kinds.count(key, v)
   if type(v) == "number" and v >= 0 and v <= exact and v % 1 == 0 then return decimal(v) end
-  if type(v) == "string" and v:find("^%d+$") then return v end
-  fail(key, "a whole number from 0 expected, got " .. tostring(v))
+  if type(v) == "string" and v:find("^%d+$") and u64.parse(v) then return v end
+  fail(key, "a whole number from 0 expected (above 2^53 as text, to 2^64-1), got " .. tostring(v))
+end
+
+-- v1's realtime budget: -1 lifts it.
+function kinds.count_or_off(key, v)
+  if v == "max" or v == -1 then return "-1" end
+  return kinds.count(key, v)
 end
 
 function kinds.count_or_max(key, v)
@@ -36,7 +68,11 @@ function kinds.size(key, v, version)
   if type(v) == "string" and not v:find("^%d+$") then
     local n, unit = v:lower():match("^(%d+%.?%d*)([kmgtp])i?b?$")
     if not n then fail(key, "a size such as 64M, or max, expected, got '" .. v .. "'") end
-    v = math.floor(tonumber(n) * units[unit])
+    if n:find(".", 1, true) then
+      v = math.floor(tonumber(n) * 1024 ^ units[unit])
+    else
+      v = shifted(n, units[unit]) or fail(key, "a size below 2^64 bytes expected, got '" .. v .. "'")
+    end
   end
   return kinds.count(key, v)
 end
@@ -47,7 +83,8 @@ function kinds.swap(key, v, version, all)
   if all.max == nil or all.max == "max" then
     fail(key, "cgroup v1 limits memory and swap together: memory.max is needed too")
   end
-  return decimal(tonumber(kinds.size(key, v, 1)) + tonumber(kinds.size("memory.max", all.max, 1)))
+  return sum(kinds.size(key, v, 1), kinds.size("memory.max", all.max, 1))
+    or fail(key, "memory and swap together are more than 2^64 bytes")
 end
 
 function kinds.boolean(key, v)
@@ -215,6 +252,24 @@ function kinds.rdma(key, v, version, _, row, option)
   return { { row["v" .. version], line } }
 end
 
+-- For pages in use, and for those that mmap reserves: without the second a program gets SIGBUS where it could
+-- have been told ENOMEM. A number is both.
+function kinds.hugetlb(key, v, version, _, row, option)
+  local limits = v
+  if type(v) ~= "table" then limits = { max = v, rsvd = v } end
+  for k in pairs(limits) do
+    if k ~= "max" and k ~= "rsvd" then fail(key, words.unknown("unknown option", tostring(k), { "max", "rsvd" })) end
+  end
+  local list = {}
+  for _, k in ipairs { "max", "rsvd" } do
+    if limits[k] ~= nil then
+      list[#list + 1] = { (row["v" .. version][k]:gsub("%%s", option)),
+        kinds.size(type(v) == "table" and key .. "." .. k or key, limits[k], version) }
+    end
+  end
+  return list
+end
+
 function kinds.misc(key, v, version, _, row, option)
   return { { row["v" .. version], option .. " " .. kinds.count_or_max(key, v) } }
 end
@@ -298,13 +353,13 @@ function M.check(t)
     local limits = t[name]
     if limits ~= nil then
       if type(limits) ~= "table" then fail(name, "a table expected, got " .. type(limits)) end
-      local options = { "optional" }
+      local options = { "optional", name == "memory" and "check_before_update" or nil }
       for _, row in ipairs(rows) do options[#options + 1] = row[1] end
       local any = false
       for k, v in pairs(limits) do
-        any = any or k ~= "optional"
-        if k == "optional" then
-          kinds.boolean(name .. ".optional", v)
+        any = any or k ~= "optional" and k ~= "check_before_update"
+        if k == "optional" or k == "check_before_update" and name == "memory" then
+          kinds.boolean(name .. "." .. k, v)
         elseif not rows.any then
           check_word(name, "unknown option", k, options)
         elseif type(k) ~= "string" or not k:find("^[%w_.%-]+$") then
