@@ -37,7 +37,8 @@ M.leaf = "caisson.host"
 ---  shares?: integer, idle?: boolean, uclamp_min?: number|"max", uclamp_max?: number|"max", rt_period?: integer,
 ---  rt_runtime?: integer, optional?: boolean } max: CPUs (0.5), or "quota period" in microseconds
 ---@field cpuset? { cpus?: string, mems?: string, partition?: "member"|"root"|"isolated", optional?: boolean }
----@field io? { weight?: integer|table[], bfq_weight?: integer|table[], leaf_weight?: integer|table[], max?: table[], latency?: table[],
+---@field io? { weight?: integer|table[], bfq_weight?: integer|table[], leaf_weight?: integer|table[],
+---  max?: table[], latency?: table[],
 ---  optional?: boolean } lists of { device = "8:0", weight = } and { device =, rbps =, wbps =, riops =, wiops = }
 ---@field hugetlb? table<string, caisson.Size|{ max?: caisson.Size, rsvd?: caisson.Size }>  by page size, "2MB": pages in
 ---  use, and those that are reserved; a size is both
