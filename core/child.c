@@ -55,6 +55,31 @@ csn_fail(struct csn_run *run, u32 step, int err)
   csn_leave(125);
 }
 
+/* Stop, for whoever shall see the process as it is now, or trace it from here on; the host does its steps
+ * meanwhile. Who is continued by another before that waits for the host all the same. */
+static int
+stop_for_host(struct csn_run *run, u32 step)
+{
+  struct csn_msg m = { .kind = CSN_MSG_STOP, .step = step, .pid = run->record->tid };
+  long pid = csn_sys(__NR_getpid, 0), rc;
+  char go;
+
+  if (!run->ctx.born)
+    return csn_detail(&run->ctx, -EINVAL, "before clone there is no child that could stop", NULL);
+  if (pid < 0)
+    return csn_detail(&run->ctx, (int)pid, "getpid", NULL);
+  for (run->served = step + 1; run->served < run->plan->nsteps; run->served++)
+    if (csn_plan_step(run->plan, run->served)->side != CSN_PARENT)
+      break;
+  if (csn_send_msg(run->sock, &m) < 0)
+    csn_leave(125);
+  if ((rc = csn_sys(__NR_kill, pid, 19 /* SIGSTOP */)) < 0)
+    return csn_detail(&run->ctx, (int)rc, "kill", NULL);
+  if (CSN_RETRY(csn_sys(__NR_recvfrom, run->sock, &go, 1, 0, 0, 0)) != 1)
+    csn_leave(125);
+  return 0;
+}
+
 int
 csn_apply_step(struct csn_run *run, u32 i)
 {
@@ -74,6 +99,8 @@ csn_apply_step(struct csn_run *run, u32 i)
     rc = send_slot(run, i, ((const struct engine_send_args *)args)->fd);
   else if (p->action == CSN_ACT_WAIT)
     rc = csn_wait_for_start(run);
+  else if (p->action == CSN_ACT_STOP)
+    rc = stop_for_host(run, i);
   else
     rc = p->apply(args, &run->ctx);
   if (rc < 0 && (s->flags & CSN_STEP_OPTIONAL)) {
@@ -204,6 +231,7 @@ child_main(void *arg)
   if (p->exec >= p->nsteps)
     csn_fail(run, p->nsteps, -ENOEXEC);
   exec = csn_exec_args(p);
+  run->ctx.init = csn_stays(p) || p->wait < p->nsteps;
   if ((csn_stays(p) || p->wait < p->nsteps) && (rc = csn_prepare_handover(run)) < 0)
     csn_fail(run, p->wait < p->nsteps ? p->wait : p->exec, rc);
   if (run->unshare_time && (rc = (int)csn_sys(__NR_unshare, CLONE_NEWTIME)) < 0)
@@ -211,6 +239,8 @@ child_main(void *arg)
   for (; i < p->last; i++) {
     run->record->msg.step = i; /* where it was, should it be killed */
     if (csn_plan_step(p, i)->side == CSN_PARENT) {
+      if (i < run->served)
+        continue;
       if (sync_with_host(run, i) < 0)
         csn_leave(125);
       while (i + 1 < p->last && csn_plan_step(p, i + 1)->side == CSN_PARENT)

@@ -73,7 +73,8 @@ apply_uid(const struct uid_args *a, struct csn_ctx *c)
   /* Leaving uid 0 clears the permitted set, unless this says otherwise; the effective set is cleared all
    * the same, for the capabilities step to set. */
   if (a->keep_capabilities)
-    rc = csn_sys(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);
+    if ((rc = csn_sys(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0)) < 0)
+      return csn_detail(c, (int)rc, "keeping capabilities", NULL);
   if (rc == 0)
     rc = csn_sys(__NR_setresuid, a->uid, a->uid, a->uid);
   if (a->keep_capabilities && (off = csn_sys(__NR_prctl, PR_SET_KEEPCAPS, 0, 0, 0, 0)) < 0 &&

@@ -16,6 +16,7 @@
 CSN_ACTION(engine_clone, "clone", CLONE, CSN_PARENT, CSN_ACT_CLONE, "$namespaces[ into $cgroup]")
 CSN_ACTION(engine_lua, "lua", LUA, CSN_CHILD, CSN_ACT_LUA, "$name")
 CSN_ACTION(engine_send, "send", SEND, CSN_CHILD, CSN_ACT_SEND, "$fd")
+CSN_ACTION(engine_stop, "stop", STOP, CSN_CHILD, CSN_ACT_STOP, "")
 CSN_ACTION(engine_exec, "exec", EXEC, CSN_CHILD, CSN_ACT_EXEC, "$argv[ fd=$fd][ path=$path]")
 
 /* How the program is found is settled before the filter is loaded, and kept here. One child at a time:
@@ -48,6 +49,16 @@ vector(const struct csn_ctx *c, struct csn_list l, const char **small, const cha
   return 0;
 }
 
+/* Which of the program's descriptors it was; returns err. */
+static int
+at_number(struct csn_ctx *c, int err, const char *what, u32 number)
+{
+  char text[24];
+
+  csn_append_u64(text, sizeof(text), 0, number);
+  return csn_detail(c, err, what, text);
+}
+
 /* A slot that sits on a number still to be filled is moved out of the way: those in files, so that any
  * permutation works, and all others, since the last steps and exec may need them. */
 static int
@@ -61,7 +72,7 @@ clear_numbers(struct csn_ctx *c, u32 n)
       continue;
     fd = csn_dup(old, n);
     if (fd < 0)
-      return (int)fd;
+      return at_number(c, (int)fd, "fcntl: a number from here on: ", n);
     for (u32 k = i; k < CSN_SLOTS; k++) /* two slots may hold one descriptor */
       if (c->slots[k] == old)
         c->slots[k] = (s32)fd;
@@ -82,11 +93,13 @@ place_files(const struct engine_exec_args *a, struct csn_ctx *c)
     if (want[i] < 0)
       csn_close((int)i);
     else if (c->slots[want[i]] < 0)
-      return csn_detail(c, -EBADF, "no descriptor in the slot", NULL);
-    else
-      rc = (int)csn_sys(__NR_dup3, c->slots[want[i]], i, 0);
+      return at_number(c, -EBADF, "no descriptor in the slot for descriptor ", i);
+    else if ((rc = (int)csn_sys(__NR_dup3, c->slots[want[i]], i, 0)) < 0)
+      return at_number(c, rc, "dup3 to descriptor ", i);
   }
-  return rc < 0 ? rc : (int)csn_sys(__NR_close_range, n, ~0u, CLOSE_RANGE_CLOEXEC);
+  if (rc >= 0 && (rc = (int)csn_sys(__NR_close_range, n, ~0u, CLOSE_RANGE_CLOEXEC)) < 0)
+    return csn_detail(c, rc, "close_range", NULL);
+  return rc;
 }
 
 static const char *

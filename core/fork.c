@@ -97,8 +97,15 @@ lua_step(struct csn_run *run, const char *name)
  * it, for the host to fork again; and it compiles nothing, since a first entry is not to be seen there. */
 static void *(*find_frame)(void *pc, void *bases);
 
-static void
-outlive_locks(lua_State *L)
+void
+csn_before_fork(void)
+{
+  find_frame = (void *(*)(void *, void *))(uintptr_t)dlsym(RTLD_DEFAULT, "_Unwind_Find_FDE");
+  fflush(NULL); /* or the child prints it a second time */
+}
+
+void
+csn_after_fork(lua_State *L)
 {
   const struct itimerval late = { .it_value = { .tv_usec = 300000 } }, never = { 0 };
   struct sigaction by_default = { .sa_handler = SIG_DFL }, old_action;
@@ -119,7 +126,7 @@ outlive_locks(lua_State *L)
   sigaction(SIGALRM, &by_default, &old_action);
   sigprocmask(SIG_UNBLOCK, &alarm_alone, &old_mask);
   setitimer(ITIMER_REAL, &late, NULL);
-  find_frame((void *)(uintptr_t)outlive_locks, bases);
+  find_frame((void *)(uintptr_t)csn_after_fork, bases);
   setitimer(ITIMER_REAL, &never, NULL);
   sigprocmask(SIG_SETMASK, &old_mask, NULL);
   sigaction(SIGALRM, &old_action, NULL);
@@ -141,7 +148,7 @@ csn_forked(lua_State *L)
   char go;
 
   s->functions = lua_istable(L, 2) ? 2 : 0;
-  outlive_locks(L);
+  csn_after_fork(L);
   /* Nothing is made before the host has a hold on this process. */
   if (send(run.sock, "", 1, MSG_NOSIGNAL) != 1 ||
       CSN_RETRY(csn_sys(__NR_recvfrom, run.sock, &go, 1, 0, 0, 0)) != 1)
@@ -222,8 +229,7 @@ csn_start_fork(struct csn_spawn *s, int child_sock)
   int rc = -EAGAIN;
 
   s->child_sock = child_sock;
-  find_frame = (void *(*)(void *, void *))(uintptr_t)dlsym(RTLD_DEFAULT, "_Unwind_Find_FDE");
-  fflush(NULL); /* or the child prints it a second time */
+  csn_before_fork();
   for (int tries = 0; rc == -EAGAIN && tries < 20; tries++)
     rc = fork_once(s);
   if (rc == 0)

@@ -174,6 +174,7 @@ read_state(struct csn_run *run, int fd)
   run->ctx.own = st->own;
   run->caps = st->caps;
   run->ctx.born = true;
+  run->ctx.init = true;
   for (int i = 0; i < CSN_SLOTS; i++)
     run->ctx.slots[i] = st->slots[i];
   return true;

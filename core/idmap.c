@@ -9,7 +9,8 @@
 #define MAX_RANGES 340  /* of at most so many lines */
 #define RANGE_DIGITS 11 /* 4294967295 and its end */
 
-CSN_WORDS(setgroups_words) = { { "allow", 1 }, { "deny", 2 }, { NULL, 0 } };
+#define DENY 2
+CSN_WORDS(setgroups_words) = { { "allow", 1 }, { "deny", DENY }, { NULL, 0 } };
 
 #define IDMAP(F)                                                                                   \
   F(idmaps, uid, 0, NULL, 0)                                                                       \
@@ -274,13 +275,15 @@ apply_idmap(const struct idmap_args *a, struct csn_ctx *c)
                            a->uid.count, CAP_SETUID };
   const struct map gid = { "gid",        "gid_map", csn_s(c, a->newgidmap), csn_l(c, a->gid),
                            a->gid.count, CAP_SETGID };
+  /* Without a gid map nobody can set groups anyway, and nobody shall who writes one later. */
+  const u64 setgroups = a->setgroups ? a->setgroups : a->uid.count && !a->gid.count ? DENY : 0;
   int rc;
 
   if ((rc = check_ranges(&uid, c)) < 0 || (rc = check_ranges(&gid, c)) < 0)
     return rc;
   /* Before the gid map: denied, an unprivileged writer may map its own gid; afterwards it is too late. */
-  if (a->setgroups) {
-    const char *word = a->setgroups == 1 ? "allow" : "deny";
+  if (setgroups) {
+    const char *word = setgroups == DENY ? "deny" : "allow";
 
     rc = csn_proc_write(csn_proc_open_pid(c, "setgroups", O_WRONLY), word, csn_strlen(word));
     if (rc < 0)

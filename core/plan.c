@@ -128,16 +128,16 @@ l_plan(lua_State *L)
     lua_getfield(L, 4, "options");
     st.args = csn_encode_args(L, b, p, -1);
     memcpy(b->p + steps + i * sizeof(st), &st, sizeof(st));
-    if (wait != n &&
-        (st.side == CSN_PARENT || p->action == CSN_ACT_LUA || p->action == CSN_ACT_SEND))
+    if (wait != n && (st.side == CSN_PARENT || p->action == CSN_ACT_LUA ||
+                      p->action == CSN_ACT_SEND || p->action == CSN_ACT_STOP))
       return luaL_error(
           L,
           p->action == CSN_ACT_CLONE
               ? "step %d: %s must stand before wait: it makes the one who waits"
           : st.side == CSN_PARENT ? "step %d: %s is on the parent's side and can't stand behind "
                                     "wait: the host may be gone by then"
-          : p->action == CSN_ACT_SEND
-              ? "step %d: %s can't stand behind wait: the host that it sends to may be gone by then"
+          : p->action != CSN_ACT_LUA
+              ? "step %d: %s can't stand behind wait: the host that it is for may be gone by then"
               : "step %d: %s is a function and can't stand behind wait: the runner, which waits, "
                 "has no Lua",
           (int)i + 1, p->name);

@@ -71,6 +71,10 @@ csn_wait_args(const struct csn_plan *p)
   return (const struct engine_wait_args *)((const u8 *)p + csn_plan_step(p, p->wait)->args);
 }
 
+/* stop: the child stops (SIGSTOP), and goes on once the parent's steps that follow have been done. */
+#define STOP(F)
+CSN_ARGS(engine_stop, STOP)
+
 /* exec: the program. files[i] is the slot that becomes descriptor i ("-": closed). With init the child
  * stays as init (init.c), and the program is its child. With agent it stays too, and runs what the host sends
  * it (agent.c); argv then is a name for the plan's reader alone. */
@@ -103,7 +107,15 @@ extern const struct csn_word csn_namespace_words[], csn_signal_words[], csn_sigs
 
 /* ---- one run ---- */
 
-enum { CSN_MSG_HELLO = 1, CSN_MSG_SYNC, CSN_MSG_SLOT, CSN_MSG_DONE, CSN_MSG_FAILED, CSN_MSG_ENDED };
+enum {
+  CSN_MSG_HELLO = 1,
+  CSN_MSG_SYNC,
+  CSN_MSG_SLOT,
+  CSN_MSG_STOP,
+  CSN_MSG_DONE,
+  CSN_MSG_FAILED,
+  CSN_MSG_ENDED
+};
 
 /* The one message between child, runner and host; fixed size, one send, one receive. */
 struct csn_msg {
@@ -155,6 +167,7 @@ struct csn_run {
   bool pooled; /* the child of an agent, which is process 1: signals are at their default, none but
                       * the agent's death matters, and that ends the namespace */
   struct csn_caps caps; /* of an agent, over its exec */
+  u32 served; /* the parent's steps below this one were done while the child was stopped */
   u32 fail_step;
   s32 fail_errno;
   /* The library's fork runs Lua steps; the runner has none. */

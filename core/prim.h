@@ -74,6 +74,7 @@ struct csn_ctx {
   s32 made;  /* undo(): what apply() had returned, 0 to 254: how much there is to take back */
   u64 run;   /* what stands for "*" in a name that no other run may have; 0: not drawn yet */
   bool born; /* this is the child itself: a step for its creator comes too late */
+  bool init; /* ... and an init will stay between it and its program */
   u32 detail_len;
   char detail
       [CSN_DETAIL]; /* what apply() adds to an error: the path component, the kernel's message */
@@ -165,6 +166,7 @@ enum csn_action {
   CSN_ACT_LUA,
   CSN_ACT_SEND,
   CSN_ACT_WAIT,
+  CSN_ACT_STOP,
   CSN_ACT_EXEC
 };
 

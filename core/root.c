@@ -159,7 +159,8 @@ enter_root(struct csn_ctx *c, s64 slot)
     return csn_detail(c, -EBADF, "there is no new root: root.tmpfs or root.bind come first", NULL);
   if ((rc = csn_own_mounts(c)) < 0)
     return rc;
-  return (int)csn_sys(__NR_fchdir, c->slots[slot]);
+  rc = (int)csn_sys(__NR_fchdir, c->slots[slot]);
+  return rc < 0 ? csn_detail(c, rc, "entering the new root", NULL) : 0;
 }
 
 /* pivot_root(".", ".") puts the old root over the new one; it is then unmounted from there, so the new

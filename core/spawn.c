@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -153,10 +154,26 @@ last_turn(const struct csn_plan *p)
 
     /* before clone the parent's steps are done already; without a clone none are */
     if (st->side == CSN_PARENT ? p->clone == p->nsteps || (u32)i > p->clone
-                               : csn_step_prim(st)->action == CSN_ACT_SEND)
+                               : csn_step_prim(st)->action == CSN_ACT_SEND ||
+                                     csn_step_prim(st)->action == CSN_ACT_STOP)
       break;
   }
   return i;
+}
+
+/* Traced by this thread, the child may stand still before its exec: for a signal, which is handed on, or since
+ * a filter asks the tracer about the exec, which is what the host wants. Other stops are not ours to end. */
+static void
+see_to_stops(struct csn_spawn *s)
+{
+  siginfo_t si = { 0 };
+
+  if (waitid(P_PIDFD, (id_t)s->pidfd, &si, WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0 || !si.si_pid)
+    return;
+  if (si.si_status >> 8 == PTRACE_EVENT_SECCOMP)
+    csn_sys(__NR_ptrace, PTRACE_CONT, s->pid, 0, 0);
+  else if (si.si_status >> 8 == 0 && si.si_status != SIGTRAP)
+    csn_sys(__NR_ptrace, PTRACE_CONT, s->pid, 0, si.si_status);
 }
 
 /* False where construction is given up before. */
@@ -165,12 +182,61 @@ runner_ends(struct csn_spawn *s)
 {
   struct pollfd ready[] = { { .fd = s->runner, .events = POLLIN },
                             { .fd = s->cancel, .events = POLLIN } };
+  int n;
 
-  if (s->cancel < 0 || s->runner < 0)
+  if (s->runner < 0 || (s->cancel < 0 && !s->traced))
     return true;
-  while (poll(ready, 2, -1) < 0 && errno == EINTR)
-    ;
+  while ((n = poll(ready, 2, s->traced ? 1 : -1)) <= 0)
+    if (n == 0)
+      see_to_stops(s);
+    else if (errno != EINTR)
+      break;
   return ready[0].revents || !ready[1].revents;
+}
+
+/* The child has said that it will stop. Its end is reported by its creator: 0 too. Its status is left for
+ * whoever else waits for it. */
+static int
+await_stop(struct csn_spawn *s)
+{
+  for (long us = 20; us < 1000000; us *= 2) {
+    const struct timespec pause = { us / 1000000, us % 1000000 * 1000 };
+    siginfo_t si = { 0 };
+
+    if (waitid(P_PIDFD, (id_t)s->pidfd, &si, WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 ||
+        si.si_pid)
+      return 0;
+    nanosleep(&pause, NULL);
+  }
+  return csn_detail(&s->ctx, -ETIMEDOUT,
+                    "it has not stopped (process 1 of a pid namespace does only when it is traced)",
+                    NULL);
+}
+
+/* Whoever is traced by this thread stands in a stop of ptrace's; the signal is not handed on. */
+static void
+go_on(struct csn_spawn *s)
+{
+  send(s->sock, "", 1, MSG_NOSIGNAL);
+  if (csn_sys(__NR_ptrace, PTRACE_CONT, s->pid, 0, 0) == 0)
+    s->traced = true;
+  else
+    syscall(SYS_pidfd_send_signal, s->pidfd, SIGCONT, NULL, 0);
+}
+
+/* The parent's steps from first on; *at: the last that was tried. 0 or -errno. */
+static int
+parent_steps(struct csn_spawn *s, u32 first, s64 *at)
+{
+  int rc = 0;
+
+  for (u32 i = first; rc == 0 && i < s->plan->nsteps; i++) {
+    if (csn_plan_step(s->plan, i)->side != CSN_PARENT)
+      break;
+    *at = i;
+    rc = parent_step(s, i);
+  }
+  return rc;
 }
 
 /* Answer the child until it has become the program, or has failed. */
@@ -222,13 +288,18 @@ attend(struct csn_spawn *s)
       }
       break;
     case CSN_MSG_SYNC:
-      for (u32 i = m.step; i < s->plan->nsteps && csn_plan_step(s->plan, i)->side == CSN_PARENT;
-           i++)
-        if ((rc = parent_step(s, turn = i)) < 0) {
-          set_failure(s, i, -rc);
-          return;
-        }
+      if ((rc = parent_steps(s, m.step, &turn)) < 0) {
+        set_failure(s, (u32)turn, -rc);
+        return;
+      }
       send(s->sock, "", 1, MSG_NOSIGNAL); /* if it has died meanwhile, its report says so */
+      break;
+    case CSN_MSG_STOP:
+      if ((rc = await_stop(s)) < 0 || (rc = parent_steps(s, m.step + 1, &turn)) < 0) {
+        set_failure(s, (u32)turn, -rc);
+        return;
+      }
+      go_on(s);
       break;
     case CSN_MSG_DONE:
     case CSN_MSG_FAILED:

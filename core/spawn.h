@@ -29,6 +29,7 @@ struct csn_spawn {
   pid_t pid, owner; /* owner: the process that made the object; a forked copy does nothing */
   u64 start_ns, exec_ns;
   bool failed;
+  bool traced; /* by the thread that starts it, before its exec */
   u32 fail_step;
   int fail_errno, died_by;
   u8 *done, *skipped;    /* one a step */
@@ -45,6 +46,10 @@ struct csn_spawn *csn_check_process(lua_State *L, int idx);
 void csn_release_process(struct csn_spawn *s); /* descriptors and memory; not the child */
 void csn_reap_runner(struct csn_spawn *s);
 void csn_kill_child(struct csn_spawn *s);
+/* Around a fork of the host in which Lua is to run: see spawn.c. In the fork SIGALRM may end it. */
+void csn_before_fork(void);
+void csn_after_fork(lua_State *L);
+bool csn_in_helper(void);           /* helper.c: is this process one? */
 void csn_undo(struct csn_spawn *s); /* take back the parent's steps, last first */
 
 /* launch.c: the runner's program, a descriptor made once for the process, or -errno. */

@@ -23,6 +23,7 @@ M.options = {
   time_offsets = "value", propagation = "value", limit_userns = "value", result = "value",
   no_pivot = "value", root_propagation = "value", mount_label = "value", apparmor = "value", selinux = "value",
   memory_policy = "value", core_scheduling = "value", rdt = "value", console = "value", annotations = "map",
+  ptrace = "value",
 }
 
 -- A builder: the plan so far, and what the options mean for the steps to come.
@@ -459,12 +460,16 @@ local function credentials(b)
   -- while /proc/thread-self is still this process's own to write
   payload.attribute(b, "selinux")
   payload.attribute(b, "apparmor")
-  if o.no_new_privs == false then payload.confinement(b) end
+  if o.no_new_privs == false then
+    if o.ptrace then require("caisson.trace").by_host(b) end
+    payload.confinement(b)
+  end
   payload.credentials(b)
   if o.cwd then b:step("cwd", "chdir", { path = o.cwd }) end
   b.phase = "policy"
   if o.no_new_privs ~= false then
     b:step("no_new_privs", "no_new_privs", {})
+    if o.ptrace then require("caisson.trace").by_host(b) end
     payload.confinement(b)
   end
 end
