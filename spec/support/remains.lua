@@ -16,10 +16,12 @@ function M.children()
   return list
 end
 
--- This user's files where somebody might put some: temporary, at run time, in the cache, or just here.
+-- This user's files where a container might leave some: its state, the cache, temporary ones, or just here.
 function M.files()
-  return t.sh([[find . /tmp /var/tmp /dev/shm /run/caisson "${XDG_RUNTIME_DIR:-/run}" "${XDG_CACHE_HOME:-$HOME/.cache}" \
-    -maxdepth 1 -user "$(id -u)" 2>/dev/null | sort]])
+  return t.sh([[u=$(id -u); {
+    find . /run/caisson "${XDG_RUNTIME_DIR:-/run}/caisson" "${XDG_CACHE_HOME:-$HOME/.cache}/caisson" -maxdepth 2 -user $u
+    find /tmp /var/tmp /dev/shm -maxdepth 1 -user $u -name '*caisson*' ! -name 'caisson[.-]*'
+  } 2>/dev/null | sort]])
 end
 
 -- Everything that must be the same before and after.
