@@ -491,6 +491,16 @@ function M.open(built, process)
   return require("caisson.cgroup.group").of_process(built.cgroup.groups, process)
 end
 
+-- How much this machine's processes have to wait: /proc/pressure, as a group's pressure() has it; nil: not counted.
+function M.pressure()
+  return require("caisson.cgroup.events").pressure(function(resource)
+    local f = io.open("/proc/pressure/" .. resource)
+    local text = f and f:read("*a") -- nil where it was turned off at boot
+    if f then f:close() end
+    return text
+  end)
+end
+
 -- The groups of a container of this process or another's, from what their save() answered.
 -- Returns them | nil, message, errno (ENOENT: they are gone).
 function M.reopen(saved)

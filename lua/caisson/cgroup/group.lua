@@ -1,6 +1,7 @@
 -- The groups of one container while it runs: figures, freeze, kill, remove.
 local core = require "caisson.core"
 local devices = require "caisson.cgroup.devices"
+local events = require "caisson.cgroup.events"
 local files = require "caisson.cgroup.files"
 local limits = require "caisson.cgroup.limits"
 local update = require "caisson.cgroup.update"
@@ -160,12 +161,31 @@ function Groups:io()
   return text and io_v2(text)
 end
 
--- All figures that can be had, by name, and `io`.
+-- How much the container's processes have to wait (PSI): { cpu = { some = { avg10 =, avg60 =, avg300 =,
+-- total_us = }, full = … }, memory = …, io = … }; nil where it has no v2 group, or the kernel does not count.
+function Groups:pressure()
+  for _, g in ipairs(self.groups) do
+    if g.version == 2 then
+      return events.pressure(function(resource) return core.cgroup.read(g.dir, resource .. ".pressure") end)
+    end
+  end
+end
+
+-- All figures that can be had, by name, `io` and `pressure`.
 function Groups:stats()
   local t = {}
   for name in pairs(files.figures) do t[name] = self:figure(name) end
   t.io = self:io()
+  t.pressure = self:pressure()
   return t
+end
+
+-- What happens in the groups from now on: an object with fds(), timeout() and step() as a running container has
+-- them, and wait(timeout); see caisson.cgroup.events. Returns it | nil, message, errno; raises what is a misuse.
+function Groups:events(opts)
+  local called, list, message, errno = pcall(events.open, self, opts)
+  if not called then error(list, 2) end
+  return list, message, errno
 end
 
 -- CPU time used, nanoseconds.

@@ -89,6 +89,43 @@ function cgroup.device_program(rules) end
 ---@return integer[]|nil ids, string? message, integer? errno
 function cgroup.device_programs(group) end
 
+---@class caisson.cgroup.Watch  up to 64 sources; each is known by its number
+local Watch = {}
+
+---A file whose changes the kernel announces, such as memory.events and cgroup.events of v2.
+---@param group caisson.fd
+---@param file string
+---@return integer|nil number, string text_or_message, integer? errno
+function Watch:file(group, file) end
+
+---A pressure trigger, v2: "some 150000 1000000" (microseconds, in a window of so many). `EOPNOTSUPP`: the kernel
+---does not count pressure (boot parameter psi=1). Linux's Documentation/accounting/psi.rst.
+---@param group caisson.fd
+---@param file "cpu.pressure"|"memory.pressure"|"io.pressure"
+---@param trigger string
+---@return integer|nil number, string? message, integer? errno
+function Watch:pressure(group, file, trigger) end
+
+---v1: a notice whenever the group is out of memory, and when it is removed.
+---@param group caisson.fd  of the memory controller
+---@return integer|nil number, string? message, integer? errno
+function Watch:oom(group) end
+
+---What has happened since the last call, without waiting: the source's number, and the file's text, or true; false where
+---the source is gone, as it is with its group.
+---@return { [1]: integer, [2]: string|boolean }[]
+function Watch:ready() end
+
+---The descriptor to poll for reading.
+---@return integer
+function Watch:fileno() end
+
+function Watch:close() end
+
+---What happens in groups as one descriptor, for whichever loop it is put in. caisson.cgroup's events() stands on it.
+---@return caisson.cgroup.Watch|nil watch, string? message, integer? errno
+function cgroup.watch() end
+
 ---@class caisson.cgroup.Hierarchy
 ---@field version 1|2
 ---@field path string                 this process's group, from /proc/self/cgroup
