@@ -78,23 +78,23 @@ static int
 apply_affinity(const struct affinity_args *a, struct csn_ctx *c)
 {
   u64 mask[MAX_CPUS / 64] = { 0 }, got[MAX_CPUS / 64] = { 0 };
-  long size = csn_sys(__NR_sched_getaffinity, 0, sizeof(got), got);
+  long size = csn_sys(__NR_sched_getaffinity, c->pid, sizeof(got), got);
   int rc;
 
   if (size < 0)
     return (int)size;
   if ((rc = parse_list(csn_s(c, a->cpus), mask, (u32)size * 8, "CPU", c)) < 0 ||
-      (rc = (int)csn_sys(__NR_sched_setaffinity, 0, size, mask)) < 0)
+      (rc = (int)csn_sys(__NR_sched_setaffinity, c->pid, size, mask)) < 0)
     return rc;
   /* The kernel takes what it can and drops the rest; what was asked for is what must be. */
-  size = csn_sys(__NR_sched_getaffinity, 0, sizeof(got), got);
+  size = csn_sys(__NR_sched_getaffinity, c->pid, sizeof(got), got);
   for (u32 i = 0; i < MAX_CPUS && size > 0; i++)
     if ((mask[i / 64] & ~got[i / 64]) >> i % 64 & 1)
       return missing_cpu(i, c);
   return size < 0 ? (int)size : 0;
 }
 
-CSN_PRIMITIVE(affinity, "affinity", AFFINITY, CSN_CHILD | CSN_SELF, apply_affinity, NULL, "$cpus")
+CSN_PRIMITIVE(affinity, "affinity", AFFINITY, CSN_CHILD | CSN_OF_PID, apply_affinity, NULL, "$cpus")
 
 /* ---- NUMA ---- */
 

@@ -27,10 +27,10 @@ apply_rlimit(const struct rlimit_args *a, struct csn_ctx *c)
 
   if (limit.soft > limit.hard)
     return csn_detail(c, -EINVAL, "the soft limit is above the hard one", NULL);
-  return (int)csn_sys(__NR_prlimit64, 0, a->resource, &limit, NULL);
+  return (int)csn_sys(__NR_prlimit64, c->pid, a->resource, &limit, NULL);
 }
 
-CSN_PRIMITIVE(rlimit, "rlimit", RLIMIT, CSN_CHILD | CSN_SELF, apply_rlimit, NULL,
+CSN_PRIMITIVE(rlimit, "rlimit", RLIMIT, CSN_CHILD | CSN_OF_PID, apply_rlimit, NULL,
               "$resource $soft[:$hard]")
 
 /* ---- umask ---- */
@@ -107,7 +107,8 @@ apply_oom(const struct oom_score_adj_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(oom_score_adj, "oom_score_adj", OOM, CSN_CHILD | CSN_SELF, apply_oom, NULL, "$value")
+CSN_PRIMITIVE(oom_score_adj, "oom_score_adj", OOM, CSN_CHILD | CSN_OF_PID, apply_oom, NULL,
+              "$value")
 
 /* ---- nice, scheduler, ioprio ---- */
 
@@ -173,14 +174,14 @@ apply_scheduler(const struct scheduler_args *a, struct csn_ctx *c)
     return rc;
   if (!(a->present >> 1 &
         1)) { /* nice was not given: as it is, which getpriority tells as 20 - nice */
-    long now = csn_sys(__NR_getpriority, 0, 0);
+    long now = csn_sys(__NR_getpriority, 0, c->pid);
 
     attr.nice = now > 0 ? 20 - (s32)now : 0;
   }
-  return (int)csn_sys(__NR_sched_setattr, 0, &attr, 0);
+  return (int)csn_sys(__NR_sched_setattr, c->pid, &attr, 0);
 }
 
-CSN_PRIMITIVE(scheduler, "scheduler", SCHEDULER, CSN_CHILD | CSN_SELF, apply_scheduler, NULL,
+CSN_PRIMITIVE(scheduler, "scheduler", SCHEDULER, CSN_CHILD | CSN_OF_PID, apply_scheduler, NULL,
               "$policy[ nice=$nice][ priority=$priority][ flags=$flags][ runtime=$runtime]"
               "[ deadline=$deadline][ period=$period][ util_min=$util_min][ util_max=$util_max]")
 

@@ -11,6 +11,7 @@
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/time.h>
+#include <linux/mman.h>
 #include "exec.h"
 
 /* <sys/socket.h> is libc's. */
@@ -103,6 +104,9 @@ csn_apply_step(struct csn_run *run, u32 i)
     rc = stop_for_host(run, i);
   else
     rc = p->apply(args, &run->ctx);
+  /* Changed credentials make it what fs.suid_dumpable says, which may be: dumpable. */
+  if (run->ctx.joined)
+    csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (rc < 0 && (s->flags & CSN_STEP_OPTIONAL)) {
     run->record->skipped[i] = (u8)-rc;
     run->record->msg.nskipped++;
@@ -261,10 +265,12 @@ static u8 child_stack[65536] __attribute__((aligned(16)));
 
 /* What memory the child lives in. */
 static void
-in_memory(struct csn_run *run, struct csn_clone_args *ca)
+in_memory(struct csn_run *run, struct csn_clone_args *ca, bool copy)
 {
 #ifdef CSN_RUNNER
   (void)run;
+  if (copy)
+    return;
   ca->flags |= CSN_CLONE_VM;
   ca->stack = (u64)(uintptr_t)child_stack;
   ca->stack_size = sizeof(child_stack);
@@ -273,6 +279,7 @@ in_memory(struct csn_run *run, struct csn_clone_args *ca)
    * process: what its fork() would do. */
   u64 tid_address = 0;
 
+  (void)copy;
   if (csn_sys(__NR_prctl, PR_GET_TID_ADDRESS, &tid_address, 0, 0, 0) == 0 && tid_address) {
     ca->flags |= CSN_CLONE_CHILD_SETTID | CSN_CLONE_CHILD_CLEARTID;
     ca->child_tid = tid_address;
@@ -286,22 +293,71 @@ in_memory(struct csn_run *run, struct csn_clone_args *ca)
 #endif
 }
 
+static const struct engine_clone_args *
+clone_args(const struct csn_plan *p)
+{
+  return p->clone == p->nsteps
+             ? NULL
+             : (const struct engine_clone_args *)((const u8 *)p + csn_plan_step(p, p->clone)->args);
+}
+
+/* A child with memory of its own reports through a page that it shares. */
+static int
+share_record(struct csn_run *run)
+{
+#ifdef CSN_RUNNER
+  long at = csn_sys(__NR_mmap, 0, sizeof(*run->record), PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+  if (at < 0)
+    return (int)at;
+  run->record = (struct csn_record *)at;
+#else
+  (void)run; /* the fork's is shared */
+#endif
+  return 0;
+}
+
+/* By clone(2) where that can say it all: the filter that the creator is under by now, for one without
+ * no_new_privs, may know clone3 as something to refuse, since it can't look into its arguments. */
+static long
+clone_child(struct csn_run *run, struct csn_clone_args *ca)
+{
+#ifdef CSN_RUNNER
+  const u64 old = CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID | CLONE_NEWNS | CLONE_NEWUSER |
+                  CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  /* the runner's handlers are the default ones */
+  u64 flags = ca->flags & ~(u64)CSN_CLONE_CLEAR_SIGHAND;
+  long pid;
+
+  if (!ca->stack && !(flags & ~old)) {
+    pid = csn_sys(__NR_clone, flags, 0, ca->parent_tid, 0, 0);
+    if (pid == 0)
+      csn_leave(child_main(run));
+    return pid;
+  }
+#endif
+  return csn_clone3(ca, sizeof(*ca), child_main, run);
+}
+
 void
 csn_make_child(struct csn_run *run)
 {
   const struct csn_plan *p = run->plan;
+  const struct engine_clone_args *a = clone_args(p);
+  const bool copy = a && a->copy;
+  int rc = copy ? share_record(run) : 0;
   struct csn_record *r = run->record;
   struct csn_clone_args ca = { 0 };
   long pid;
   u32 i;
-  int rc = 0;
 
   run->answer = -1;
   r->msg.kind = CSN_MSG_DONE;
   r->msg.step = p->nsteps;
 
   /* Steps before clone: the creator's own, such as joining namespaces. */
-  for (i = 0; i < p->clone && p->clone < p->nsteps; i++) {
+  for (i = 0; rc == 0 && i < p->clone && p->clone < p->nsteps; i++) {
     if (csn_plan_step(p, i)->side == CSN_CHILD && (rc = csn_apply_step(run, i)) < 0)
       break;
   }
@@ -309,10 +365,7 @@ csn_make_child(struct csn_run *run)
     ca.flags =
         CSN_CLONE_VFORK | CSN_CLONE_PARENT | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PARENT_SETTID;
     ca.parent_tid = (u64)(uintptr_t)&r->tid;
-    if (p->clone < p->nsteps) {
-      const struct engine_clone_args *a =
-          (const struct engine_clone_args *)((const u8 *)p + csn_plan_step(p, p->clone)->args);
-
+    if (a) {
       ca.flags |= a->namespaces;
       run->ctx.own |= a->namespaces;
       if (a->cgroup >= 0 && run->ctx.slots[a->cgroup] >= 0) {
@@ -321,11 +374,11 @@ csn_make_child(struct csn_run *run)
       }
       i = p->clone;
     }
-    in_memory(run, &ca);
+    in_memory(run, &ca, copy);
     if (run->fail_errno && run->fail_step == p->clone && p->clone < p->nsteps)
       pid = -run->fail_errno;
     else
-      pid = csn_clone3(&ca, sizeof(ca), child_main, run);
+      pid = clone_child(run, &ca);
     rc = pid < 0 ? (int)pid : 0;
     r->msg.pid = pid < 0 ? 0 : (s32)pid;
   }

@@ -13,7 +13,7 @@
 #define X_OK 1
 #endif
 
-CSN_ACTION(engine_clone, "clone", CLONE, CSN_PARENT, CSN_ACT_CLONE, "$namespaces[ into $cgroup]")
+CSN_ACTION(engine_clone, "clone", CLONE, CSN_PARENT, CSN_ACT_CLONE, "$namespaces[ into $cgroup][ copy=$copy]")
 CSN_ACTION(engine_lua, "lua", LUA, CSN_CHILD, CSN_ACT_LUA, "$name")
 CSN_ACTION(engine_send, "send", SEND, CSN_CHILD, CSN_ACT_SEND, "$fd")
 CSN_ACTION(engine_stop, "stop", STOP, CSN_CHILD, CSN_ACT_STOP, "")

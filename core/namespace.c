@@ -70,6 +70,7 @@ join(int fd, u64 flags, struct csn_ctx *c)
   rc = csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (rc == 0)
     rc = csn_sys(__NR_setns, fd, flags);
+  c->joined = true;
   if (rc < 0)
     return (int)rc;
   look_at_own(dir, after);

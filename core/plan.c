@@ -150,6 +150,14 @@ l_plan(lua_State *L)
     }
     lua_settop(L, 3);
   }
+  for (u32 i = 0; i < clone && clone != n; i++) {
+    const struct csn_step *st = (const struct csn_step *)(b->p + steps) + i;
+
+    if (st->side == CSN_PARENT && (csn_step_prim(st)->side & CSN_OF_PID))
+      return luaL_error(L,
+                        "step %d: %s on the parent's side is the child's, and stands behind clone",
+                        (int)i + 1, csn_step_prim(st)->name);
+  }
   if (exec != n && exec != n - 1)
     return luaL_error(L, "step %d: nothing can follow exec", (int)exec + 2);
   for (last = exec; last > 0; last--) {

@@ -46,10 +46,12 @@ csn_step_prim(const struct csn_step *s)
 /* ---- the engine's actions: their arguments ---- */
 
 /* clone: the child, with its new namespaces. Steps of the child's side before it are applied by the
- * child's creator (the runner, or the fork), which is how existing namespaces are joined. */
+ * child's creator (the runner, or the fork), which is how existing namespaces are joined. copy: the child
+ * has a copy of its creator's memory, where others in its pid namespace may have power over it. */
 #define CLONE(F)                                                                                   \
   F(flags, namespaces, 0, csn_namespace_words, 0)                                                  \
-  F(slot, cgroup, 0, NULL, (u64)-1)
+  F(slot, cgroup, 0, NULL, (u64)-1)                                                                \
+  F(bool, copy, 0, NULL, 0)
 CSN_ARGS(engine_clone, CLONE)
 
 /* lua: a function of the run, by its name there. */

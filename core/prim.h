@@ -75,6 +75,7 @@ struct csn_ctx {
   u64 run;   /* what stands for "*" in a name that no other run may have; 0: not drawn yet */
   bool born; /* this is the child itself: a step for its creator comes too late */
   bool init; /* ... and an init will stay between it and its program */
+  bool joined; /* in namespaces of a container's: stays as one that its processes can't trace */
   u32 detail_len;
   char detail
       [CSN_DETAIL]; /* what apply() adds to an error: the path component, the kernel's message */
@@ -156,8 +157,9 @@ enum csn_kind {
 
 /* CSN_LAST: where such steps stand right before exec, all that exec prepares (descriptors, signals, the
  * program's path) is done before them, so that a seccomp filter need allow nothing but execve.
- * CSN_SELF: what it changes is the process that applies it, which must not be the host. */
-enum csn_side { CSN_CHILD, CSN_PARENT, CSN_SIDE = 1, CSN_LAST = 2, CSN_SELF = 4 };
+ * CSN_SELF: what it changes is the process that applies it, which must not be the host.
+ * CSN_OF_PID: on the parent's side it is the child's (ctx.pid), which has to be there: behind clone. */
+enum csn_side { CSN_CHILD, CSN_PARENT, CSN_SIDE = 1, CSN_LAST = 2, CSN_SELF = 4, CSN_OF_PID = 8 };
 
 /* What the engine does itself; such a primitive has no apply(). */
 enum csn_action {

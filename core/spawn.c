@@ -121,6 +121,20 @@ take_slot(struct csn_spawn *s, u32 step, int fd)
                   fd);
 }
 
+/* Of what the child says about itself nothing is believed that would have another process signalled: who may
+ * trace it, in a container that it has joined, may speak for it. */
+static bool
+is_own_child(int pidfd)
+{
+  struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
+  siginfo_t si;
+
+  if (waitid(P_PIDFD, (id_t)pidfd, &si, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 ||
+      errno != ECHILD)
+    return true;
+  return poll(&pfd, 1, 0) == 1; /* it has ended, and was reaped by the host */
+}
+
 /* The child's pidfd comes with its first message; without (no descriptor was free) one is opened here. */
 static int
 remember_child(struct csn_spawn *s, s32 pid)
@@ -132,6 +146,12 @@ remember_child(struct csn_spawn *s, s32 pid)
     s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
   if (s->pidfd < 0 && errno == ESRCH)
     s->end.stolen = true; /* reaped by the host; its report is still to come */
+  if (s->pidfd >= 0 && !is_own_child(s->pidfd)) {
+    csn_close(s->pidfd);
+    s->pidfd = -1;
+    s->end.stolen = true; /* not a process of ours to be killed */
+    return -EBADMSG;
+  }
   return s->pidfd < 0 && !s->end.stolen ? -errno : 0;
 }
 
