@@ -27,10 +27,10 @@ apply_rlimit(const struct rlimit_args *a, struct csn_ctx *c)
 
   if (limit.soft > limit.hard)
     return csn_detail(c, -EINVAL, "the soft limit is above the hard one", NULL);
-  return (int)csn_sys(__NR_prlimit64, c->pid, a->resource, &limit, NULL);
+  return (int)csn_sys(__NR_prlimit64, 0, a->resource, &limit, NULL);
 }
 
-CSN_PRIMITIVE(rlimit, "rlimit", RLIMIT, CSN_CHILD | CSN_OF_PID, apply_rlimit, NULL,
+CSN_PRIMITIVE(rlimit, "rlimit", RLIMIT, CSN_CHILD | CSN_SELF, apply_rlimit, NULL,
               "$resource $soft[:$hard]")
 
 /* ---- umask ---- */

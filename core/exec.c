@@ -13,7 +13,8 @@
 #define X_OK 1
 #endif
 
-CSN_ACTION(engine_clone, "clone", CLONE, CSN_PARENT, CSN_ACT_CLONE, "$namespaces[ into $cgroup][ copy=$copy]")
+CSN_ACTION(engine_clone, "clone", CLONE, CSN_PARENT, CSN_ACT_CLONE,
+           "$namespaces[ into $cgroup][ copy=$copy]")
 CSN_ACTION(engine_lua, "lua", LUA, CSN_CHILD, CSN_ACT_LUA, "$name")
 CSN_ACTION(engine_send, "send", SEND, CSN_CHILD, CSN_ACT_SEND, "$fd")
 CSN_ACTION(engine_stop, "stop", STOP, CSN_CHILD, CSN_ACT_STOP, "")
@@ -23,11 +24,11 @@ CSN_ACTION(engine_exec, "exec", EXEC, CSN_CHILD, CSN_ACT_EXEC, "$argv[ fd=$fd][ 
  * the runner makes one, and a fork has its own copy. */
 
 #define SMALL_VECTOR 512
-static const char *small_argv[SMALL_VECTOR + 1], *small_env[SMALL_VECTOR + 1];
+static const char *small_argv[SMALL_VECTOR + 2], *small_env[SMALL_VECTOR + 2];
 static const char **argv_of_run, **env_of_run;
-static char found[PATH_MAX];
+static char found[PATH_MAX], home[256];
 
-/* The kernel alone says how much is too much. */
+/* The kernel alone says how much is too much. There is room for one more. */
 static int
 vector(const struct csn_ctx *c, struct csn_list l, const char **small, const char ***out)
 {
@@ -35,7 +36,7 @@ vector(const struct csn_ctx *c, struct csn_list l, const char **small, const cha
   const char **v = small;
 
   if (l.count > SMALL_VECTOR) {
-    long m = csn_sys(__NR_mmap, 0, ((size_t)l.count + 1) * sizeof(*v), PROT_READ | PROT_WRITE,
+    long m = csn_sys(__NR_mmap, 0, ((size_t)l.count + 2) * sizeof(*v), PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (m < 0 && m > -4096)
@@ -102,16 +103,41 @@ place_files(const struct engine_exec_args *a, struct csn_ctx *c)
   return rc;
 }
 
+/* The value of a variable (a name of four letters), or NULL. */
 static const char *
-path_of(const char *const *env)
+variable(const char *const *env, const char name[5])
 {
   for (; *env; env++) {
     const char *e = *env;
+    int i = 0;
 
-    if (e[0] == 'P' && e[1] == 'A' && e[2] == 'T' && e[3] == 'H' && e[4] == '=')
+    while (i < 4 && e[i] == name[i])
+      i++;
+    if (i == 4 && e[4] == '=')
       return e + 5;
   }
-  return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  return NULL;
+}
+
+static const char *
+path_of(const char *const *env)
+{
+  const char *path = variable(env, "PATH");
+
+  return path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+static void
+add_home(const char **env, u32 n)
+{
+  const size_t name = csn_append(home, sizeof(home), 0, "HOME=");
+
+  if (variable(env, "HOME"))
+    return;
+  if (!csn_find_home((u32)csn_sys(__NR_getuid, 0), home + name, sizeof(home) - name))
+    csn_append(home, sizeof(home), name, "/");
+  env[n] = home;
+  env[n + 1] = NULL;
 }
 
 static bool
@@ -220,6 +246,8 @@ csn_exec_prepare(const struct engine_exec_args *a, struct csn_ctx *c)
   if ((rc = vector(c, a->argv, small_argv, &argv_of_run)) < 0 ||
       (rc = vector(c, a->env, small_env, &env_of_run)) < 0)
     return csn_detail(c, rc, "memory for the arguments", NULL);
+  if (a->home)
+    add_home(env_of_run, a->env.count);
   if (a->fd < 0) {
     const char *name = a->path.off ? csn_s(c, a->path) : argv_of_run[0];
 

@@ -20,6 +20,9 @@ void csn_exec_release(const struct engine_exec_args *a);
 /* Exec; returns -errno only. */
 int csn_exec(const struct engine_exec_args *a, struct csn_ctx *c);
 
+/* home.c: the home directory of uid in /etc/passwd of the root; false where it has none there. */
+bool csn_find_home(u32 uid, char *home, size_t size);
+
 #pragma GCC visibility pop
 
 #endif

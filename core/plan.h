@@ -79,7 +79,7 @@ CSN_ARGS(engine_stop, STOP)
 
 /* exec: the program. files[i] is the slot that becomes descriptor i ("-": closed). With init the child
  * stays as init (init.c), and the program is its child. With agent it stays too, and runs what the host sends
- * it (agent.c); argv then is a name for the plan's reader alone. */
+ * it (agent.c); argv then is a name for the plan's reader alone. home: HOME as /etc/passwd has it, where env has none. */
 #define EXEC(F)                                                                                    \
   F(strs, argv, CSN_REQUIRED, NULL, 0)                                                             \
   F(strs, env, 0, NULL, 0)                                                                         \
@@ -89,7 +89,8 @@ CSN_ARGS(engine_stop, STOP)
   F(word, death_signal, CSN_NUM, csn_signal_words, 9)                                              \
   F(flags, blocked, 0, csn_sigset_words, 0)                                                        \
   F(bool, init, 0, NULL, 0)                                                                        \
-  F(bool, agent, 0, NULL, 0)
+  F(bool, agent, 0, NULL, 0)                                                                       \
+  F(bool, home, 0, NULL, 0)
 CSN_ARGS(engine_exec, EXEC)
 
 static inline const struct engine_exec_args *

@@ -547,6 +547,13 @@ local function check_shapes(b)
   end
 end
 
+-- A builder of other plans than a recipe's own: its options, plan, identity, ... No option has an origin.
+function M.builder(fields)
+  fields.origins, fields.phase = {}, ""
+  fields.recipe = { locate = function() return nil end }
+  return setmetatable(fields, B)
+end
+
 -- The plan of merged options. origins: who said what; recipe: the outermost; opts: files (slots for
 -- descriptors 0, 1, 2, …).
 function M.plan(options, origins, recipe, opts)
@@ -568,6 +575,7 @@ function M.plan(options, origins, recipe, opts)
   attributes(b)
   credentials(b)
   payload.exec(b)
+  options.no_setuid = b.no_setuid -- for those that join
   return b
 end
 

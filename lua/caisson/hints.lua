@@ -203,7 +203,7 @@ function M.find(failure, built)
     return covered_proc(failure)
   elseif name == "mount.overlay" and failure.code == "ENODEV" then
     return "the kernel has no overlay: as root, modprobe overlay"
-  elseif name == "exec" and step and not options.fd then
+  elseif name == "exec" and step and not options.fd and not built.joined then
     return program(failure, built.plan, options)
   elseif name == "clone" and user_namespaces(failure, options) then
     return user_namespaces(failure, options)

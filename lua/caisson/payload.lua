@@ -151,7 +151,8 @@ end
 
 -- ---- exec ----
 
--- HOME and PATH are what programs can't do without; the rest of the environment is the recipe's.
+-- PATH, and HOME from /etc/passwd of the root, are what programs can't do without; the rest of the environment is
+-- the recipe's.
 function M.environment(b)
   local env, list = { PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" }, {}
   for k, v in pairs(b.options.env or {}) do
@@ -173,7 +174,7 @@ function M.exec(b)
   b:check_type("args", args, "table")
   if #args == 0 then b:fail("args", "no program given") end
   b:step("args", "exec", { argv = args, env = M.environment(b), files = b.files or { "stdin", "stdout", "stderr" },
-    init = o.init or nil, death_signal = config.death_signal(b) })
+    home = (o.env or {}).HOME == nil or nil, init = o.init or nil, death_signal = config.death_signal(b) })
 end
 
 return M
