@@ -79,7 +79,8 @@ CSN_ARGS(engine_stop, STOP)
 
 /* exec: the program. files[i] is the slot that becomes descriptor i ("-": closed). With init the child
  * stays as init (init.c), and the program is its child. With agent it stays too, and runs what the host sends
- * it (agent.c); argv then is a name for the plan's reader alone. home: HOME as /etc/passwd has it, where env has none. */
+ * it (agent.c); argv then is a name for the plan's reader alone. home: HOME as /etc/passwd has it, where env
+ * has none. */
 #define EXEC(F)                                                                                    \
   F(strs, argv, CSN_REQUIRED, NULL, 0)                                                             \
   F(strs, env, 0, NULL, 0)                                                                         \

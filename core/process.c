@@ -318,6 +318,14 @@ l_skipped(lua_State *L)
   return 1;
 }
 
+/* process:detach() -> true: close() and the collector let it go instead of ending it, while it runs */
+static int
+l_detach(lua_State *L)
+{
+  check_held(L)->detached = true;
+  return csn_pushok(L);
+}
+
 /* process:close(): kill it if it still runs, reap it, take back what the parent's steps made */
 static int
 l_close(lua_State *L)
@@ -326,6 +334,11 @@ l_close(lua_State *L)
 
   if (s->owner != getpid())
     return 0;
+  if (s->detached && !s->reaped && reap(s, false) == 0) {
+    s->owner = 0;
+    csn_release_process(s);
+    return csn_pushok(L);
+  }
   if (!s->reaped && s->agent) {
     csn_agent_kill(s->agent);
     reap(s, true);
@@ -434,14 +447,23 @@ l_poll(lua_State *L)
 static void
 open_process(lua_State *L)
 {
-  static const luaL_Reg methods[] = {
-    { "wait", l_wait },   { "kill", l_kill },       { "pid", l_pid },
-    { "pidfd", l_pidfd }, { "end_fd", l_end_fd },   { "slot", l_slot },
-    { "times", l_times }, { "cpu_ns", l_cpu_ns },   { "close", l_close },
-    { "keep", l_keep },   { "release", l_release }, { "skipped", l_skipped },
-    { "made", l_made },   { "__gc", l_gc },         { "__tostring", l_tostring },
-    { NULL, NULL }
-  };
+  static const luaL_Reg methods[] = { { "wait", l_wait },
+                                      { "kill", l_kill },
+                                      { "pid", l_pid },
+                                      { "pidfd", l_pidfd },
+                                      { "end_fd", l_end_fd },
+                                      { "slot", l_slot },
+                                      { "times", l_times },
+                                      { "cpu_ns", l_cpu_ns },
+                                      { "close", l_close },
+                                      { "keep", l_keep },
+                                      { "release", l_release },
+                                      { "skipped", l_skipped },
+                                      { "made", l_made },
+                                      { "__gc", l_gc },
+                                      { "__tostring", l_tostring },
+                                      { "detach", l_detach },
+                                      { NULL, NULL } };
 
   if (luaL_newmetatable(L, PROCESS_TYPE)) {
     csn_setfuncs(L, methods);

@@ -33,6 +33,7 @@ struct csn_spawn {
   u32 fail_step;
   int fail_errno, died_by;
   u8 *done, *skipped;    /* one a step */
+  bool detached;         /* goes on without this object */
   bool reaped, init;     /* init: what was started stays as the program's parent */
   bool waiting, kept;    /* it waits for its start, and for its host to keep it */
   struct csn_ending end; /* once reaped; stolen: by the host */

@@ -189,7 +189,12 @@ local function socket_slot(b, key, slot)
   if type(v) == "string" then
     local dir, name = v:match("^(.*)/([^/]+)$")
     if not dir then b:fail(key, "a path with a directory, or a descriptor, expected, got '" .. v .. "'") end
-    local fd, message, errno = core.socket.connect(dir == "" and "/" or dir, name, "stream")
+    local at, fd, message, errno
+    at, message, errno = core.open(dir == "" and "/" or dir, { "path", "directory" })
+    if at then
+      fd, message, errno = core.socket.connect(at, name, "stream")
+      at:close()
+    end
     if not fd then error({ key .. ": " .. message, errno }, 0) end
     b.keep[#b.keep + 1] = fd
     v = fd
@@ -309,7 +314,8 @@ local function steps(b, found, groups)
   b.phase = "process"
   payload.attribute(b, "umask")
   payload.attribute(b, "nice")
-  local late = is_born_without(o.scheduler)
+  -- the rights to some are the host's alone
+  local late = is_born_without(o.scheduler) or found.is.user and core.identity().euid == 0
   if not late then payload.attribute(b, "scheduler") end
   payload.attribute(b, "ioprio")
   b.phase = "policy"
@@ -408,6 +414,7 @@ function M.start(target, spec, opts)
     { slots = built.slots, cancel = opts.cancel, fail = opts.fail }, started)
   for _, fd in ipairs(built.keep) do fd:close() end
   if not ok then return refused(running) end
+  if running and built.options.detach then running.process:detach() end
   return running, message, errno, failure
 end
 

@@ -55,9 +55,18 @@ describe("plans", function()
   it("never change the host process", function()
     local core = require "caisson.core"
     for name, options in pairs { umask = "077", chdir = "/", uid = 0, rlimit = { "nofile", soft = 1, hard = 1 },
-      no_new_privs = {}, ["namespace.unshare"] = "uts", pivot_root = {}, session = {} } do
+      close = { "stdin" }, no_new_privs = {}, ["namespace.unshare"] = "uts", pivot_root = {}, session = {} } do
       assert.has_error(function() core.plan { { step = name, options = options, side = "parent" } } end,
         ("step 1: %s changes the process that applies it, and can't be on the parent's side"):format(name))
+    end
+  end)
+
+  it("change the child alone from the parent's side, and so behind clone", function()
+    local core = require "caisson.core"
+    for name, options in pairs { affinity = "0", scheduler = "other", oom_score_adj = 5 } do
+      assert.has_error(function() core.plan { { step = name, options = options, side = "parent" }, { step = "clone" },
+        { step = "exec", options = { argv = { "x" } } } } end,
+        ("step 1: %s on the parent's side is the child's, and stands behind clone"):format(name))
     end
   end)
 
