@@ -502,6 +502,18 @@ take_descriptor(int fd)
   return flags < 0 || (flags & FD_CLOEXEC) ? -EBADF : csn_dup(fd, 3);
 }
 
+/* core.runner() -> fd of the runner's program | nil, message, errno: executed without arguments, it ends at once */
+static int
+l_runner(lua_State *L)
+{
+  int *fd = csn_newfd(L);
+  int rc = csn_runner();
+
+  if (rc >= 0)
+    rc = *fd = csn_dup(rc, 3);
+  return rc < 0 ? csn_pusherr(L, -rc, "the runner") : 1;
+}
+
 /* core.spawn { plan =, slots =, functions =, fork =, fail = { step =, errno = } }
  *   -> process | nil, message, errno, failure */
 static int
@@ -591,6 +603,8 @@ open_spawn(lua_State *L)
 {
   lua_pushcfunction(L, l_spawn);
   lua_setfield(L, -2, "spawn");
+  lua_pushcfunction(L, l_runner);
+  lua_setfield(L, -2, "runner");
 }
 
 CSN_OPEN(open_spawn)

@@ -336,6 +336,30 @@ local function runtime_hooks(b)
   b:hook("createContainer")
 end
 
+-- The steps of one entry of `mounts`.
+local function mount(b, key, m)
+  b:check_type(key, m, "table")
+  local kind
+  for _, k in ipairs(kind_list) do
+    if m[k] ~= nil and not (k == "fd" and m.bind) then
+      if kind then b:fail(key, ("one of %s expected, got both %s and %s"):format(table.concat(kind_list, ", "), kind, k)) end
+      kind = k
+    end
+  end
+  if not kind then b:fail(key, "what kind of mount? one of " .. table.concat(kind_list, ", ")) end
+  b:check_keys(key, m, kind_keys[kind])
+  mount_kinds[kind](b, key, m)
+end
+
+-- The same alone, for a container that is there already: what fields has (options, identity, new) is what of
+-- a builder a mount asks for. Returns the builder, whose plan has the steps. Raises what is wrong.
+function M.mount(fields, key, m)
+  local b = { origins = {}, recipe = { locate = function() end }, plan = plan_module.new(), phase = "rootfs" }
+  for k, v in pairs(fields) do b[k] = v end
+  mount(setmetatable(b, B), key, m)
+  return b
+end
+
 local default_devices = { "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty" }
 
 local function mounts(b)
@@ -369,20 +393,7 @@ local function mounts(b)
     b:step("root", "root.tmpfs", { size = root.size or 1048576, mode = root.mode or "0755",
       nr_inodes = root.nr_inodes, label = o.mount_label, flags = root.flags or { "nosuid", "nodev" } })
   end
-  for i, m in ipairs(o.mounts or {}) do
-    local key = key_of("mounts", i)
-    b:check_type(key, m, "table")
-    local kind
-    for _, k in ipairs(kind_list) do
-      if m[k] ~= nil and not (k == "fd" and m.bind) then
-        if kind then b:fail(key, ("one of %s expected, got both %s and %s"):format(table.concat(kind_list, ", "), kind, k)) end
-        kind = k
-      end
-    end
-    if not kind then b:fail(key, "what kind of mount? one of " .. table.concat(kind_list, ", ")) end
-    b:check_keys(key, m, kind_keys[kind])
-    mount_kinds[kind](b, key, m)
-  end
+  for i, m in ipairs(o.mounts or {}) do mount(b, key_of("mounts", i), m) end
   if o.devices then
     b.phase = "devices"
     for i, d in ipairs(o.devices) do

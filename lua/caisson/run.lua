@@ -227,6 +227,18 @@ function Running:pid() return self.process:pid() end
 -- Send a signal (a word such as "TERM", or its number) to the program.
 function Running:kill(signal) return self.process:kill(signal) end
 
+local function target(self)
+  return { pid = self.process:pid(), pidfd = self.process:pidfd(), no_setuid = self.built.no_setuid ~= nil }
+end
+
+-- Add a mount to the running container: { bind =, at = } or { tmpfs = }, as in a recipe's mounts.
+-- Returns true | nil, message, errno, failure.
+function Running:mount(m) return require("caisson.live").mount(target(self), m) end
+
+-- Take the mount at a path of the container's away. opts.lazy: from sight now, though it is in use.
+-- Returns true | nil, message, errno, failure.
+function Running:unmount(path, opts) return require("caisson.live").unmount(target(self), path, opts) end
+
 -- What to poll for reading; when one is ready, or timeout() seconds are over, call step().
 function Running:fds()
   local fds = { { fd = self.process:pidfd(), events = "r" } }

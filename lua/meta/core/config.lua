@@ -24,3 +24,10 @@ function core.selinux(o) end
 ---    { step = "resctrl", options = { "gold", schemata = { "L3:0=f", "MB:0=50" } } }
 ---@param o { group?: string, schemata?: string[], monitor?: string, existing?: boolean, at?: string } at: /sys/fs/resctrl
 function core.resctrl(o) end
+
+---A descriptor of the runner's program, which ends at once where it is executed without arguments: for plans whose
+---steps are all that is wanted. nil, message, errno where there can be none.
+---
+---    { step = "exec", options = { argv = { "caisson" }, fd = "runner" } } -- slots = { runner = core.runner() }
+---@return caisson.core.Fd|nil runner, string? message, integer? errno
+function core.runner() end
