@@ -85,8 +85,8 @@ csn_cgroup_write(int group, const char *file, const char *data, size_t len)
 
 /* ---- create ---- */
 
-static int
-draw_run(struct csn_ctx *c)
+int
+csn_draw_run(struct csn_ctx *c)
 {
   while (!c->run) {
     long n = CSN_RETRY(csn_sys(__NR_getrandom, &c->run, sizeof(c->run), 0));
@@ -111,7 +111,7 @@ csn_cgroup_component(const char *p, struct csn_ctx *c, char name[CSN_CGROUP_NAME
       name[n++] = *s;
       continue;
     }
-    if ((rc = draw_run(c)) < 0)
+    if ((rc = csn_draw_run(c)) < 0)
       return rc;
     for (int shift = 60; shift >= 0; shift -= 4)
       name[n++] = "0123456789abcdef"[c->run >> shift & 15];

@@ -105,6 +105,9 @@ csn_detail(struct csn_ctx *c, int err, const char *a, const char *b)
   return err;
 }
 
+/* cgroup.c: see that c->run is drawn; 0 or -errno. */
+int csn_draw_run(struct csn_ctx *c) __attribute__((visibility("hidden")));
+
 /* Put fd into a slot, closing what was there; returns 0, or fd itself where it is an error. */
 static inline int
 csn_fill(struct csn_ctx *c, s64 slot, long fd)

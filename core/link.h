@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ * What the files of network devices share: link.c (the steps), link_undo.c (their undoing by the host). */
+#ifndef CSN_LINK_H
+#define CSN_LINK_H
+
+#include "netlink.h"
+
+#pragma GCC visibility push(hidden)
+
+#define VETH(F)                                                                                    \
+  F(str, name, CSN_REQUIRED, NULL, 0)                                                              \
+  F(str, host, CSN_REQUIRED, NULL, 0)                                                              \
+  F(str, bridge, 0, NULL, 0)                                                                       \
+  F(str, mac, 0, NULL, 0)                                                                          \
+  F(u32, mtu, 0, NULL, 0)                                                                          \
+  F(u32, queue, 0, NULL, 0)                                                                        \
+  F(bool, hairpin, 0, NULL, 0)
+CSN_ARGS(link_veth, VETH)
+
+#define MOVE(F)                                                                                    \
+  F(str, device, CSN_REQUIRED, NULL, 0)                                                            \
+  F(str, name, 0, NULL, 0)                                                                         \
+  F(strs, addresses, 0, NULL, 0)                                                                   \
+  F(slot, netns, CSN_REQUIRED, NULL, 0)                                                            \
+  F(slot, moved, CSN_REQUIRED, NULL, 0)
+CSN_ARGS(link_move, MOVE)
+
+/* What a device was like before it was moved: the content of the slot `moved`. */
+struct csn_moved {
+  s32 there; /* its number in the container; 0: not the same, and only the name is known */
+  s32 index, up;
+};
+
+/* The name of the host's end; "*" in it is the run's own. 0 or -errno. */
+int csn_host_name(const struct link_veth_args *a, struct csn_ctx *c, char name[IFNAMSIZ]);
+
+/* Remove the device with this name from this process's network namespace. */
+int csn_link_delete(int sock, const char *name, struct csn_ctx *c);
+
+/* A request about the device with that index, or, where it is 0, the name that follows. up: IFF_UP or 0. */
+void csn_link_request(struct csn_request *r, int index, u32 up);
+
+/* Move a device into the namespace, under that name; with that number, or, where it is taken, another one, and
+ * then *another is set. */
+int csn_link_move(int sock, int index, int netns, const char *name, int number, bool *another,
+                  struct csn_ctx *c);
+
+/* address.c: give the device an address, "10.0.0.2/24". */
+int csn_address_add(int sock, int index, const char *address, struct csn_ctx *c);
+
+/* Library only. */
+int csn_link_undo_veth(const void *args, struct csn_ctx *c);
+int csn_link_undo_move(const void *args, struct csn_ctx *c);
+/* name: of the device in the container, where its number does not tell. */
+int csn_link_bring_back(const struct link_move_args *a, struct csn_ctx *c, const char *name);
+
+#pragma GCC visibility pop
+
+#endif
