@@ -24,6 +24,7 @@ M.options = {
   no_pivot = "value", root_propagation = "value", mount_label = "value", apparmor = "value", selinux = "value",
   memory_policy = "value", core_scheduling = "value", rdt = "value", console = "value", annotations = "map",
   ptrace = "value",
+  network = "list", routes = "list",
 }
 
 -- A builder: the plan so far, and what the options mean for the steps to come.
@@ -581,6 +582,7 @@ function M.plan(options, origins, recipe, opts)
   config.rdt(b)
   idmap(b)
   time_offsets(b)
+  if options.network or options.routes then require("caisson.network").build(b) end
   mounts(b)
   system(b)
   attributes(b)

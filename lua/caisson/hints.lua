@@ -208,6 +208,7 @@ function M.find(failure, built)
   elseif name == "clone" and user_namespaces(failure, options) then
     return user_namespaces(failure, options)
   end
+  if name and name:find("^link%.") then return require("caisson.network").hint(failure) end
   if name == "clone" or name and name:find("^cgroup%.") then
     return require("caisson.cgroup").hint(failure)
   end
