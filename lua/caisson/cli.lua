@@ -28,6 +28,9 @@ end
 -- One line that says what failed and where it was asked for, and what to do about it.
 function M.tell(message, failure)
   local at = failure and failure.at
+  if M.log then
+    M.log:error(message, { at = at, step = failure and failure.step, errno = failure and failure.code })
+  end
   io.stderr:write("caisson: ", at and at .. ": " or "", message, "\n")
   for line in (failure and failure.hint or ""):gmatch("[^\n]+") do
     io.stderr:write("  hint: ", line, "\n")
@@ -63,6 +66,13 @@ local function dispatch(argv)
   end
   if program and #program == 0 then M.fail("a program is expected after --") end
   o.program = program
+  if o.log then
+    local ok, log, message = pcall(require("caisson.log").open, { to = o.log, format = o.log_format, level = o.log_level })
+    if not ok then M.fail(log) end
+    M.log = log or M.fail(message)
+  elseif o.log_format or o.log_level then
+    M.fail("--log-format and --log-level are of a log: --log says where it is")
+  end
   return require("caisson.cli." .. o.command).main(o)
 end
 

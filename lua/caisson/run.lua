@@ -100,7 +100,7 @@ local function refuse_stream(name, spec)
 end
 
 local known_opts = { "params", "args", "default_args", "env", "stdin", "stdout", "stderr", "files", "slots",
-  "limits", "id", "window", "cancel", "fail" }
+  "limits", "id", "window", "cancel", "fail", "status" }
 
 local function blame(message)
   local level = 3
@@ -190,7 +190,8 @@ end
 
 -- Start a recipe. opts: params, args, env (added to the recipe's), stdin, stdout, stderr, files (slots
 -- for more descriptors), limits, id, window ({ rows, columns } of its terminal), cancel (a descriptor:
--- construction is given up when it becomes readable), fail (for tests: { step = number, errno = }, that
+-- construction is given up when it becomes readable), status (a descriptor, { file = } or a function that is told
+-- what becomes of it: caisson.status), fail (for tests: { step = number, errno = }, that
 -- step is not done and fails so).
 -- Returns the running container | nil, message, errno, failure.
 function M.start(recipe, opts)
@@ -206,8 +207,23 @@ function M.start(recipe, opts)
       return nil, why, number, failure
     end
   end
-  local self, why, errno, failure = M.launch(built, opts, started)
-  if not self then return nil, why, errno, failure end
+  local status, why, errno, failure
+  if opts.status ~= nil then
+    status, why, errno = require("caisson.status").open(opts.status)
+    if not status then return nil, why, errno, { step = "status", errno = errno, status = "failed" } end
+    status:watch(built.plan)
+    local named = built.functions
+    built.compiled, built.functions = built.plan:compile()
+    for name, fn in pairs(named or {}) do built.functions[name] = built.functions[name] or fn end
+  end
+  local self
+  self, why, errno, failure = M.launch(built, opts, started)
+  if not self then
+    if status then status:failed(why, errno, failure) end
+    return nil, why, errno, failure
+  end
+  self.status = status
+  if status then status:executed(self.exec_ns) end
   for i, h in ipairs((built.options.hooks or {}).poststart or {}) do
     local fn = hooks.step(h.hook, "poststart", built)
     local done, a, b = pcall(fn, self.process:pid())
@@ -360,6 +376,7 @@ function Running:finish(status, ended)
     if s.parts then r[s.name] = table.concat(s.parts) end
   end
   self.result = r
+  if self.status then self.status:ended(r) end
   self:close()
   local judge = self.built.options.result
   if judge then judge(r) end
@@ -393,6 +410,7 @@ end
 
 -- End it now, whatever it does; nothing is left. Also what happens when the object is collected.
 function Running:close()
+  if self.status then self.status:close() end
   for _, s in ipairs(self.streams) do
     if s.fd then s.fd:close() end
     s.fd = nil

@@ -142,7 +142,7 @@ local function start(recipe, o, cancel)
   local rows, columns = core.terminal.size(1)
   if not rows then rows, columns = core.terminal.size(0) end
   return run.start(recipe, { params = o.params, args = o.program, env = o.environment, cancel = cancel,
-    window = rows and { rows, columns } or nil })
+    window = rows and { rows, columns } or nil, status = o.status_to })
 end
 
 -- ---- what the user is told ----
@@ -229,6 +229,9 @@ local function finish(o, attendant, r)
   if attendant.ended_by then r.status, r.signal, r.code = "signalled", attendant.ended_by, nil end
   if r.status == "signalled" and attendant.link and attendant.link.broken then r.signal = PIPE end
   if r.signal then r.signal_name = core.signal.name(r.signal) end
+  if cli.log then
+    cli.log:info("ended", { status = r.status, code = r.code, signal = r.signal_name, cpu_ns = r.cpu_ns })
+  end
   if r.report then io.write(r.report, "\n") end
   local line = ending_line(r, running)
   if line then cli.tell(line) end
@@ -237,8 +240,21 @@ local function finish(o, attendant, r)
   return exit_status(r)
 end
 
+-- Where --status-fd and --status lead.
+local function status_of(o)
+  if o.status_fd and o.status then cli.fail("--status-fd and --status are the same: one of the two") end
+  if o.status then return { file = o.status } end
+  if not o.status_fd then return nil end
+  local fd = tonumber(o.status_fd:match "^%d+$")
+  if not fd or not core.lstat("/proc/self/fd/" .. o.status_fd) then
+    cli.fail("--status-fd: an open descriptor's number expected, got " .. o.status_fd)
+  end
+  return fd
+end
+
 function M.main(o)
   local recipe = what_to_run(o)
+  o.status_to = status_of(o)
   local signals = { assert(core.signal.open(ending)), assert(core.signal.open(others)) }
   local function let_go()
     for _, fd in ipairs(signals) do core.signal.close(fd) end
@@ -253,6 +269,7 @@ function M.main(o)
     end
     return failed(o, message, failure)
   end
+  if cli.log then cli.log:info("started", { pid = running:pid(), recipe = o.words and o.words[1] or o.plan }) end
   local options = running.built.options
   local attendant = setmetatable({ running = running, signals = signals, options = options,
     own_session = options.session ~= false }, Attendant)
