@@ -357,7 +357,7 @@ describe("wait", function()
     refused({ step("clone", {}), wait, step("lua", "f", { side = "parent" }), exec },
       "step 3: lua is on the parent's side and can't stand behind wait: the host may be gone by then")
     refused({ step("clone", {}), wait, step("send", "tty"), exec },
-      "step 3: send can't stand behind wait: the host that it sends to may be gone by then")
+      "step 3: send can't stand behind wait: the host that it is for may be gone by then")
     refused({ step("clone", {}), step("wait", "start", { optional = true }), exec }, "step 2: wait can't be optional")
     assert.has_error(function() core.start { plan = core.plan { exec }, socket = 0 } end, "the plan has no wait step")
     assert.has_error(function() core.start { plan = core.plan { wait, exec } } end, "option 'socket' is required")
