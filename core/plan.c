@@ -137,7 +137,7 @@ l_plan(lua_State *L)
           : st.side == CSN_PARENT ? "step %d: %s is on the parent's side and can't stand behind "
                                     "wait: the host may be gone by then"
           : p->action != CSN_ACT_LUA
-              ? "step %d: %s can't stand behind wait: the host that it is for may be gone by then"
+              ? "step %d: %s can't stand behind wait: the host that it sends to may be gone by then"
               : "step %d: %s is a function and can't stand behind wait: the runner, which waits, "
                 "has no Lua",
           (int)i + 1, p->name);

@@ -23,7 +23,7 @@ M.options = {
   time_offsets = "value", propagation = "value", limit_userns = "value", result = "value",
   no_pivot = "value", root_propagation = "value", mount_label = "value", apparmor = "value", selinux = "value",
   memory_policy = "value", core_scheduling = "value", rdt = "value", console = "value", annotations = "map",
-  ptrace = "value",
+  ptrace = "value", trace = "value",
   network = "list", routes = "list",
 }
 
@@ -474,6 +474,7 @@ local function credentials(b)
   payload.attribute(b, "apparmor")
   if o.no_new_privs == false then
     if o.ptrace then require("caisson.trace").by_host(b) end
+    if o.trace then require("caisson.trace").filter(b) end
     payload.confinement(b)
   end
   payload.credentials(b)
@@ -482,6 +483,7 @@ local function credentials(b)
   if o.no_new_privs ~= false then
     b:step("no_new_privs", "no_new_privs", {})
     if o.ptrace then require("caisson.trace").by_host(b) end
+    if o.trace then require("caisson.trace").filter(b) end
     payload.confinement(b)
   end
 end
@@ -579,6 +581,7 @@ function M.plan(options, origins, recipe, opts)
   join_namespaces(b)
   clone(b)
   if options.cgroup then require("caisson.cgroup").after_clone(b) end
+  if options.trace then require("caisson.trace").after_clone(b) end
   config.rdt(b)
   idmap(b)
   time_offsets(b)

@@ -22,6 +22,9 @@ local M = {}
 ---@field setup_ns number      from the call to exec
 ---@field stdout? string       what was captured
 ---@field stderr? string
+---@field denied? { call: string, why?: string, path?: string }  what its tracer ended it for
+---@field trace_notes? string[]  what `decide` has noted
+---@field trace_error? string    why the tracer gave up
 ---@field report? string       what the recipe's own `result` function has to say
 ---@field landlock_left_out? string[]  rights that best_effort names and this kernel lacks
 ---@field skipped table        optional steps that were left out: { step =, object =, errno =, at = }
@@ -157,6 +160,7 @@ function M.launch(built, opts, started)
   end
   for _, fd in ipairs(keep) do fd:close() end
   if not process then
+    if built.tracing then built.tracing:close() end
     for _, s in ipairs(self.streams) do s.fd:close() end
     if not ok and type(err) ~= "table" then error(err, 3) end
     failure = failure or { step = "run", errno = errno }
@@ -177,6 +181,11 @@ function M.launch(built, opts, started)
       self.pty:nonblock(true)
       self:stream("stdout", core.dup(self.pty), terminal_output)
     end
+  end
+  if built.tracing then
+    self.tracing = built.tracing
+    self.streams[#self.streams + 1] = { name = "trace", fd = core.dup(self.tracing.report), uncounted = true,
+      take = function(s) self.tracing:hear(s) end }
   end
   local _, exec_ns = process:times()
   self.exec_ns = exec_ns
@@ -272,6 +281,7 @@ function Running:timeout()
     -- the CPU can't be used up faster than the clock and the processors allow; look again often enough
     t = math.min(t or 0.05, 0.05)
   end
+  if self.stopped and self.tracing then t = 0.1 end
   return t and math.max(t, 0)
 end
 
@@ -282,6 +292,7 @@ function Running:stop(why)
     self.cpu_at_stop = self.process:cpu_ns()
     if self.cgroup then self.cgroup:kill() end
     self.process:kill("KILL")
+    self.stopped_at = core.now()
   end
 end
 
@@ -297,7 +308,7 @@ local function drain(self, s)
       s.fd = nil
       return
     end
-    local limit = self.limits.output
+    local limit = not s.uncounted and self.limits.output
     if limit and self.output + #data > limit then
       data = data:sub(1, limit - self.output)
       self:stop("output_limit")
@@ -307,7 +318,7 @@ local function drain(self, s)
       s.fd = nil
       return
     end
-    self.output = self.output + #data
+    if not s.uncounted then self.output = self.output + #data end
     s.take(data)
   end
 end
@@ -324,7 +335,11 @@ function Running:step()
       local usage = self.cgroup and self.cgroup:cpu_ns() or self.process:cpu_ns()
       if usage and usage > self.limits.cpu * 1e9 then self:stop("time_limit") end
     end
-    if self.stopped then status, message = self.process:wait(0) end
+    if self.stopped then
+      -- who is traced is not gone before its tracer has seen it: one that is lost in its own work sees nothing
+      if self.tracing and core.now() > self.stopped_at + 5e8 then self.tracing:kill() end
+      status, message = self.process:wait(0)
+    end
   end
   if not status then
     if message ~= "timeout" then error(message, 0) end
@@ -372,6 +387,7 @@ function Running:finish(status, ended)
   else
     r.status = "exited"
   end
+  if self.tracing then self.tracing:account(r) end
   for _, s in ipairs(self.streams) do
     if s.parts then r[s.name] = table.concat(s.parts) end
   end
@@ -421,6 +437,7 @@ function Running:close()
     self.cgroup:kill()
     self.cgroup:close()
   end
+  if self.tracing then self.tracing:close() end
   self.process:close()
   -- its members have left it by ending
   local group = self.built.own_resctrl_group

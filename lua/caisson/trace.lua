@@ -1,5 +1,15 @@
 -- Tracing: system calls seen, with their arguments and paths, by a function that lets them be or answers in
 -- their place (ptrace(2), seccomp's action trace).
+--
+--   trace = {
+--     calls = { "openat", "@network-io" },       -- all others run at full speed
+--     decide = function(call)                    -- in a process of its own, with this one's values as they are
+--       if call.name == "connect" then return call:deny "EACCES" end
+--       for _, p in ipairs(call:paths()) do
+--         if p.path == "/etc/passwd" then return call:kill("secret", p.path) end
+--       end
+--     end,
+--   }
 local core = require "caisson.core"
 local plan_module = require "caisson.plan"
 
@@ -19,6 +29,200 @@ function M.by_host(b)
   b.plan.steps[#b.plan.steps + 1] = plan_module.call(fn ~= true and fn or function(pid)
     return core.ptrace.setoptions(pid, { "exitkill", "seccomp" })
   end, { name = "ptrace", side = "parent", phase = b.phase, origin = b.origins.ptrace })
+end
+
+-- ---- a tracer of its own ----
+
+local Tracing = {} -- the host's side of one
+Tracing.__index = Tracing
+
+local function read_line(fd)
+  local parts = {}
+  while true do
+    local s, message = fd:read()
+    if not s or s == "" then return nil, message or "the tracer has ended" end
+    parts[#parts + 1] = s
+    if s:find("\n", 1, true) then break end
+  end
+  return table.concat(parts)
+end
+
+-- The step of the host's: a tracer for the child that has just been made.
+function Tracing:start(pid)
+  local r, w, errno = core.pipe()
+  if not r then return nil, w, errno end
+  local spec = self.spec
+  local pidfd, message
+  pidfd, message, errno = core.helper(function()
+    require("caisson.trace.tracer").run(spec, pid, w)
+  end, { w })
+  w:close()
+  if not pidfd then
+    r:close()
+    return nil, message, errno
+  end
+  self.pidfd, self.report = pidfd, r
+  local line
+  line, message = read_line(r)
+  local first = line and require("caisson.json").decode(line)
+  if not first or not first.seized then
+    return nil, first and first.error or "no word of the tracer: " .. tostring(message), first and first.errno
+  end
+  r:nonblock(true)
+  return true
+end
+
+-- What the tracer says, in chunks.
+function Tracing:hear(chunk)
+  self.text = (self.text or "") .. chunk
+  for line in self.text:gmatch("([^\n]*)\n") do
+    local told = require("caisson.json").decode(line) or {}
+    if told.note then self.notes[#self.notes + 1] = told.note end
+    self.denied = self.denied or told.denied
+    self.error = self.error or told.error
+  end
+  self.text = self.text:match("[^\n]*$")
+end
+
+-- Into the result of the run.
+function Tracing:account(r)
+  r.trace_notes = self.notes
+  r.trace_error = self.error
+  r.denied = self.denied
+  if self.denied then
+    r.status = "denied_syscall"
+  elseif self.error then
+    r.status = "failed"
+  end
+end
+
+-- End the tracer; what it traces ends with it.
+function Tracing:kill()
+  if self.pidfd then core.pidfd.kill(self.pidfd, "KILL") end
+end
+
+function Tracing:close()
+  if not self.pidfd then return end
+  self:kill()
+  core.pidfd.wait(self.pidfd)
+  self.pidfd:close()
+  self.pidfd = nil
+  if self.report then self.report:close() end
+  self.report = nil
+end
+
+local function names_of(b, list)
+  local expand, set, all = require("caisson.policy.names").expand, {}, {}
+  b:check_type("trace/calls", list, "table")
+  for _, name in ipairs(list) do
+    if name == "@paths" then
+      for _, n in ipairs(M.path_calls()) do set[n] = true end
+    else
+      local ok, message = pcall(expand, name, set, 0)
+      if not ok then b:fail("trace/calls", (message:gsub("^[^:]*:%d+: ", ""))) end
+    end
+  end
+  for name in pairs(set) do
+    if core.seccomp.number(name) then all[#all + 1] = name end
+  end
+  table.sort(all)
+  if #all == 0 then b:fail("trace/calls", "no system call to trace") end
+  return all
+end
+
+-- Recipe option trace = { calls =, decide = }: the tracer takes the child as soon as it is there, when whoever
+-- started it may still do so; the filter that picks the calls is loaded with the others, at the end.
+function M.after_clone(b)
+  local t = b.options.trace
+  b:check_type("trace", t, "table")
+  b:check_keys("trace", t, { "calls", "decide" })
+  b:check_type("trace/decide", t.decide, "function")
+  if b.options.ptrace then b:fail("trace", "a process has one tracer (ptrace is given too)") end
+  local names = {}
+  for name, nr in pairs(core.seccomp.syscalls()) do names[nr] = name end
+  b.trace_calls = names_of(b, t.calls)
+  b.tracing = setmetatable({ notes = {}, spec = { decide = t.decide, execs = b.options.init and 2 or 1, names = names } },
+    Tracing)
+  b.phase = "trace"
+  b:step("trace", "ptracer", { who = "any" }) -- Yama would let none but ancestors
+  b.plan.steps[#b.plan.steps + 1] = plan_module.call(function(pid) return b.tracing:start(pid) end,
+    { name = "trace", side = "parent", phase = b.phase, origin = b.origins.trace or { recipe = b.recipe, path = {} } })
+  b:step("trace", "ptracer", { who = "none" })
+end
+
+-- The filter. Calls of other architectures, which it could not name, are the end of who makes them.
+function M.filter(b)
+  b.phase = "policy"
+  local rule = { action = { "trace", 1 } }
+  for i, name in ipairs(b.trace_calls) do rule[i] = name end
+  local program, message = core.seccomp.compile { default = "allow", rules = { rule }, bad_architecture = "kill_process" }
+  if not program then b:fail("trace/calls", message) end
+  b:step("trace", "seccomp", { program = program })
+end
+
+-- The calls that take a path; "@paths" in a list of calls.
+function M.path_calls() return require("caisson.trace.calls").names() end
+
+-- ---- deciding by sets of paths ----
+
+local Set = {}
+Set.__index = Set
+
+-- A set of paths: "/etc/passwd" is that file, "/usr/" a directory and all below it, "/data/*" what is right in it.
+function M.set(list)
+  local set = setmetatable({ exact = {}, trees = {}, flat = {} }, Set)
+  for i, p in ipairs(list or {}) do
+    if type(p) ~= "string" or p:sub(1, 1) ~= "/" then
+      error(("an absolute path expected, got %s (item %d)"):format(tostring(p), i), 2)
+    end
+    if p:sub(-2) == "/*" then
+      set.flat[p:sub(1, -3)] = true
+    elseif p:sub(-1) == "/" then
+      set.trees[p:sub(1, -2)] = true
+    else
+      set.exact[p] = true
+    end
+  end
+  return set
+end
+
+function Set:has(path)
+  if self.exact[path] then return true end
+  local up = path == "/" and "" or path
+  if path ~= "/" and self.flat[path:match("^(.*)/[^/]*$")] then return true end
+  while true do
+    if self.trees[up] then return true end
+    if up == "" then return false end
+    up = up:match("^(.*)/[^/]*$") or ""
+  end
+end
+
+local kinds = { "readable", "writable", "statable", "banned" }
+
+-- A function for `decide` that goes by sets of paths, as lists for M.set: what may be written may be read too, and
+-- what may be read may be looked at. A path of the list `banned` is denied (EACCES); any other is the end.
+function M.by_sets(lists)
+  local sets = {}
+  for k in pairs(lists) do
+    local known = false
+    for _, name in ipairs(kinds) do known = known or name == k end
+    if not known then error(require("caisson.words").unknown("unknown set", tostring(k), kinds), 2) end
+  end
+  for _, k in ipairs(kinds) do sets[k] = M.set(lists[k]) end
+  local function may(access, path)
+    if path:sub(1, 1) ~= "/" then return true end -- a pipe, a socket: it has it already
+    return sets.writable:has(path) or access ~= "write" and sets.readable:has(path)
+      or access == "stat" and sets.statable:has(path)
+  end
+  return function(call)
+    for _, p in ipairs(call:paths()) do
+      if not p.path then return call:deny(p.errno) end -- as the kernel would, or since nobody can tell
+      if not (p.descriptor and p.access == "stat") and not may(p.access, p.path) then
+        if sets.banned:has(p.path) then return call:deny "EACCES" end
+        return call:kill(p.access, p.path)
+      end
+    end
+  end
 end
 
 return M
