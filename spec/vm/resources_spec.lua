@@ -198,9 +198,10 @@ describe("a resource of cgroup v2:", function()
       assert.is_true(part > 0.4, tostring(part))
     end)
 
-    it("pressure tells that a program waits for its quota", function()
-      local process, groups = g.start({ cpu = { max = 0.1 } }, burn)
-      local events = assert(groups:events { pressure = { cpu = { some = 0.2, window = 1 } } })
+    it("pressure tells that one waits for the other", function()
+      local process, groups = g.start({ cpuset = { cpus = "1" } }, { "/bin/sh", "-c",
+        "while :; do :; done & while :; do :; done" })
+      local events = assert(groups:events { pressure = { cpu = { some = 0.2, window = 1 } }, state = false })
       local list = events:wait(10)
       events:close()
       groups:close()
