@@ -50,7 +50,7 @@ describe("delegation by a service manager", function()
   end
 
   local function run(cg, argv, options)
-    local def = { cgroup = cg, namespaces = { user = true, mount = true, pid = true, cgroup = true } }
+    local def = { cgroup = cg, namespaces = { user = true, ipc = true, cgroup = true } }
     for k, v in pairs(options or {}) do def[k] = v end
     return caisson.run(caisson.recipe(def), { args = argv, stdin = "null", stdout = "capture", stderr = "capture" })
   end
