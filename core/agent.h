@@ -20,7 +20,8 @@ enum csn_ask_kind {
 };
 
 #define CSN_NO_ID 0xffffffffu
-#define CSN_ASK_GROUPS 1 /* ids: drop supplementary groups too */
+#define CSN_ASK_GROUPS 1  /* ids: drop supplementary groups too */
+#define CSN_ASK_NO_KEYS 2 /* ids: its filter kept it from all keys */
 
 struct csn_ask {
   u32 kind;

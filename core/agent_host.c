@@ -317,47 +317,59 @@ l_open(lua_State *L)
   return 1;
 }
 
+/* A path in [2], a time in [3]; 0, or what push_refusal() has pushed. */
 static int
-by_path(lua_State *L, enum csn_ask_kind kind, const char *what, lua_Number timeout)
+by_path(lua_State *L, enum csn_ask_kind kind, const char *what, lua_Number timeout,
+        union incoming *in)
 {
   struct csn_agent *a = check_agent(L);
   struct csn_ask q = { .kind = kind };
-  union incoming in = { 0 };
   size_t len;
   const char *path = luaL_checklstring(L, 2, &len);
   int fd = -1, rc;
 
   luaL_argcheck(L, len && len == strlen(path) && len < 4096, 2, "a path without NUL expected");
   q.size = (u32)len + 1;
+  timeout = luaL_optnumber(L, 3, timeout);
   rc = ask(a, &q, path, NULL);
   if (rc == 0)
-    rc = await_answer(a, &in, &fd, luaL_optnumber(L, 3, timeout));
+    rc = await_answer(a, in, &fd, timeout);
   csn_close(fd);
-  if (rc < 0 || in.answer.err)
-    return push_refusal(L, rc, &in, what, path);
-  lua_pushnumber(L, (lua_Number)in.answer.numbers[CSN_RESET_FILES]);
-  return 1;
+  return rc < 0 || in->answer.err ? push_refusal(L, rc, in, what, path) : 0;
 }
 
 /* agent:delete(path, [timeout]) -> how many files it was | nil, message, errno */
 static int
 l_delete(lua_State *L)
 {
-  return by_path(L, CSN_ASK_DELETE, "delete", 60);
+  union incoming in = { 0 };
+  int pushed = by_path(L, CSN_ASK_DELETE, "delete", 60, &in);
+
+  if (pushed)
+    return pushed;
+  lua_pushnumber(L, (lua_Number)in.answer.numbers[CSN_RESET_FILES]);
+  return 1;
 }
 
-/* agent:own(mount point, [timeout]) -> 0 | nil, message, errno */
+/* agent:own(mount point, [timeout]) -> major, minor of its device | nil, message, errno */
 static int
 l_own(lua_State *L)
 {
-  return by_path(L, CSN_ASK_OWN, "watch", PATIENCE);
+  union incoming in = { 0 };
+  int pushed = by_path(L, CSN_ASK_OWN, "watch", PATIENCE, &in);
+
+  if (pushed)
+    return pushed;
+  lua_pushnumber(L, (lua_Number)(u32)in.answer.numbers[0]);
+  lua_pushnumber(L, (lua_Number)(u32)in.answer.numbers[1]);
+  return 2;
 }
 
-/* agent:reset { uid =, gid =, groups =, timeout = } -> { processes =, files =, ipc =, keys = } | nil, message, errno */
+/* agent:reset { uid =, gid =, groups =, keys =, timeout = } -> { processes =, files =, ipc =, keys = } | nil, message, errno */
 static int
 l_reset(lua_State *L)
 {
-  static const char *const keys[] = { "uid", "gid", "groups", "timeout", NULL };
+  static const char *const keys[] = { "uid", "gid", "groups", "keys", "timeout", NULL };
   static const char *const names[] = { "processes", "files", "ipc", "keys" };
   struct csn_agent *a = check_agent(L);
   struct csn_ask q = { .kind = CSN_ASK_RESET };
@@ -367,6 +379,8 @@ l_reset(lua_State *L)
 
   csn_checkkeys(L, 2, keys);
   take_ids(L, &q);
+  if (!csn_opt_bool(L, 2, "keys", true))
+    q.ids |= CSN_ASK_NO_KEYS;
   timeout = csn_opt_num(L, 2, "timeout", 60);
   rc = ask(a, &q, NULL, NULL);
   if (rc == 0)

@@ -80,10 +80,20 @@ look(int dir, const char *name, struct statx *st)
                       STATX_BASIC_STATS, st);
 }
 
+/* Without a trace of the reading, where the agent may do that. */
+static int
+open_quietly(int dir, const char *name, int flags)
+{
+  const int all = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | flags;
+  long fd = csn_sys(__NR_openat, dir, name, all | O_NOATIME);
+
+  return (int)(fd == -EPERM ? csn_sys(__NR_openat, dir, name, all) : fd);
+}
+
 static int
 open_dir(int dir, const char *name)
 {
-  return (int)csn_sys(__NR_openat, dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  return open_quietly(dir, name, O_DIRECTORY);
 }
 
 /* ---- what is compared of a directory and of a file ---- */
@@ -126,8 +136,7 @@ flags_of(int fd)
 static long
 content(int dir, const char *name, u64 size)
 {
-  CSN_CLEANUP_FD int fd =
-      (int)csn_sys(__NR_openat, dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  CSN_CLEANUP_FD int fd = open_quietly(dir, name, 0);
   u64 done = 0;
   long n = fd;
 
@@ -288,6 +297,8 @@ csn_clean_own_fd(int fd, struct csn_answer *a)
       (rc = free_space(fd, &m->blocks, &m->files)) < 0)
     return rc;
   m->count = nentries - m->first;
+  a->numbers[0] = entries[m->first].st.stx_dev_major;
+  a->numbers[1] = entries[m->first].st.stx_dev_minor;
   nmounts++;
   return 0;
 }
@@ -295,9 +306,10 @@ csn_clean_own_fd(int fd, struct csn_answer *a)
 int
 csn_clean_own(const char *mount_point, struct csn_answer *a)
 {
-  struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+  struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-  CSN_CLEANUP_FD int fd = (int)csn_sys(__NR_openat2, AT_FDCWD, mount_point, &how, sizeof(how));
+  CSN_CLEANUP_FD int at = (int)csn_sys(__NR_openat2, AT_FDCWD, mount_point, &how, sizeof(how));
+  CSN_CLEANUP_FD int fd = at < 0 ? at : open_dir(at, ".");
   int rc = fd < 0 ? fd : csn_clean_own_fd(fd, a);
 
   if (rc == 0)
@@ -418,10 +430,12 @@ check(int dir, const char *name, struct entry *e, struct csn_answer *a)
   e->pass = pass;
   if (rc < 0)
     return tell(a, rc, "", path);
+  if (e->mounted) /* what stands on it is looked at as a mount of its own, or is the host's */
+    return st.stx_ino == e->st.stx_ino && (st.stx_attributes & STATX_ATTR_MOUNT_ROOT)
+               ? 0
+               : tell(a, -ESTALE, "changed by a run: ", path);
   if (!same_inode(&st, &e->st))
     return tell(a, -ESTALE, "changed by a run: ", *path ? path : "a mount's root");
-  if (e->mounted)
-    return 0;
   if ((st.stx_mode & 0170000) == 0040000) {
     CSN_CLEANUP_FD int fd = open_dir(dir, *name ? name : ".");
 

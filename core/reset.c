@@ -277,7 +277,7 @@ csn_reset(struct csn_answer *a, const struct csn_ask *ask, u64 own)
 
   if (rc == 0)
     rc = csn_clean_files(a);
-  if (rc == 0)
+  if (rc == 0 && !(ask->ids & CSN_ASK_NO_KEYS))
     rc = clean_keys(a, ask, own);
   return rc < 0 ? rc : check_attributes(a);
 }

@@ -32,6 +32,10 @@ function M.start(r, opts)
   return run.start(found, opts)
 end
 
+-- Containers made in advance, that run many programs. See caisson.pool.new for opts.
+-- Returns the pool | nil, message, errno.
+function M.pool(opts) return require("caisson.pool").new(opts) end
+
 -- Modules that not every program needs are loaded when first asked for.
 setmetatable(M, { __index = function(t, key)
   if key == "policy" or key == "cgroup" or key == "landlock" then

@@ -125,7 +125,8 @@ local function check_opts(opts)
 end
 
 -- Start what was built (plan, compiled, functions, options; cgroup where it has groups of its own): streams, the
--- child, its terminal. opts: of start(). started: when that was called.
+-- child, its terminal. opts: of start(). started: when that was called. built.spawn takes the place of core.spawn,
+-- built.group that of the groups' object.
 -- Returns the running process | nil, message, errno, failure.
 function M.launch(built, opts, started)
   local self = setmetatable({ streams = {}, output = 0 }, Running)
@@ -153,7 +154,8 @@ function M.launch(built, opts, started)
   for name, fd in pairs(opts.slots or {}) do slots[name] = fd end
   local process, failure
   if ok then
-    process, message, errno, failure = core.spawn { plan = built.compiled, slots = slots, functions = built.functions,
+    local spawn = built.spawn or core.spawn
+    process, message, errno, failure = spawn { plan = built.compiled, slots = slots, functions = built.functions,
       cancel = opts.cancel, fail = opts.fail }
   elseif type(err) == "table" then
     message, errno = err[1], err[2]
@@ -193,7 +195,11 @@ function M.launch(built, opts, started)
   for k, v in pairs(o.limits or {}) do self.limits[k] = v end
   for k, v in pairs(opts.limits or {}) do self.limits[k] = v end
   if self.limits.time then self.deadline = exec_ns + self.limits.time * 1e9 end
-  if built.cgroup then self.cgroup = require("caisson.cgroup").open(built, process) end
+  if built.group then
+    self.cgroup = built.group
+  elseif built.cgroup then
+    self.cgroup = require("caisson.cgroup").open(built, process)
+  end
   return self
 end
 
@@ -266,7 +272,7 @@ function Running:unmount(path, opts) return require("caisson.live").unmount(targ
 
 -- What to poll for reading; when one is ready, or timeout() seconds are over, call step().
 function Running:fds()
-  local fds = { { fd = self.process:pidfd(), events = "r" } }
+  local fds = { { fd = self.process:end_fd(), events = "r" } }
   for _, s in ipairs(self.streams) do
     if s.fd then fds[#fds + 1] = { fd = s.fd, events = "r" } end
   end
