@@ -72,6 +72,24 @@ describe("netlink.decode", function()
     assert.is_nil((decode(le(4294967295, 4) .. samples.done:sub(5))))
   end)
 
+  it("reads no attribute past its message", function()
+    local head = "\0\0" .. le(1, 2) .. le(7, 4) .. le(1, 4) .. le(0, 4)
+    for _, length in ipairs { 0, 1, 3, 13, 14, 200, 65535 } do
+      local list, message_ = decode(message(16, head .. le(length, 2) .. le(3, 2) .. "eth0\0\0\0\0") .. samples.done)
+      assert.is_nil(list, length)
+      assert.equal("netlink: malformed: Bad message (EBADMSG)", message_)
+      -- of one inside another nothing is taken
+      list = decode(message(16, head .. attribute(18, le(length, 2) .. le(1, 2) .. "veth\0\0\0\0")) .. samples.done)
+      assert.is_nil(list[1].kind, length)
+      -- an error's words
+      list = decode(message(2, le(4294967295 - 16, 4) .. le(20, 4) .. ("\0"):rep(12) .. le(length, 2) .. le(1, 2) .. "secret\0\0", 0x300))
+      assert.is_nil(list, length)
+      -- the request that it carries
+      list = decode(message(2, le(4294967295 - 16, 4) .. le(length + 21, 4) .. ("\0"):rep(12), 0))
+      assert.is_nil(list, length)
+    end
+  end)
+
   it("survives garbage", function()
     math.randomseed(42)
     local all = {}
