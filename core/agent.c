@@ -415,26 +415,11 @@ dispatch(void)
 static int
 settle_capabilities(const struct csn_caps *before)
 {
-  struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-  struct __user_cap_data_struct sets[2] = { { 0 } };
-  const u64 ptrace = 1ull << CAP_SYS_PTRACE, inheritable = before->inheritable & ~ptrace;
   long rc = csn_sys(__NR_prctl, PR_CAPBSET_READ, CAP_SYS_PTRACE, 0, 0, 0);
 
   if (rc > 0)
     rc = csn_sys(__NR_prctl, PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0);
-  if (rc >= 0)
-    rc = csn_sys(__NR_capget, &head, sets);
-  for (int i = 0; i < 2; i++)
-    sets[i].inheritable = (u32)(inheritable >> 32 * i);
-  sets[0].permitted &= ~(u32)ptrace;
-  sets[0].effective &= ~(u32)ptrace;
-  if (rc >= 0)
-    rc = csn_sys(__NR_capset, &head, sets);
-  for (int cap = 0; cap < 64 && rc >= 0; cap++)
-    if (!(before->ambient & ~ptrace & 1ull << cap) &&
-        csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) == 1)
-      rc = csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, cap, 0, 0);
-  return (int)rc;
+  return rc < 0 ? (int)rc : csn_settle_capabilities(before, 1ull << CAP_SYS_PTRACE);
 }
 
 /* Children inherit what is ignored. */

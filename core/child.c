@@ -221,7 +221,6 @@ child_main(void *arg)
 {
   struct csn_run *run = arg;
   const struct csn_plan *p = run->plan;
-  const struct engine_exec_args *exec;
   u32 i = p->clone < p->nsteps ? p->clone + 1 : 0;
   int rc;
 
@@ -232,9 +231,8 @@ child_main(void *arg)
     csn_leave(125);
 
   run->ctx.born = true;
-  if (p->exec >= p->nsteps)
+  if (p->exec >= p->nsteps && !csn_only_calls(p))
     csn_fail(run, p->nsteps, -ENOEXEC);
-  exec = csn_exec_args(p);
   run->ctx.init = csn_stays(p) || p->wait < p->nsteps;
   if ((csn_stays(p) || p->wait < p->nsteps) && (rc = csn_prepare_handover(run)) < 0)
     csn_fail(run, p->wait < p->nsteps ? p->wait : p->exec, rc);
@@ -254,9 +252,13 @@ child_main(void *arg)
     }
   }
   run->record->msg.step = p->last;
+  if (p->exec >= p->nsteps) {
+    run->record->executing = 1;
+    csn_leave(0);
+  }
   if (csn_stays(p))
-    csn_fail(run, p->exec, csn_hand_over(run, exec->agent ? "agent" : "init"));
-  csn_last_line(run, exec->death_signal);
+    csn_fail(run, p->exec, csn_hand_over(run, csn_exec_args(p)->agent ? "agent" : "init"));
+  csn_last_line(run, csn_exec_args(p)->death_signal);
 }
 
 #ifdef CSN_RUNNER

@@ -79,8 +79,8 @@ block_all(void)
   return csn_sys(__NR_rt_sigprocmask, SET_MASK, &all, NULL, 8);
 }
 
-/* An agent's user need not be root inside; by their ambience its capabilities outlive the exec. What was
- * there before is for the agent to restore. */
+/* Who goes on need not be root inside; by their ambience its capabilities outlive the exec. What was there
+ * before is for csn_settle_capabilities() to restore. */
 static int
 carry_capabilities(struct csn_caps *before)
 {
@@ -112,8 +112,9 @@ csn_hand_over(struct csn_run *run, const char *mode)
   run->ctx.detail_len = 0;
   if (run->runner < 0)
     return csn_detail(&run->ctx, -EBADF, "no runner", NULL);
-  if (csn_streq(mode, "agent") && (rc = carry_capabilities(&run->caps)) < 0)
-    return csn_detail(&run->ctx, (int)rc, "agent: its capabilities", NULL);
+  /* init has dropped by then what the program is not to have */
+  if (!csn_streq(mode, "init") && (rc = carry_capabilities(&run->caps)) < 0)
+    return csn_detail(&run->ctx, (int)rc, "capabilities over the exec of the runner", NULL);
   if ((rc = write_state(run)) < 0)
     return no_room(run, rc);
   csn_append_u64(state, sizeof(state), 0, (u64)run->state);
@@ -196,6 +197,28 @@ csn_take_over(struct csn_run *run, int state, const char *name)
   csn_sys(__NR_prctl, PR_SET_NAME, name, 0, 0, 0);
   /* Ignored, as the host may have it, it would take its children's status away. */
   csn_sys(__NR_rt_sigaction, CHLD, &by_default, NULL, 8);
+}
+
+int
+csn_settle_capabilities(const struct csn_caps *before, u64 without)
+{
+  struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+  struct __user_cap_data_struct sets[2] = { { 0 } };
+  const u64 inheritable = before->inheritable & ~without;
+  long rc = csn_sys(__NR_capget, &head, sets);
+
+  for (int i = 0; i < 2; i++) {
+    sets[i].inheritable = (u32)(inheritable >> 32 * i);
+    sets[i].permitted &= ~(u32)(without >> 32 * i);
+    sets[i].effective &= ~(u32)(without >> 32 * i);
+  }
+  if (rc >= 0)
+    rc = csn_sys(__NR_capset, &head, sets);
+  for (int cap = 0; cap < 64 && rc >= 0; cap++)
+    if (!(before->ambient & ~without & 1ull << cap) &&
+        csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) == 1)
+      rc = csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, cap, 0, 0);
+  return (int)rc;
 }
 
 void

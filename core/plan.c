@@ -137,7 +137,7 @@ l_plan(lua_State *L)
           : st.side == CSN_PARENT ? "step %d: %s is on the parent's side and can't stand behind "
                                     "wait: the host may be gone by then"
           : p->action != CSN_ACT_LUA
-              ? "step %d: %s can't stand behind wait: the host that it sends to may be gone by then"
+              ? "step %d: %s can't stand behind wait: the host that it is for may be gone by then"
               : "step %d: %s is a function and can't stand behind wait: the runner, which waits, "
                 "has no Lua",
           (int)i + 1, p->name);
@@ -160,7 +160,7 @@ l_plan(lua_State *L)
   }
   if (exec != n && exec != n - 1)
     return luaL_error(L, "step %d: nothing can follow exec", (int)exec + 2);
-  for (last = exec; last > 0; last--) {
+  for (last = exec; exec < n && last > 0; last--) {
     struct csn_step st;
 
     memcpy(&st, b->p + steps + (last - 1) * sizeof(st), sizeof(st));

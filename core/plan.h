@@ -100,11 +100,23 @@ csn_exec_args(const struct csn_plan *p)
   return (const struct engine_exec_args *)((const u8 *)p + csn_plan_step(p, p->exec)->args);
 }
 
+/* Without exec the child ends with its last step, a function: it runs in a fork. */
+static inline bool
+csn_only_calls(const struct csn_plan *p)
+{
+  const struct csn_step *last;
+
+  if (p->exec < p->nsteps || !p->nsteps)
+    return false;
+  last = csn_plan_step(p, p->nsteps - 1);
+  return last->side == CSN_CHILD && csn_step_prim(last)->action == CSN_ACT_LUA;
+}
+
 /* The child goes on in the runner's program, with its socket. */
 static inline bool
 csn_stays(const struct csn_plan *p)
 {
-  return csn_exec_args(p)->init || csn_exec_args(p)->agent;
+  return p->exec < p->nsteps && (csn_exec_args(p)->init || csn_exec_args(p)->agent);
 }
 
 extern const struct csn_word csn_namespace_words[], csn_signal_words[], csn_sigset_words[];
@@ -170,7 +182,7 @@ struct csn_run {
   bool unshare_time; /* the child makes its time namespace itself */
   bool pooled; /* the child of an agent, which is process 1: signals are at their default, none but
                       * the agent's death matters, and that ends the namespace */
-  struct csn_caps caps; /* of an agent, over its exec */
+  struct csn_caps caps; /* of an agent, and of who waits, over its exec */
   u32 served; /* the parent's steps below this one were done while the child was stopped */
   u32 fail_step;
   s32 fail_errno;
@@ -209,6 +221,8 @@ int csn_wait_for_start(struct csn_run *run);
 #ifdef CSN_RUNNER
 /* There: the run that was handed over in the descriptor state, all signals blocked; name: of the process. */
 void csn_take_over(struct csn_run *run, int state, const char *name);
+/* Take back what had to be carried over that exec; without: capabilities that go for good. 0 or -errno. */
+int csn_settle_capabilities(const struct csn_caps *before, u64 without);
 /* Exec may have cleared the death signal, and the host may have died in between. */
 void csn_die_with_host(struct csn_run *run, u64 death_signal);
 _Noreturn void csn_end_by(s32 sig); /* as a process that a signal ends; pid 1: by exit code */

@@ -530,7 +530,7 @@ l_spawn(lua_State *L)
   csn_checkkeys(L, 1, keys);
   lua_getfield(L, 1, "plan"); /* 2 */
   p = csn_check_plan(L, 2);
-  if (p->exec >= p->nsteps)
+  if (p->exec >= p->nsteps && !csn_only_calls(p))
     return luaL_error(L, "the plan has no exec step");
   lua_getfield(L, 1, "functions"); /* 3 */
   if (!lua_isnil(L, 3))

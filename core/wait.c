@@ -209,7 +209,9 @@ csn_wait_main(struct csn_run *run, int state)
   csn_die_with_host(run, 9);
   close_streams(run);
   start = &run->ctx.slots[csn_wait_args(run->plan)->start];
-  signals = (int)csn_sys(__NR_signalfd4, -1, &all, 8, O_CLOEXEC | O_NONBLOCK);
+  signals = csn_settle_capabilities(&run->caps, 0);
+  if (signals >= 0)
+    signals = (int)csn_sys(__NR_signalfd4, -1, &all, 8, O_CLOEXEC | O_NONBLOCK);
   if (signals < 0) {
     run->record->msg.kind = CSN_MSG_FAILED;
     run->record->msg.step = run->plan->wait;

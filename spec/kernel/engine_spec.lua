@@ -247,3 +247,31 @@ describe("process:wait", function()
     assert.equal(core.errno.ESRCH, errno)
   end)
 end)
+
+describe("A plan that ends with a function of the child's side", function()
+  it("ends the child behind it, in whose namespaces it has run", function()
+    if not t.needs("userns") then return end
+    local r, w = assert(core.pipe())
+    local p = assert(core.spawn { plan = core.plan(t.steps(t.contained { "uts" }, child "look")),
+      functions = { look = function() w:write(t.namespace "uts") end } })
+    w:close()
+    assert.is_not.equal(t.namespace "uts", t.slurp(r))
+    assert.equal(0, assert(p:wait(5)).code)
+    r:close()
+    p:close()
+  end)
+
+  it("tells of its failure", function()
+    local ok, message, errno, failure = core.spawn { plan = core.plan { step("clone", {}), child "fail" },
+      functions = { fail = function() return nil, "no", 5 end } }
+    assert.same({ nil, "step 2, lua[1] fail: no: Input/output error (EIO)", 5, 2 }, { ok, message, errno, failure.number })
+    assert.equal(0, #children())
+  end)
+
+  it("is the only one that may be without exec", function()
+    for _, last in ipairs { step("umask", "022"), parent "f" } do
+      assert.has_error(function() core.spawn { plan = core.plan { step("clone", {}), last } } end,
+        "the plan has no exec step")
+    end
+  end)
+end)

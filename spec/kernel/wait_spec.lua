@@ -61,9 +61,10 @@ end
 for _, fork in ipairs { false, true } do
   describe("wait" .. (fork and ", in a fork" or ""), function()
     local before
-    setup(function() before = remains.now() end)
+    local function now() return { t.count_fds(), remains.children() } end
+    setup(function() before = now() end)
     teardown(function()
-      assert.same(before, remains.now())
+      assert.same(before, now())
       os.execute("rm -f " .. folder .. "/start")
     end)
 
@@ -322,6 +323,22 @@ describe("wait", function()
     fd:close()
     assert(start(plan, p))
     assert.equal(3, assert(p:wait(5)).code)
+    p:close()
+  end)
+
+  it("has its capabilities behind it, of whoever is not root inside, too", function()
+    -- by the exec of the runner's program such a process would lose them
+    local id, me = 1234, core.identity()
+    local first = t.steps(step("clone", { "user", "pid" }), step("idmap", { uid = { { id, me.euid, 1 } },
+      gid = { { id, me.egid, 1 } }, setgroups = "deny" }))
+    local p, plan = assert(create(first, { step("capabilities", { bounding = { "kill" } }) },
+      { script = "grep CapBnd /proc/$$/status", files = { "-", "-", "-" } }))
+    assert.equal("0000000000000000", status(p, "CapAmb"))
+    assert.equal("0000000000000000", status(p, "CapInh"))
+    assert.is_not.equal("0000000000000000", status(p, "CapEff"))
+    assert(p:keep())
+    assert(start(plan, p))
+    assert(p:wait(5))
     p:close()
   end)
 

@@ -34,6 +34,7 @@ function Plan:size() end
 ---Run a plan: make the child, apply the steps of both sides, and return when its program has been executed.
 ---The host process is not forked, unless a lua step stands on the child's side (or fork asks for it).
 ---Its cwd, umask, signals, descriptors and other children stay as they are.
+---A plan may end without exec, with a lua step of the child's side: the child then ends with code 0 behind it.
 ---
 ---`fail` injects a fault: that step (1-based) fails with that errno without being applied.
 ---@param o { plan: caisson.core.Plan, slots?: table<string, integer|caisson.core.Fd>, functions?: table<string, fun(pid: integer)>, fork?: boolean, fail?: { step: integer, errno: integer } }

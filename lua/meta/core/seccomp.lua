@@ -117,3 +117,9 @@ function cache.get(directory, key) end
 ---@param value string
 ---@return true|nil ok, string? message, integer? errno
 function cache.put(directory, key, value) end
+
+---What tells these bytes from others that came of them by a change: a checksum and their number. No proof against
+---somebody who means to deceive.
+---@param bytes string
+---@return string
+function cache.digest(bytes) end
