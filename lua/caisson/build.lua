@@ -461,9 +461,15 @@ local function attributes(b)
   end
   for _, name in ipairs { "keyring", "rlimits", "umask", "personality", "oom_score_adj", "nice", "scheduler", "ioprio",
     "affinity", "memory_policy", "core_scheduling" } do
-    payload.attribute(b, name)
+    -- who waits for its start needs room for what starts it
+    if not (b.wait and name == "rlimits") then payload.attribute(b, name) end
   end
-  b:hook("startContainer")
+  if b.wait then -- its hooks are run by who starts it
+    b:step("args", "wait", { start = "start" })
+    payload.attribute(b, "rlimits")
+  else
+    b:hook("startContainer")
+  end
 end
 
 local function credentials(b)
@@ -569,12 +575,14 @@ function M.builder(fields)
 end
 
 -- The plan of merged options. origins: who said what; recipe: the outermost; opts: files (slots for
--- descriptors 0, 1, 2, …).
+-- descriptors 0, 1, 2, …), wait (the program waits for its start: caisson.container).
 function M.plan(options, origins, recipe, opts)
   local b = setmetatable({ options = options, origins = origins, recipe = recipe, plan = plan_module.new(),
-    identity = core.identity(), files = opts.files, window = opts.window, phase = "", id = opts.id }, B)
+    identity = core.identity(), files = opts.files, window = opts.window, phase = "", id = opts.id,
+    bundle = opts.bundle, wait = opts.wait }, B)
   check_hooks(b)
   check_shapes(b)
+  if b.wait then require("caisson.container.create").prepare(b) end
   config.annotations(b)
   namespaces(b)
   if options.cgroup then require("caisson.cgroup").before_clone(b) end

@@ -74,7 +74,7 @@ end
 -- The signal that the program gets when its parent dies.
 function M.death_signal(b)
   local d = b.options.die_with_parent
-  if d == false then return "none" end
+  if d == false or d == nil and b.wait then return "none" end
   if d == nil or d == true then return "KILL" end
   if type(d) ~= "string" and type(d) ~= "number" then
     b:fail("die_with_parent", "true, false or a signal expected, got " .. type(d))

@@ -145,6 +145,9 @@ local function run_command(hook, state, cancel)
   return true
 end
 
+-- The points in the container's namespaces: the state has the pid that the container's first process has there.
+local inside = { createContainer = true, startContainer = true }
+
 -- A function(pid) for a lua step: runs the hook with the state of the point.
 function M.step(hook, point, container)
   local fn
@@ -156,6 +159,7 @@ function M.step(hook, point, container)
     fn = function(state) return run_command(hook, state, container.cancel) end
   end
   return function(pid)
+    if inside[point] and not (pid and pid > 0) then pid = container.inside or core.identity().pid end
     return fn(M.state(container, point, pid))
   end
 end

@@ -36,6 +36,20 @@ end
 -- Returns the pool | nil, message, errno.
 function M.pool(opts) return require("caisson.pool").new(opts) end
 
+-- Make a container that waits for its start, and outlives this process. See caisson.container.create for opts.
+-- Returns the container | nil, message, errno, failure.
+function M.create(r, opts)
+  local found, message = to_recipe(r)
+  if not found then return nil, message, 2, { step = "recipe", errno = 2, code = "ENOENT", status = "failed" } end
+  return require("caisson.container").create(found, opts)
+end
+
+-- A container that was created, by its id. opts: root.
+function M.open(id, opts) return require("caisson.container").open(id, opts) end
+
+-- All of them. opts: root.
+function M.list(opts) return require("caisson.container").list(opts) end
+
 -- Modules that not every program needs are loaded when first asked for.
 setmetatable(M, { __index = function(t, key)
   if key == "policy" or key == "cgroup" or key == "landlock" then

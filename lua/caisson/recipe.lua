@@ -192,8 +192,9 @@ function Recipe:all_params()
   return all
 end
 
-local function gather(recipe, given, options, origins, scripts, hooks, depth)
-  if depth > 16 then error("extends: more than 16 recipes deep", 0) end
+local function gather(recipe, given, options, origins, scripts, hooks, chain)
+  chain[#chain + 1] = recipe
+  if #chain > 17 then error("extends: more than 16 recipes deep", 0) end
   local mine, rest = {}, {}
   for k, v in pairs(given) do
     if recipe.params[k] then mine[k] = v end
@@ -214,7 +215,7 @@ local function gather(recipe, given, options, origins, scripts, hooks, depth)
         error(why or ("unknown parameter '" .. tostring(k) .. "'"), 0)
       end
     end
-    gather(base, passed, options, origins, scripts, hooks, depth + 1)
+    gather(base, passed, options, origins, scripts, hooks, chain)
   else
     local _, why = params.fill(recipe.params, rest)
     if why then error(why, 0) end
@@ -243,10 +244,10 @@ end
 -- Returns { plan, options, hooks, ... } | nil, message.
 function Recipe:build(opts)
   opts = opts or {}
-  local options, origins, scripts, hooks = {}, {}, {}, {}
+  local options, origins, scripts, hooks, chain = {}, {}, {}, {}, {}
   local function tell(e) return type(e) == "string" and e or tostring(e) end
   local ok, built = xpcall(function()
-    gather(self, opts.params or {}, options, origins, scripts, hooks, 0)
+    gather(self, opts.params or {}, options, origins, scripts, hooks, chain)
     options.hooks = hooks
     options.args = opts.args or options.args or opts.default_args
     if opts.env then
@@ -255,7 +256,14 @@ function Recipe:build(opts)
       for k, v in pairs(opts.env) do env[k] = v end
       options.env = env
     end
+    if opts.annotations then
+      local annotations = {}
+      for k, v in pairs(options.annotations or {}) do annotations[k] = v end
+      for k, v in pairs(opts.annotations) do annotations[k] = v end
+      options.annotations = annotations
+    end
     local b = build.plan(options, origins, self, opts)
+    b.chain = chain
     for _, s in ipairs(scripts) do s.fn(b.plan, s.values) end
     -- only whoever saves the plan asks for it
     b.plan.about = function() return require("caisson.saved").about(b, opts) end

@@ -1,0 +1,592 @@
+-- Containers with a life of their own: created, started, paused, deleted, each by any process of their user.
+--
+-- What a container is stands on disk (caisson.state); what it does now is asked of the kernel each time: the
+-- process by its number and the time it was started at, the freezer, the program that runs. A command that
+-- changes something holds the container's lock meanwhile.
+local core = require "caisson.core"
+local hooks = require "caisson.container.hooks"
+local processes = require "caisson.container.processes"
+local state = require "caisson.state"
+local words = require "caisson.words"
+
+local errno = core.errno
+
+local M = {}
+
+---@class caisson.Container
+---@field id string
+---@field root string          where its state is
+---@field stdin? caisson.core.Fd   in the process that created it with "pipe"; stdout and stderr too
+---@field pty? caisson.core.Fd     the other side of its terminal, in the process that created it
+---@field warnings string[]    what went wrong without being an error: a recipe that has changed, a failed poststop hook
+local Container = {}
+Container.__index = Container
+
+local function refuse(number, message, failure)
+  failure = failure or { step = "container", errno = number, code = errno.name(number), detail = message }
+  failure.status = "failed"
+  return nil, message, number, failure
+end
+
+local function check_opts(what, opts, known)
+  if opts == nil then return {} end
+  if type(opts) ~= "table" then error(what .. ": options expected, got " .. type(opts), 3) end
+  for k in pairs(opts) do
+    local found = false
+    for _, name in ipairs(known) do found = found or name == k end
+    if not found then error(words.unknown(what .. ": unknown option", tostring(k), known), 3) end
+  end
+  return opts
+end
+
+-- ---- what is there ----
+
+-- Read the state again. Returns it | nil, message, errno, failure.
+local function load(self)
+  local s, message, number = self.dir:load()
+  if not s then return refuse(number, message) end
+  self.saved = s
+  return s
+end
+
+-- Its first process, if it lives: pidfd, what stat() says.
+local function look(self)
+  local s = self.saved
+  if not s.pid then return nil end
+  local fd, stat = processes.open(s.pid, s.start_time)
+  if fd then
+    if self.pidfd then
+      fd:close()
+    else
+      self.pidfd = fd
+    end
+    return self.pidfd, stat
+  end
+  return nil
+end
+
+-- Its groups; nil where it has none, or they are gone.
+local function groups(self)
+  if self.group then return self.group end
+  local saved = self.saved.cgroup
+  if not saved or #saved == 0 then return nil end
+  self.group = require("caisson.cgroup").reopen(saved)
+  return self.group
+end
+
+-- The true status, and whether it is being worked on.
+local function status_of(self)
+  local s = self.saved
+  if s.status == "creating" then
+    if self.dir.fd then return "stopped" end
+    if self.dir:lock(0) then -- whoever was creating it is gone, and has taken the process along
+      self.dir:unlock()
+      return load(self) and self.saved.status ~= "creating" and status_of(self) or "stopped"
+    end
+    return "creating"
+  end
+  local pidfd, stat = look(self)
+  if not pidfd then return "stopped" end
+  local group = groups(self)
+  if group and group:frozen() == true then return "paused", stat end
+  if s.status == "created" and stat.name == "caisson-wait" then return "created", stat end
+  return "running", stat
+end
+
+-- Does it wait for its start, paused or not?
+local function waits(self, stat)
+  return self.saved.status == "created" and stat and stat.name == "caisson-wait"
+end
+
+local function unlocked(self, ok, ...)
+  self.dir:unlock()
+  if not ok then error((...), 0) end
+  return ...
+end
+
+local function locked(self, work, ...)
+  local ok, message, number = self.dir:lock()
+  if not ok then return refuse(number, message) end
+  return unlocked(self, pcall(work, self, ...))
+end
+
+-- The state with what has changed in it, saved; needs the lock.
+local function save(self, changes)
+  for k, v in pairs(changes) do self.saved[k] = v end
+  local ok, message, number = self.dir:save(self.saved)
+  if not ok then return refuse(number, message) end
+  return true
+end
+
+local function is(self, status) return ("container '%s' is %s"):format(self.id, status) end
+
+-- Its first process's descriptor, where the status is one of these. Returns it, status, stat | refusal.
+local function expect(self, ...)
+  local s, message, number, failure = load(self)
+  if not s then return nil, message, number, failure end
+  local status, stat = status_of(self)
+  for _, wanted in ipairs { ... } do
+    if status == wanted then return self.pidfd, status, stat end
+  end
+  return refuse(status == "stopped" and errno.ESRCH or errno.EBUSY, is(self, status))
+end
+
+local function new(root, id, dir, saved)
+  return setmetatable({ root = root, id = id, dir = dir, saved = saved, warnings = {} }, Container)
+end
+
+-- What hooks are told.
+function Container:identity()
+  return { id = self.id, bundle = self.saved.bundle, annotations = self.saved.annotations }
+end
+
+-- ---- making and finding ----
+
+---Make a container that waits for its start. opts: id, root (directory of the states; `state.root`), params, args, env,
+---bundle, annotations, stdin, stdout, stderr ("inherit", "null", "pipe", { file = }, { data = }, a descriptor), files and
+---slots (more descriptors), window, cancel, fail: as caisson.start has them. It outlives this process.
+---@param recipe caisson.Recipe
+---@param opts table
+---@return caisson.Container? container, string? message, integer? errno, table? failure
+function M.create(recipe, opts)
+  local running, saved, built, failure = require("caisson.container.create").create(recipe, opts)
+  if not running then return nil, saved, built, failure end
+  local root = state.root(opts.root)
+  local self = new(root, opts.id, state.open(root, opts.id), saved)
+  self.pidfd = core.dup(running.process:pidfd())
+  self.group = running.cgroup and #running.cgroup.groups > 0 and running.cgroup or nil
+  self.pty, self.built = running.pty, built
+  self.stdin, self.stdout, self.stderr = running.stdin, running.stdout, running.stderr
+  running.process:release()
+  return self
+end
+
+---A container that there is. opts: root.
+---@param id string
+---@param opts? { root?: string }
+---@return caisson.Container? container, string? message, integer? errno, table? failure  ENOENT; EBADMSG: damaged
+function M.open(id, opts)
+  opts = check_opts("open", opts, { "root" })
+  local root, message, number = state.root(opts.root)
+  if not root then return refuse(number, message) end
+  local dir
+  dir, message, number = state.open(root, id)
+  if not dir then return refuse(number, message) end
+  local self = new(root, id, dir)
+  local s, failure
+  s, message, number, failure = load(self)
+  if not s then return nil, message, number, failure end
+  look(self)
+  return self
+end
+
+---All containers there: { id, status, pid, created, recipe }; one whose state can't be used has the status "damaged",
+---and the reason as `error`. opts: root.
+---@param opts? { root?: string }
+---@return table[]? list, string? message, integer? errno, table? failure
+function M.list(opts)
+  opts = check_opts("list", opts, { "root" })
+  local root, message, number = state.root(opts.root)
+  if not root then return refuse(number, message) end
+  local ids
+  ids, message, number = state.list(root)
+  if not ids then return refuse(number, message) end
+  local list = {}
+  for _, id in ipairs(ids) do
+    local self, why, code = M.open(id, { root = root })
+    if self then
+      local status = status_of(self)
+      list[#list + 1] = { id = id, status = status, pid = status ~= "stopped" and self.saved.pid or nil,
+        created = self.saved.created, recipe = self.saved.recipe and { file = self.saved.recipe.file } }
+      self:close()
+    elseif code ~= errno.ENOENT then
+      list[#list + 1] = { id = id, status = "damaged", error = why }
+    end
+  end
+  return list
+end
+
+---Its state as the OCI runtime specification has it: ociVersion, id, status, pid (unless stopped), bundle, annotations.
+---@return table? state, string? message, integer? errno, table? failure
+function Container:state()
+  local s, message, number, failure = load(self)
+  if not s then return nil, message, number, failure end
+  local status = status_of(self)
+  return { ociVersion = "1.2.0", id = self.id, status = status,
+    pid = (status == "created" or status == "running" or status == "paused") and s.pid or nil,
+    bundle = s.bundle, annotations = s.annotations or {} }
+end
+
+-- ---- its life ----
+
+-- End all that runs in it. Returns true | nil, message, errno.
+local function end_all(self, seconds)
+  local group = groups(self)
+  local pidfd = look(self) or self.pidfd -- it may be a child of this process, to be reaped
+  if pidfd then core.pidfd.kill(pidfd, "KILL") end
+  if group then
+    local ok, message, number = group:kill(seconds)
+    if not ok and number ~= errno.ENOENT then return nil, message, number end
+  end
+  if pidfd then
+    local ended, message = core.pidfd.wait(pidfd, seconds or 10)
+    if not ended then return nil, ("process %d does not end: %s"):format(self.saved.pid, message), errno.ETIMEDOUT end
+    if not ended.unknown then self.ended = self.ended or { code = ended.code, signal = ended.signal } end
+  end
+  return true
+end
+
+local function target(self)
+  return { pid = self.saved.pid, pidfd = self.pidfd, cgroup = groups(self) }
+end
+
+local function start(self, opts)
+  local s, message, number, failure = load(self)
+  if not s then return nil, message, number, failure end
+  local status, stat = status_of(self)
+  if status ~= "created" then
+    return refuse(status == "stopped" and errno.ESRCH or errno.EBUSY,
+      is(self, status) .. (waits(self, stat) and ": resume it first" or ""))
+  end
+  local found, warnings = hooks.find(self, { "startContainer", "poststart" })
+  if not found then return refuse(errno.ESTALE, warnings) end
+  local file, why = hooks.changed(s.recipe or {})
+  if file then self.warnings[#self.warnings + 1] = ("the recipe %s %s"):format(file, why) end
+  local plan
+  plan, message = require("caisson.plan").from_json(s.plan)
+  if not plan then return refuse(errno.EBADMSG, message) end
+
+  local function give_up(text, code, fail)
+    end_all(self)
+    save(self, { status = "stopped" })
+    return refuse(code or errno.ECANCELED, text, fail)
+  end
+  local ok
+  ok, message, number, failure = hooks.run_inside(self, "startContainer", found.startContainer, target(self), opts.cancel)
+  if not ok then return give_up(message, number, failure) end
+  local socket
+  socket, message, number = core.socket.connect(self.dir.fd, "start")
+  if not socket then return give_up(message, number) end
+  local started
+  started, message, number, failure = core.start { socket = socket, plan = plan:compile(), pidfd = self.pidfd,
+    cancel = opts.cancel }
+  socket:close()
+  if not started then
+    local step = failure.number and plan.steps[failure.number]
+    if step then failure.at, failure.phase = require("caisson.plan").at(step), step.phase end
+    failure.hint = require("caisson.hints").find(failure, { plan = plan, options = s.options or {},
+      identity = core.identity() })
+    return give_up(message, number, failure)
+  end
+  ok, message, number, failure = save(self, { status = "running" })
+  if not ok then
+    end_all(self)
+    return nil, message, number, failure
+  end
+  local index
+  ok, message, index = hooks.run_here(self, "poststart", found.poststart, s.pid)
+  if not ok then
+    return give_up(message, errno.ECANCELED, { step = "hooks.poststart", index = index, errno = errno.ECANCELED,
+      code = "ECANCELED", detail = message })
+  end
+  return true
+end
+
+---Start the program of a container that was created: its startContainer hooks, the rest of its construction, its
+---poststart hooks. After a failure the container has ended. opts: cancel.
+---Functions among these hooks are looked for in the recipe, which must not have changed since.
+---@return true? ok, string? message, integer? errno, table? failure
+function Container:start(opts)
+  opts = check_opts("start", opts, { "cancel" })
+  return locked(self, start, opts)
+end
+
+---Start another process in it; see caisson.process. opts: detach, ignore_paused (also in spec), window, cancel, fail.
+---@param spec table
+---@param opts? table
+---@return table? running, string? message, integer? errno, table? failure
+function Container:exec(spec, opts)
+  opts = check_opts("exec", opts, { "detach", "ignore_paused", "window", "cancel", "fail" })
+  if type(spec) ~= "table" then error("exec: a table of options expected, got " .. type(spec), 2) end
+  local pidfd, status, number, failure = expect(self, "created", "running", "paused")
+  if not pidfd then return nil, status, number, failure end
+  local plan, message = require("caisson.plan").from_json(self.saved.plan)
+  if not plan then return refuse(errno.EBADMSG, message) end
+  local process = {}
+  for k, v in pairs(spec) do process[k] = v end
+  if opts.detach ~= nil then process.detach = opts.detach end
+  if opts.ignore_paused ~= nil then process.ignore_paused = opts.ignore_paused end
+  local into = target(self)
+  into.options = require("caisson.container.create").options(self.saved.options or {}, plan)
+  return require("caisson.process").start(into, process, { window = opts.window, cancel = opts.cancel, fail = opts.fail })
+end
+
+-- A signal to each of its processes, by a descriptor that is of that process.
+local function signal_each(self, signal)
+  local inode = self.saved.namespaces and self.saved.namespaces.pid
+  for _, pid in ipairs(processes.of_container(self.saved.pid, inode)) do
+    local stat = processes.stat(pid)
+    local fd = stat and processes.open(pid, stat.start_time)
+    if fd then
+      core.pidfd.kill(fd, signal)
+      fd:close()
+    end
+  end
+  return true
+end
+
+---Send a signal (a word such as "TERM", the default, or its number) to its program; opts.all: to all its processes. Those of
+---a paused container get it when they are resumed; KILL ends them all the same.
+---@param signal? string|integer
+---@param opts? { all?: boolean }
+---@return true? ok, string? message, integer? errno, table? failure
+function Container:kill(signal, opts)
+  opts = check_opts("kill", opts, { "all" })
+  local pidfd, status, number, failure = expect(self, "created", "running", "paused")
+  local group
+  if not pidfd then
+    -- its first process is gone, what it has left behind may not be
+    group = opts.all and self.saved and groups(self)
+    if not (group and #(group:procs() or {}) > 0) then return nil, status, number, failure end
+  end
+  signal = signal == nil and "TERM" or signal
+  local ok, message
+  if not opts.all then
+    ok, message, number = core.pidfd.kill(pidfd, signal)
+  else
+    group = group or groups(self)
+    if group and (signal == "KILL" or signal == 9) then
+      ok, message, number = group:kill()
+    elseif group then
+      ok, message, number = group:signal(signal)
+    else
+      ok = signal_each(self, signal)
+    end
+  end
+  if not ok then return refuse(number, message) end
+  return true
+end
+
+local function freezer(self)
+  local group = groups(self)
+  if group then return group end
+  return refuse(errno.EOPNOTSUPP, ("container '%s' has no cgroup to freeze"):format(self.id))
+end
+
+---Stop all of its processes where they are, until resume().
+---@return true? ok, string? message, integer? errno, table? failure
+function Container:pause()
+  return locked(self, function()
+    local pidfd, status, number, failure = expect(self, "created", "running")
+    if not pidfd then return nil, status, number, failure end
+    local group
+    group, status, number, failure = freezer(self)
+    if not group then return nil, status, number, failure end
+    local ok, message
+    ok, message, number = group:freeze()
+    if not ok then return refuse(number, message) end
+    return true
+  end)
+end
+
+---@return true? ok, string? message, integer? errno, table? failure
+function Container:resume()
+  return locked(self, function()
+    local pidfd, status, number, failure = expect(self, "paused")
+    if not pidfd then
+      if number ~= errno.EBUSY then return nil, status, number, failure end
+      return refuse(number, ("container '%s' is not paused: it is %s"):format(self.id, status_of(self)))
+    end
+    local ok, message
+    ok, message, number = groups(self):thaw()
+    if not ok then return refuse(number, message) end
+    return true
+  end)
+end
+
+local function with_group(self, what)
+  local s, message, number, failure = load(self)
+  if not s then return nil, message, number, failure end
+  local group = groups(self)
+  if group then return group end
+  return refuse(errno.EOPNOTSUPP, ("%s: container '%s' has no cgroup"):format(what, self.id))
+end
+
+---Change its limits: a table as a recipe's `cgroup`, with those to change.
+---@param limits table
+---@return true? ok, string? message, integer? errno, table? failure
+function Container:update(limits)
+  return locked(self, function()
+    local pidfd, status, number, failure = expect(self, "created", "running", "paused")
+    if not pidfd then return nil, status, number, failure end
+    local group
+    group, status, number, failure = with_group(self, "update")
+    if not group then return nil, status, number, failure end
+    local ok, message
+    ok, message, number, failure = group:update(limits)
+    if not ok then return refuse(number or errno.EINVAL, message, failure) end
+    return true
+  end)
+end
+
+---What its groups have counted, by name (see caisson.cgroup).
+---@return table? stats, string? message, integer? errno, table? failure
+function Container:stats()
+  local group, message, number, failure = with_group(self, "stats")
+  if not group then return nil, message, number, failure end
+  return group:stats()
+end
+
+---Its events as they come; see caisson.cgroup.
+function Container:events(opts)
+  local group, message, number, failure = with_group(self, "events")
+  if not group then return nil, message, number, failure end
+  look(self)
+  return group:events(opts, self.pidfd)
+end
+
+---The numbers of its processes, as this process sees them.
+---@return integer[]? pids, string? message, integer? errno, table? failure
+function Container:ps()
+  local pidfd, status, number, failure = expect(self, "created", "running", "paused")
+  if not pidfd then return nil, status, number, failure end
+  local group = groups(self)
+  if not group then
+    return processes.of_container(self.saved.pid, self.saved.namespaces and self.saved.namespaces.pid)
+  end
+  local list, message
+  list, message, number = group:procs()
+  if not list then return refuse(number, message) end
+  return list
+end
+
+---Wait for its end. Returns { code = } or { signal = }; { unknown = true } where the kernel tells nobody but the
+---parent, which is whoever created it; nil, "timeout".
+---@param timeout? number seconds; none: for ever, 0: only look
+---@return table? status, string? message, integer? errno, table? failure
+function Container:wait(timeout)
+  local s, message, number, failure = load(self)
+  if not s then
+    if not self.pidfd then return nil, message, number, failure end
+    s = {} -- deleted, as it may be by now
+  end
+  if self.ended or not self.pidfd then return self.ended or s.ended or { unknown = true } end
+  local status
+  status, message, number = core.pidfd.wait(self.pidfd, timeout)
+  if not status then
+    if message == "timeout" then return nil, message end
+    return refuse(number, message)
+  end
+  if status.unknown then return s.ended or status end
+  self.ended = { code = status.code, signal = status.signal }
+  -- for who asks later
+  if self.dir:lock(1) then
+    local now = self.dir:load()
+    if now and now.pid == s.pid and not now.ended then
+      self.saved = now
+      save(self, { status = "stopped", ended = self.ended })
+    end
+    self.dir:unlock()
+  end
+  return status
+end
+
+-- ---- its end ----
+
+-- Whatever a state that can't be read still tells of.
+local function delete_damaged(dir, force, message, number)
+  if number ~= errno.ENODATA then
+    if not force then return refuse(number, message) end
+    local found = dir:salvage()
+    local saved = { pid = found.pid, start_time = found.start_time, cgroup = {} }
+    for i, path in ipairs(found.cgroups) do
+      saved.cgroup[i] = { path = path, version = 1, controllers = {}, made = 1 }
+    end
+    local self = new(dir.root, dir.id, dir, saved)
+    local ok
+    ok, message, number = end_all(self)
+    if not ok then return refuse(number, message) end
+    if groups(self) then groups(self):remove() end
+    self:close()
+  end
+  local ok
+  ok, message, number = dir:remove()
+  if not ok then return refuse(number, message) end
+  return true
+end
+
+local function delete(self, force)
+  local s, message, number, failure = load(self)
+  if not s then
+    if number == errno.ENOENT then return nil, message, number, failure end
+    return delete_damaged(self.dir, force, message, number)
+  end
+  local interrupted = s.status == "creating"
+  local status = status_of(self)
+  if status ~= "stopped" and not force then
+    return refuse(errno.EBUSY, is(self, status) .. ": stop it first, or force its deletion")
+  end
+  local ok
+  ok, message, number = end_all(self)
+  if not ok then return refuse(number, message) end
+  local group = groups(self)
+  if group then
+    ok, message, number = group:remove()
+    if not ok then return refuse(number, message) end
+    group:close()
+    self.group = nil
+  end
+  if not interrupted then
+    local found, warnings = hooks.find(self, { "poststop" }, true)
+    for _, w in ipairs(warnings) do self.warnings[#self.warnings + 1] = w end
+    local file, why = hooks.changed(s.recipe or {})
+    why = file and ("the recipe %s %s"):format(file, why)
+    local said = false
+    for _, w in ipairs(warnings) do said = said or w == why end
+    if why and not said then self.warnings[#self.warnings + 1] = why end
+    for _, h in ipairs(found.poststop) do
+      ok, message = hooks.run_here(self, "poststop", { h })
+      if not ok then self.warnings[#self.warnings + 1] = message end
+    end
+  end
+  ok, message, number = self.dir:remove()
+  if not ok then return refuse(number, message) end
+  self:close()
+  return true, self.warnings
+end
+
+---Remove what is left of it: processes (with force, running ones too), groups, state; its poststop hooks are run.
+---Returns true and a list of what went wrong without keeping it from being removed: hooks that failed, or that are
+---not found since the recipe has changed.
+---@param opts? { force?: boolean }
+---@return true? ok, string[]|string? warnings, integer? errno, table? failure
+function Container:delete(opts)
+  opts = check_opts("delete", opts, { "force" })
+  return locked(self, delete, opts.force)
+end
+
+---The same of any container there, also of one whose state is damaged (with force).
+---@param id string
+---@param opts? { root?: string, force?: boolean }
+---@return true? ok, string[]|string? warnings, integer? errno, table? failure
+function M.delete(id, opts)
+  opts = check_opts("delete", opts, { "root", "force" })
+  local root, message, number = state.root(opts.root)
+  if not root then return refuse(number, message) end
+  local dir
+  dir, message, number = state.open(root, id)
+  if not dir then return refuse(number, message) end
+  return locked(new(root, id, dir), delete, opts.force)
+end
+
+---Let go of the descriptors; the container goes on.
+function Container:close()
+  if self.group then self.group:close() end
+  for _, name in ipairs { "pidfd", "pty", "stdin", "stdout", "stderr" } do
+    if self[name] then self[name]:close() end
+    self[name] = nil
+  end
+  self.group = nil
+end
+
+return M

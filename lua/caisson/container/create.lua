@@ -1,0 +1,235 @@
+-- Creating a container: from a recipe to one that waits for its start, and its state on disk.
+local core = require "caisson.core"
+local hooks = require "caisson.container.hooks"
+local processes = require "caisson.container.processes"
+local state = require "caisson.state"
+local words = require "caisson.words"
+
+local errno = core.errno
+
+local M = {}
+
+-- ---- what differs in the plan ----
+
+local wanted = { "cpu", "memory", "pids", "freeze" }
+
+-- Of the builder b: groups to find the container's processes by, to freeze and to kill them, where they can be had.
+function M.prepare(b)
+  local o = b.options
+  if o.limits and next(o.limits) ~= nil then
+    b:fail("limits", "nobody watches a container that is created; they are for run (rlimits and cgroup hold here too)")
+  end
+  if o.result then b:fail("result", "nobody makes a result of a container that is created; it is for run") end
+  local cgroup = {}
+  for k, v in pairs(o.cgroup and b:check_type("cgroup", o.cgroup, "table") or {}) do cgroup[k] = v end
+  local accounting, has = {}, {}
+  for _, list in ipairs { cgroup.accounting ~= nil and b:check_type("cgroup/accounting", cgroup.accounting, "table") or {},
+    wanted } do
+    for _, word in ipairs(list) do
+      if not has[word] then accounting[#accounting + 1] = word end
+      has[word] = true
+    end
+  end
+  cgroup.accounting = accounting
+  -- "*" is drawn now: the state names the groups before they are there
+  local own = ("%s-%x-%x"):format(b.id:sub(1, 100), core.identity().pid, core.now() % 2 ^ 31)
+  if cgroup.path == nil then cgroup.path = "caisson-*" end
+  if type(cgroup.path) == "string" then cgroup.path = cgroup.path:gsub("%*", (own:gsub("%%", "%%%%"))) end
+  o.cgroup = cgroup
+end
+
+-- The groups that will be made, as cgroup.reopen() takes them: how many directories are missing is what to remove.
+local function planned_groups(compiled)
+  local list = {}
+  for i, g in ipairs(compiled and compiled.groups or {}) do
+    local path, made = g.at .. "/" .. g.path, 0
+    local at = g.at
+    for name in g.path:gmatch("[^/]+") do
+      at = at .. "/" .. name
+      if not core.lstat(at) then made = made + 1 end
+    end
+    list[i] = { path = path, version = g.version, controllers = g.controllers, made = made, nodes = g.nodes }
+  end
+  return list
+end
+
+-- ---- what is saved of the options ----
+
+-- What a process that joins takes from its container (caisson.process); seccomp is in the plan, as a program.
+local kept = { "user", "cwd", "env", "capabilities", "securebits", "no_new_privs", "landlock", "rlimits", "umask",
+  "personality", "oom_score_adj", "nice", "scheduler", "ioprio", "affinity", "keyring", "apparmor", "selinux",
+  "memory_policy", "core_scheduling", "init", "tty" }
+
+-- As JSON can hold it: a table with names and positions has them all as strings.
+local function plain(v, what)
+  local kind = type(v)
+  if kind == "table" then
+    local t, named, list = {}, false, false
+    for k in pairs(v) do
+      if type(k) == "string" then named = true else list = true end
+    end
+    for k, item in pairs(v) do
+      t[named and list and tostring(k) or k] = plain(item, what .. "." .. tostring(k))
+    end
+    return t
+  elseif kind == "string" or kind == "number" or kind == "boolean" then
+    return v
+  end
+  error(("%s: a %s can't be saved with the container"):format(what, kind), 0)
+end
+
+local function saved_options(built)
+  local t = {}
+  for _, name in ipairs(kept) do
+    if built.options[name] ~= nil then t[name] = plain(built.options[name], name) end
+  end
+  t.no_setuid = built.no_setuid
+  return t
+end
+
+-- The options again, for caisson.process. plan: of the container.
+function M.options(saved, plan)
+  local function back(v)
+    if type(v) ~= "table" then return v end
+    local t = {}
+    for k, item in pairs(v) do t[type(k) == "string" and k:find("^%d+$") and tonumber(k) or k] = back(item) end
+    return t
+  end
+  local o, programs = {}, {}
+  for k, v in pairs(saved) do o[k] = k == "env" and v or back(v) end
+  for _, s in plan:each() do
+    if s.step == "seccomp" then programs[#programs + 1] = s.options.program end
+  end
+  if o.no_setuid then table.remove(programs, 1) end
+  if #programs > 0 then o.seccomp = programs end
+  return o
+end
+
+-- ---- creating ----
+
+local known = { "id", "root", "params", "args", "default_args", "env", "bundle", "annotations", "stdin", "stdout", "stderr",
+  "files", "slots", "window", "cancel", "fail" }
+
+local function refuse(message, number, failure)
+  failure = failure or { step = "create", errno = number, code = errno.name(number), detail = message }
+  failure.status = "failed"
+  return nil, message, number, failure
+end
+
+local function check_opts(opts)
+  if type(opts) ~= "table" then error("create: options expected, got " .. type(opts), 4) end
+  for k in pairs(opts) do
+    local found = false
+    for _, name in ipairs(known) do found = found or name == k end
+    if not found then error(words.unknown("create: unknown option", tostring(k), known), 4) end
+  end
+  if opts.bundle ~= nil and type(opts.bundle) ~= "string" then error("create: bundle: string expected", 4) end
+  if opts.annotations ~= nil then
+    if type(opts.annotations) ~= "table" then error("create: annotations: table expected", 4) end
+    for k, v in pairs(opts.annotations) do
+      if type(k) ~= "string" or type(v) ~= "string" then error("create: annotations: strings expected", 4) end
+    end
+  end
+end
+
+-- What nobody would read.
+local function unread_stream(opts, options)
+  for _, name in ipairs { "stdin", "stdout", "stderr" } do
+    local v = opts[name]
+    if v == nil then v = options[name] end
+    if v == "capture" or type(v) == "function" then
+      return name .. ": nobody reads it for a container that is created: use 'pipe', { file = } or a descriptor"
+    end
+  end
+end
+
+-- The directory, locked; one whose maker has died meanwhile is cleaned up.
+local function take_directory(root, id)
+  local dir, message, number = state.create(root, id)
+  if dir or number ~= errno.EEXIST then return dir, message, number end
+  local old = state.open(root, id)
+  if not (old and old:lock(0)) then return nil, message, number end
+  local s = old:load()
+  old:unlock()
+  if not s or s.status ~= "creating" then return nil, message, number end
+  require("caisson.container").delete(id, { root = root, force = true })
+  return state.create(root, id)
+end
+
+local function make(dir, built, opts, started)
+  local s = { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ"), bundle = opts.bundle or "/",
+    annotations = built.annotations, cgroup = planned_groups(built.cgroup), options = saved_options(built) }
+  s.recipe, s.hooks = hooks.describe(built, opts)
+  s.plan = built.plan:json()
+  local ok, message, number = dir:save(s)
+  if not ok then return nil, message, number end
+  local slots = {}
+  for name, fd in pairs(opts.slots or {}) do slots[name] = fd end
+  slots.start, message, number = core.socket.listen(dir.fd, "start")
+  if not slots.start then return nil, message, number end
+  local running, failure
+  running, message, number, failure = require("caisson.run").launch(built, { stdin = opts.stdin, stdout = opts.stdout,
+    stderr = opts.stderr, slots = slots, cancel = opts.cancel, fail = opts.fail }, started)
+  slots.start:close()
+  if not running then return nil, message, number, failure end
+  local done, why = pcall(function()
+    local process = running.process
+    local stat = assert(processes.stat(process:pid()), "the container has ended")
+    s.status, s.pid, s.start_time = "created", process:pid(), stat.start_time
+    s.namespaces = processes.namespaces(s.pid)
+    if running.cgroup then
+      s.cgroup, message, number = running.cgroup:save()
+      if not s.cgroup then error({ message, number }, 0) end
+    end
+    ok, message, number = dir:save(s)
+    if ok then ok, message, number = process:keep() end
+    if not ok then error({ message, number }, 0) end
+  end)
+  if not done then
+    running:close()
+    if type(why) ~= "table" then return nil, why, errno.ESRCH end
+    return nil, why[1], why[2]
+  end
+  return running, s
+end
+
+---Make a container of a recipe that waits for its start. See caisson.create.
+function M.create(recipe, opts)
+  check_opts(opts)
+  local started = core.now()
+  local root, message, number = state.root(opts.root)
+  if not root then return refuse(message, number) end
+  local ok
+  ok, message, number = state.check_id(opts.id)
+  if not ok then return refuse(message, number) end
+  local built
+  built, message = recipe:build { params = opts.params, args = opts.args, default_args = opts.default_args, env = opts.env,
+    files = opts.files, window = opts.window, id = opts.id, bundle = opts.bundle, annotations = opts.annotations,
+    wait = true }
+  if not built then return refuse(message, errno.EINVAL, { step = "recipe", errno = errno.EINVAL, code = "EINVAL" }) end
+  if not built.plan:find("wait") then
+    return refuse("a saved plan has no place to wait for a start: create its recipe", errno.EINVAL)
+  end
+  message = unread_stream(opts, built.options)
+  if message then return refuse(message, errno.EINVAL) end
+  local failure
+  if built.cgroup then
+    ok, message, number, failure = require("caisson.cgroup").ready(built.cgroup, built.origins)
+    if not ok then return refuse(message, number, failure) end
+  end
+  local dir
+  dir, message, number = take_directory(root, opts.id)
+  if not dir then return refuse(message, number) end
+  local done, running, s
+  done, running, s, number, failure = pcall(make, dir, built, opts, started)
+  if not done or not running then
+    dir:remove()
+    if dir.fd then dir:unlock() end
+    if not done then return refuse(running, errno.EINVAL) end
+    return refuse(s, number, failure)
+  end
+  dir:unlock()
+  return running, s, built
+end
+
+return M

@@ -1,0 +1,79 @@
+-- Joining a container's namespaces: which they are, and who this process is in them.
+local core = require "caisson.core"
+
+local M = {}
+
+-- By the names of steps and of /proc/PID/ns; user first, which gives the rights for the others.
+M.namespaces = { { "user", "user" }, { "mount", "mnt" }, { "pid", "pid" }, { "net", "net" }, { "ipc", "ipc" },
+  { "uts", "uts" }, { "cgroup", "cgroup" }, { "time", "time" } }
+
+local function read(path)
+  local f, message = io.open(path, "r")
+  if not f then return nil, message end
+  local s = f:read("*a")
+  f:close()
+  return s
+end
+
+-- How this process's id appears inside, by the map of the container's user namespace.
+-- Returns it | nil, the first id of the map.
+local function inside(map, id)
+  local first
+  for from, outside, count in map:gmatch("(%d+)%s+(%d+)%s+(%d+)") do
+    from, outside, count = tonumber(from), tonumber(outside), tonumber(count)
+    first = first or from
+    if id >= outside and id < outside + count then return from + id - outside end
+  end
+  return nil, first
+end
+
+-- The namespaces of the container that are not this process's, and whom it is in the user namespace.
+-- target: { pid =, pidfd = }. Returns { list, is, uid_map, gid_map, setgroups } | nil, message, errno.
+function M.look(target)
+  local at, found = ("/proc/%d/"):format(target.pid), { list = {}, is = {} }
+  for _, n in ipairs(M.namespaces) do
+    local theirs, message, errno = core.lstat(at .. "ns/" .. n[2])
+    local ours = core.lstat("/proc/self/ns/" .. n[2])
+    if not theirs and ours then return nil, message, errno end
+    if ours and theirs.target ~= ours.target then
+      found.list[#found.list + 1] = n[1]
+      found.is[n[1]] = true
+    end
+  end
+  if found.is.user then
+    found.uid_map, found.gid_map = read(at .. "uid_map") or "", read(at .. "gid_map") or ""
+    found.setgroups = (read(at .. "setgroups") or ""):match("%a+")
+  end
+  -- what was read is of the container's process, and not of one with its recycled number, if that lives still
+  local ready, message, errno = core.poll({ { fd = target.pidfd, events = "r" } }, 0)
+  if not ready then return nil, message, errno end
+  if ready[1] then return nil, ("the container's process %d has ended"):format(target.pid), core.errno.ESRCH end
+  return found
+end
+
+-- Steps that join them, for a plan with the slot `target` in front of its clone, and that make the process
+-- somebody whom the container's user namespace knows.
+-- Returns the list, { euid =, egid = }: who it is then, whether it may set groups | nil, message.
+function M.steps(found)
+  local list, identity = {}, core.identity()
+  local uid, gid, groups = identity.euid, identity.egid, true
+  if #found.list > 0 then
+    list[1] = { step = "namespace.join", options = { fd = "target", namespaces = found.list } }
+  end
+  if found.is.user then
+    local first_uid, first_gid
+    uid, first_uid = inside(found.uid_map, identity.euid)
+    gid, first_gid = inside(found.gid_map, identity.egid)
+    groups = found.setgroups ~= "deny"
+    if not (uid or first_uid) or not (gid or first_gid) then return nil, "the container's user namespace has no id maps" end
+    if not (uid and gid) then
+      uid, gid = uid or first_uid, gid or first_gid
+      if groups then list[#list + 1] = { step = "groups", options = { groups = {} } } end
+      list[#list + 1] = { step = "gid", options = { gid = gid } }
+      list[#list + 1] = { step = "uid", options = { uid = uid } }
+    end
+  end
+  return list, { euid = uid, egid = gid }, groups
+end
+
+return M

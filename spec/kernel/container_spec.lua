@@ -1,0 +1,329 @@
+-- Containers that are created, started and deleted, by one process or several.
+local t = require "support"
+local remains = require "support.remains"
+local caisson = require "caisson"
+local core = t.core
+
+if not t.needs("userns") then return end
+
+local root = t.sh("mktemp -d"):match("%S+")
+local number = 0
+
+local function new_id()
+  number = number + 1
+  return ("spec%d-%d"):format(t.getpid(), number)
+end
+
+local function recipe(options)
+  local def = { extends = "sandbox", args = { "/bin/sh", "-c", "exit 3" } }
+  for k, v in pairs(options or {}) do def[k] = v end
+  return caisson.recipe(def)
+end
+
+local function create(options, opts)
+  local o = { id = new_id(), root = root, stdin = "null" }
+  for k, v in pairs(opts or {}) do o[k] = v end
+  return caisson.create(recipe(options), o)
+end
+
+-- Lua code in a process of its own, which has `caisson`, `core`, `root` and this recipe as r.
+local function other(code, options)
+  return t.sh("exec 2>&1; " .. t.lua_command(([[
+    local caisson, core, root = require "caisson", require "caisson.core", %q
+    local r = caisson.recipe { extends = "sandbox", args = { "/bin/sh", "-c", %q } }
+    ]]):format(root, options and options.script or "exit 3") .. code))
+end
+
+-- The groups that the containers of this spec may have left.
+local function groups_left()
+  return t.sh("find /sys/fs/cgroup -type d -name 'caisson-spec" .. t.getpid() .. "-*' 2>/dev/null")
+end
+
+local function nothing_left()
+  assert.same({}, core.list(root))
+  assert.equal("", groups_left())
+end
+
+local function status(c) return assert(c:state()).status end
+
+-- Wait until a check answers true.
+local function eventually(check)
+  for _ = 1, 300 do
+    if check() then return true end
+    core.poll({}, 0.01)
+  end
+  return false
+end
+
+describe("A container", function()
+  local fds, children
+  before_each(function() fds, children = t.count_fds(), remains.children() end)
+  after_each(function()
+    collectgarbage()
+    nothing_left()
+    assert.same({ fds, children }, { t.count_fds(), remains.children() })
+  end)
+  teardown(function() os.execute("rm -rf " .. root) end)
+
+  it("waits for its start as the runner, then runs, ends and is deleted", function()
+    local c = assert(create({ args = { "/bin/sh", "-c", "echo ran; exit 3" } }, { stdout = "pipe", annotations = { a = "b" },
+      bundle = "/some/where" }))
+    local s = assert(c:state())
+    assert.same({ ociVersion = "1.2.0", id = c.id, status = "created", pid = s.pid, bundle = "/some/where",
+      annotations = { a = "b" } }, s)
+    assert.equal("/memfd:caisson (deleted)\n", t.sh("readlink /proc/" .. s.pid .. "/exe"))
+    assert.same({ s.pid }, assert(c:ps()))
+    local listed = assert(caisson.list { root = root })
+    assert.same({ c.id, "created", s.pid }, { listed[1].id, listed[1].status, listed[1].pid })
+    assert.same({ nil, "timeout" }, { c:wait(0) })
+    assert(c:start())
+    assert.equal("ran\n", t.slurp(c.stdout))
+    assert.equal(3, assert(c:wait(5)).code)
+    assert.equal("stopped", status(c))
+    assert.is_nil(assert(c:state()).pid)
+    assert.same({ true, {} }, { c:delete() })
+    assert.is_nil(core.lstat(root .. "/" .. c.id))
+  end)
+
+  it("is created, started and deleted by three processes", function()
+    local id = new_id()
+    local out = other(("local c = assert(caisson.create(r, { id = %q, root = root, stdin = 'null', stdout = 'null', stderr = 'null' })) print(c:state().pid)"):format(id),
+      { script = "sleep 30" })
+    local pid = tonumber(out:match("^(%d+)\n$"))
+    assert.is_truthy(pid, out)
+    assert.equal("caisson-wait\n", t.read_file("/proc/" .. pid .. "/comm"))
+    assert.equal("created\n", other(("print(assert(caisson.open(%q, { root = root })):state().status)"):format(id)))
+    assert.equal("true\n", other(("print(assert(caisson.open(%q, { root = root })):start())"):format(id)))
+    local c = assert(caisson.open(id, { root = root }))
+    assert.equal("running", status(c))
+    assert.equal(pid, c:state().pid)
+    assert.equal("caisson-init\n", t.read_file("/proc/" .. pid .. "/comm"))
+    assert.is_true(eventually(function() return #assert(c:ps()) >= 2 end))
+    local _, message, errno = c:delete()
+    assert.same({ ("container '%s' is running: stop it first, or force its deletion"):format(id), 16 }, { message, errno })
+    assert(c:kill("TERM"))
+    assert(c:wait(5))
+    assert.equal("true\n", other(("print((assert(caisson.open(%q, { root = root })):delete()))"):format(id)))
+  end)
+
+  it("is ended by kill while it waits", function()
+    local c = assert(create())
+    assert(c:kill("TERM"))
+    assert.equal(143, assert(c:wait(5)).code)
+    local ok, message, errno = c:start()
+    assert.same({ nil, ("container '%s' is stopped"):format(c.id), 3 }, { ok, message, errno })
+    assert.equal(3, (select(3, c:kill("TERM"))))
+    assert(c:delete())
+  end)
+
+  it("gets a signal as a whole, or its program alone", function()
+    local c = assert(create({ args = { "/bin/sh", "-c", "trap 'echo program' USR1; sh -c 'trap \"echo child\" USR1; " ..
+      "echo ready; while :; do sleep 0.05; done' & while :; do sleep 0.05; done" } }, { stdout = "pipe", stderr = "null" }))
+    assert(c:start())
+    assert.equal("ready\n", c.stdout:read())
+    assert(c:kill("USR1"))
+    assert.equal("program\n", c.stdout:read())
+    -- to all: the sleeps die of it, the shells say so
+    assert(c:kill("USR1", { all = true }))
+    local text = ""
+    while not (text:find("program\n", 1, true) and text:find("child\n", 1, true)) do text = text .. c.stdout:read() end
+    assert(c:kill("KILL", { all = true }))
+    assert(c:wait(5))
+    assert.is_true(eventually(function() return c:state().status == "stopped" end))
+    assert(c:delete())
+  end)
+
+  it("stands still while it is paused", function()
+    if not t.needs("root") then return end
+    local c = assert(create({ args = { "/bin/sh", "-c", "while :; do echo; sleep 0.005; done" } }, { stdout = "pipe" }))
+    assert(c:pause())
+    assert.equal("paused", status(c))
+    assert.matches("is paused: resume it first", (select(2, c:start())))
+    assert(c:resume())
+    assert.equal("created", status(c))
+    assert(c:start())
+    assert.equal("\n", c.stdout:read(1))
+    assert(c:pause())
+    assert.equal("paused", status(c))
+    assert.equal("paused\n", other(("print(assert(caisson.open(%q, { root = root })):state().status)"):format(c.id)))
+    c.stdout:nonblock(true)
+    while c.stdout:read() do end
+    core.poll({}, 0.05)
+    assert.equal(11, (select(3, c.stdout:read())))
+    assert.equal(16, (select(3, c:pause())))
+    assert(c:resume())
+    assert.is_true(eventually(function() return c.stdout:read() ~= nil end))
+    assert.matches("is not paused: it is running", (select(2, c:resume())))
+    assert(c:pause())
+    assert(c:delete { force = true }) -- frozen or not
+  end)
+
+  it("has its limits changed while it runs", function()
+    if not t.needs("root") then return end
+    local c = assert(create({ args = { "/bin/sleep", "30" }, cgroup = { pids = { max = 20 } } }))
+    assert(c:start())
+    local file
+    for _, g in ipairs(c.saved.cgroup) do
+      local path = g.path .. "/pids.max"
+      if t.read_file(path) then file = path end
+    end
+    assert.equal("20\n", t.read_file(file))
+    assert(c:update { pids = { max = 10 } })
+    assert.equal("10\n", t.read_file(file))
+    assert.is_number(assert(c:stats()).cpu_ns)
+    assert.has_error(function() c:update { pids = { max = "many" } } end)
+    assert.equal("10\n", t.read_file(file))
+    assert(c:delete { force = true })
+  end)
+
+  it("is found by its processes without a group too", function()
+    if t.is_root then return end
+    local c = assert(create({ args = { "/bin/sh", "-c", "sleep 30 & sleep 30 & wait" } }))
+    assert.equal(0, #c.saved.cgroup)
+    assert(c:start())
+    assert.is_true(eventually(function() return #assert(c:ps()) == 4 end))
+    assert.matches("has no cgroup", (select(2, c:pause())))
+    assert(c:kill("KILL", { all = true }))
+    assert(c:wait(5))
+    assert(c:delete())
+  end)
+
+  it("is refused a second time, and found under its own name alone", function()
+    local c = assert(create())
+    assert.same({ nil, 17 }, { (create({}, { id = c.id })), (select(3, create({}, { id = c.id }))) })
+    assert.equal(2, (select(3, caisson.open("nobody", { root = root }))))
+    assert.equal(22, (select(3, caisson.open("../x", { root = root }))))
+    assert.equal(22, (select(3, create({}, { id = "a/b" }))))
+    assert.equal(2, (select(3, require("caisson.container").delete("nobody", { root = root }))))
+    assert(c:delete { force = true })
+    assert.equal(2, (select(3, c:state())))
+    assert.equal(2, (select(3, c:start())))
+  end)
+
+  it("takes no option that it does not know, nor what it can't keep", function()
+    assert.has_error(function() create({}, { bundel = "/" }) end,
+      "create: unknown option 'bundel' (did you mean 'bundle'?)")
+    assert.has_error(function() caisson.open("x", { rot = 1 }) end)
+    assert.has_error(function() create({}, { annotations = { a = 1 } }) end)
+    for _, case in ipairs { { { limits = { time = 1 } }, {}, "limits: nobody watches" },
+      { {}, { stdout = "capture" }, "stdout: nobody reads it" }, { { stderr = print }, {}, "stderr: nobody reads it" },
+      { { args = { "/nonexistent" } }, {}, "not in|No such file" } } do
+      local ok, message = create(case[1], case[2])
+      assert.is_nil(ok)
+      local found = false
+      for text in case[3]:gmatch("[^|]+") do found = found or message:find(text, 1, true) ~= nil end
+      assert.is_true(found, message)
+    end
+  end)
+
+  it("leaves nothing where a step of its construction fails", function()
+    local c = assert(create({ cgroup = t.is_root and { pids = { max = 20 } } or nil }))
+    local plan = assert(caisson.plan.from_json(c.saved.plan))
+    local wait = plan:find("wait")
+    assert(c:delete { force = true })
+    for i = 1, wait do
+      local ok, _, _, failure = create({ cgroup = t.is_root and { pids = { max = 20 } } or nil },
+        { fail = { step = i, errno = 5 } })
+      if ok then -- an optional one
+        assert.is_true(plan.steps[i].optional)
+        ok:delete { force = true }
+      else
+        assert.equal(i, failure.number)
+      end
+    end
+    nothing_left()
+  end)
+
+  it("has ended where a step behind its start fails, which is named", function()
+    local c = assert(create())
+    local plan = assert(caisson.plan.from_json(c.saved.plan))
+    assert(c:delete { force = true })
+    for i = plan:find("wait") + 1, #plan.steps do
+      c = assert(create({}, { fail = { step = i, errno = 5 } }))
+      local ok, message, errno, failure = c:start()
+      if not plan.steps[i].optional then
+        assert.is_nil(ok)
+        assert.same({ 5, i, plan.steps[i].step }, { errno, failure.number, failure.step })
+        assert.truthy(message:find(plan.steps[i].step, 1, true))
+        assert.equal("stopped", status(c))
+      end
+      assert(c:delete { force = true })
+    end
+  end)
+
+  it("is deleted cleanly, or not there, when its creator is killed at any instant", function()
+    for i = 1, 24 do
+      local id = new_id()
+      t.sh("exec 2>/dev/null; " .. ("%s & pid=$!; sleep %.3f; kill -9 $pid; wait $pid"):format(
+        t.lua_command(([[
+          local caisson = require "caisson"
+          local r = caisson.recipe { extends = "sandbox", args = { "/bin/sleep", "30" } }
+          caisson.create(r, { id = %q, root = %q, stdin = "null", stdout = "null", stderr = "null" })
+          require("caisson.core").poll({}, 1)]]):format(id, root)):match("^[^;]+"), 0.012 + i * 0.002))
+      local dir = core.lstat(root .. "/" .. id)
+      if dir then
+        local c = caisson.open(id, { root = root })
+        local pid = c and c:state().pid
+        assert(require("caisson.container").delete(id, { root = root, force = true }))
+        assert.same({}, remains.wait_gone { pid })
+      end
+    end
+    nothing_left()
+  end)
+
+  it("keeps a creator's death in its hook from leaving anything, and its name free", function()
+    local id = new_id()
+    local out = t.sh("exec 2>/dev/null; " .. t.lua_command(([[
+      local caisson, core = require "caisson", require "caisson.core"
+      local r = caisson.recipe { extends = "sandbox", args = { "/bin/true" }, hooks = { createRuntime = function(s)
+        io.write(s.pid, "\n") io.stdout:flush()
+        core.pidfd.kill(core.pidfd.open(core.identity().pid), "KILL")
+      end } }
+      caisson.create(r, { id = %q, root = %q, stdin = "null" })]]):format(id, root)))
+    assert.same({}, remains.wait_gone { out:match("^(%d+)") })
+    local c = assert(caisson.open(id, { root = root }))
+    assert.equal("creating", c.saved.status)
+    assert.equal("stopped", status(c))
+    c = assert(create({}, { id = id }))
+    assert.equal("created", status(c))
+    assert(c:delete { force = true })
+  end)
+
+  it("that is damaged is listed, and deleted by force", function()
+    local c = assert(create())
+    local pid = c:state().pid
+    local path = root .. "/" .. c.id .. "/state.json"
+    local text = t.read_file(path)
+    local f = assert(io.open(path, "w"))
+    f:write(text:sub(1, 1500))
+    f:close()
+    local listed = assert(caisson.list { root = root })
+    assert.same({ c.id, "damaged" }, { listed[1].id, listed[1].status })
+    assert.equal(74, (select(3, caisson.open(c.id, { root = root }))))
+    assert.is_nil((require("caisson.container").delete(c.id, { root = root })))
+    assert(require("caisson.container").delete(c.id, { root = root, force = true }))
+    assert.same({}, remains.wait_gone { pid })
+    assert(c:wait(5))
+    c:close()
+  end)
+
+  it("is never taken for the process that has its number by now", function()
+    local c = assert(create())
+    assert(c:kill("KILL"))
+    assert(c:wait(5))
+    local path = root .. "/" .. c.id .. "/state.json"
+    local f = assert(io.open(path, "r"))
+    local text = f:read("*a")
+    f:close()
+    -- our own number, with the container's time
+    text = text:gsub('"pid": %d+', '"pid": ' .. t.getpid(), 1):gsub('"status": "%w+"', '"status": "running"', 1)
+    f = assert(io.open(path, "w"))
+    f:write(text)
+    f:close()
+    local again = assert(caisson.open(c.id, { root = root }))
+    assert.equal("stopped", status(again))
+    assert.equal(3, (select(3, again:kill("KILL"))))
+    assert(again:delete { force = true })
+    c:close()
+  end)
+end)
