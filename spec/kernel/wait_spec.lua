@@ -61,10 +61,10 @@ end
 for _, fork in ipairs { false, true } do
   describe("wait" .. (fork and ", in a fork" or ""), function()
     local before
-    local function now() return { t.count_fds(), remains.children() } end
-    setup(function() before = now() end)
+    local function remaining() return { t.count_fds(), remains.children() } end
+    setup(function() before = remaining() end)
     teardown(function()
-      assert.same(before, now())
+      assert.same(before, remaining())
       os.execute("rm -f " .. folder .. "/start")
     end)
 
