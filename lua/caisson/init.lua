@@ -52,7 +52,7 @@ function M.list(opts) return require("caisson.container").list(opts) end
 
 -- Modules that not every program needs are loaded when first asked for.
 setmetatable(M, { __index = function(t, key)
-  if key == "policy" or key == "cgroup" or key == "landlock" then
+  if key == "policy" or key == "cgroup" or key == "landlock" or key == "trace" then
     local module = require("caisson." .. key)
     rawset(t, key, module)
     return module

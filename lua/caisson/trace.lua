@@ -201,6 +201,7 @@ local kinds = { "readable", "writable", "statable", "banned" }
 
 -- A function for `decide` that goes by sets of paths, as lists for M.set: what may be written may be read too, and
 -- what may be read may be looked at. A path of the list `banned` is denied (EACCES); any other is the end.
+-- "/proc/self/" is the process's own folder there, by whatever name it is asked for.
 function M.by_sets(lists)
   local sets = {}
   for k in pairs(lists) do
@@ -209,17 +210,22 @@ function M.by_sets(lists)
     if not known then error(require("caisson.words").unknown("unknown set", tostring(k), kinds), 2) end
   end
   for _, k in ipairs(kinds) do sets[k] = M.set(lists[k]) end
+  local function own(call, path)
+    local id, rest = path:match("^/proc/(%d+)(.*)$")
+    return id and id == call:own_id() and "/proc/self" .. rest or path
+  end
   local function may(access, path)
     if path:sub(1, 1) ~= "/" then return true end -- a pipe, a socket: it has it already
     return sets.writable:has(path) or access ~= "write" and sets.readable:has(path)
-      or access == "stat" and sets.statable:has(path)
+      or access == "stat" and (path == "/" or sets.statable:has(path))
   end
   return function(call)
     for _, p in ipairs(call:paths()) do
       if not p.path then return call:deny(p.errno) end -- as the kernel would, or since nobody can tell
-      if not (p.descriptor and p.access == "stat") and not may(p.access, p.path) then
-        if sets.banned:has(p.path) then return call:deny "EACCES" end
-        return call:kill(p.access, p.path)
+      local path = own(call, p.path)
+      if not (p.descriptor and p.access == "stat") and not may(p.access, path) then
+        if sets.banned:has(path) then return call:deny "EACCES" end
+        return call:kill(p.access, path)
       end
     end
   end

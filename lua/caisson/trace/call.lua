@@ -68,13 +68,16 @@ local function link(path)
   return st.target
 end
 
--- The namespaces' own id of the thread or its process: the last one of the line.
+-- The thread's number, or its process's, in its own pid namespace: the last one of the line.
 local function own_id(tid, field)
   local f = io.open(("/proc/%d/status"):format(tid))
   local id = f and f:read("*a"):match("\n" .. field .. ":[^\n]*%f[%d](%d+)\n")
   if f then f:close() end
   return id
 end
+
+-- The process's number in its own pid namespace, as text.
+function Call:own_id() return own_id(self.tid, "NStgid") end
 
 -- What /proc/self stands for: it is the tracer's where the instance is of the tracer's namespace.
 local function self_of(tid, name, target)
