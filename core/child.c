@@ -320,6 +320,35 @@ share_record(struct csn_run *run)
   return 0;
 }
 
+/* What is not the run's, such as the host's own standard streams, the child must not even have at birth, when
+ * it can be looked at already. */
+static int
+close_foreign(const struct csn_run *run)
+{
+#ifdef CSN_RUNNER
+  for (u32 from = 0;;) {
+    u32 next = ~0u; /* the run's next one */
+    long rc = 0;
+
+    if ((u32)run->sock >= from)
+      next = (u32)run->sock;
+    if (run->runner >= 0 && (u32)run->runner >= from && (u32)run->runner < next)
+      next = (u32)run->runner;
+    for (int i = 0; i < CSN_SLOTS; i++)
+      if (run->ctx.slots[i] >= 0 && (u32)run->ctx.slots[i] >= from && (u32)run->ctx.slots[i] < next)
+        next = (u32)run->ctx.slots[i];
+    if (next > from)
+      rc = csn_sys(__NR_close_range, from, next == ~0u ? next : next - 1, 0);
+    if (rc < 0 || next == ~0u)
+      return (int)rc;
+    from = next + 1;
+  }
+#else
+  (void)run;
+  return 0;
+#endif
+}
+
 /* By clone(2) where that can say it all: the filter that the creator is under by now, for one without
  * no_new_privs, may know clone3 as something to refuse, since it can't look into its arguments. */
 static long
@@ -377,7 +406,10 @@ csn_make_child(struct csn_run *run)
       i = p->clone;
     }
     in_memory(run, &ca, copy);
-    if (run->fail_errno && run->fail_step == p->clone && p->clone < p->nsteps)
+    rc = copy ? close_foreign(run) : 0;
+    if (rc < 0)
+      pid = rc;
+    else if (run->fail_errno && run->fail_step == p->clone && p->clone < p->nsteps)
       pid = -run->fail_errno;
     else
       pid = clone_child(run, &ca);
