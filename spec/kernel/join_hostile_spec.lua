@@ -58,7 +58,7 @@ for _, user in ipairs(t.is_root and { false, true } or { true }) do
     for _, mode in ipairs { "ptrace", "mem", "fd", "signal" } do
       it("gets no one that has not dropped its privileges: " .. mode, function()
         local seen, text = attack(target, mode, 50, { args = { "/bin/sleep", "0.005" }, capabilities = {},
-          user = t.is_root and 5 or nil, stdin = "null", stdout = "null", stderr = "null" })
+          user = t.is_root and 5 or nil, stdin = "null", stdout = "null", stderr = "null", limits = { time = 10 } })
         assert.truthy(#seen >= 25, text)
         local uid, runners, got = t.is_root and "5" or "0", 0, 0
         for _, s in ipairs(seen) do
@@ -74,7 +74,7 @@ for _, user in ipairs(t.is_root and { false, true } or { true }) do
             -- mm->user_ns is the host's, where root of the container is nobody
             assert.is_false(s.done and mode ~= "signal", s.line)
           end
-          for _, fd in ipairs(s.fds) do
+          for _, fd in ipairs(runner and s.fds or {}) do
             -- the container's own, where the home directory is looked up
             assert.truthy(fd == "/dev/null" or fd == "/etc/passwd" or fd:find("^socket:") or fd == "?", s.line)
           end

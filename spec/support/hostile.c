@@ -63,12 +63,14 @@ link_of(int pid, const char *what, char *target, size_t size)
 }
 
 static void
-print_descriptors(int pid)
+list_descriptors(int pid, char *text, size_t size)
 {
   char path[64], name[300], target[256];
+  size_t len = 0;
   struct dirent *e;
   DIR *d;
 
+  text[0] = 0;
   snprintf(path, sizeof(path), "/proc/%d/fd", pid);
   d = opendir(path);
   while (d && (e = readdir(d))) {
@@ -76,7 +78,7 @@ print_descriptors(int pid)
       continue;
     snprintf(name, sizeof(name), "fd/%s", e->d_name);
     link_of(pid, name, target, sizeof(target));
-    printf(" %s", target);
+    len += (size_t)snprintf(text + len, len < size ? size - len : 0, " %s", target);
   }
   if (d)
     closedir(d);
@@ -89,9 +91,10 @@ attempt(const char *mode, int pid)
 
   switch (mode[0]) {
   case 'p':
-    if (ptrace(PTRACE_ATTACH, pid, 0, 0) < 0)
+    if (ptrace(PTRACE_SEIZE, pid, 0, 0) < 0)
       return 0;
-    waitpid(pid, NULL, __WALL);
+    if (ptrace(PTRACE_INTERRUPT, pid, 0, 0) == 0)
+      waitpid(pid, NULL, __WALL);
     return 1;
   case 'm': {
     int fd;
@@ -122,17 +125,17 @@ main(int argc, char **argv)
   fflush(stdout);
   while (!stopped) {
     for (int pid = last + 1; pid < last + 4; pid++) {
-      char exe[256], uid[32], caps[32];
+      char exe[256], uid[32], caps[32], fds[8192];
       int done;
 
       if (kill(pid, 0) < 0 && errno == ESRCH)
         continue;
       done = attempt(mode, pid);
       status_of(pid, uid, caps);
+      /* last of all: a runner still, these were a runner's */
+      list_descriptors(pid, fds, sizeof(fds));
       link_of(pid, "exe", exe, sizeof(exe));
-      printf("%d %s %s %s %s %s", pid, mode, done ? "yes" : "no", exe, uid, caps);
-      print_descriptors(pid);
-      printf("\n");
+      printf("%d %s %s %s %s %s%s\n", pid, mode, done ? "yes" : "no", exe, uid, caps, fds);
       if (done && mode[0] == 'p')
         ptrace(PTRACE_DETACH, pid, 0, 0);
       last = pid;
