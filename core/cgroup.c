@@ -395,8 +395,41 @@ CSN_PRIMITIVE(cgroup_leave, "cgroup.leave", CGROUP_LEAVE, CSN_PARENT, apply_cgro
 #define CGROUP_SET(F)                                                                              \
   F(str, file, CSN_REQUIRED, NULL, 0)                                                              \
   F(str, value, CSN_REQUIRED, NULL, 0)                                                             \
-  F(slot, group, 0, NULL, CSN_SLOT_CGROUP)
+  F(slot, group, 0, NULL, CSN_SLOT_CGROUP)                                                         \
+  F(bool, verify, 0, NULL, 0)
 CSN_ARGS(cgroup_set, CGROUP_SET)
+
+/* Some kernels take a write to a file that they have given up, and ignore it. What was given is rounded
+ * sometimes, so that it can be told only by the file not having changed. */
+static int
+set_verified(int group, const char *file, struct csn_str value, struct csn_ctx *c)
+{
+  char before[64], after[64];
+  const char *text = csn_s(c, value);
+  long n = csn_cgroup_read(group, file, before, sizeof(before));
+  int rc;
+
+  if (n < 0)
+    return (int)n;
+  rc = csn_cgroup_write(group, file, text, value.len);
+  if (rc < 0)
+    return rc;
+  n = csn_cgroup_read(group, file, after, sizeof(after));
+  if (n < 0)
+    return (int)n;
+  if (n > 0 && after[n - 1] == '\n')
+    after[n - 1] = 0;
+  if (csn_streq(after, text))
+    return 0;
+  for (size_t i = 0;; i++) {
+    if (before[i] == '\n')
+      before[i] = 0;
+    if (before[i] != after[i])
+      return 0;
+    if (!before[i])
+      return csn_detail(c, -EOPNOTSUPP, "this kernel takes the write and ignores it", NULL);
+  }
+}
 
 static int
 apply_cgroup_set(const struct cgroup_set_args *a, struct csn_ctx *c)
@@ -407,6 +440,8 @@ apply_cgroup_set(const struct cgroup_set_args *a, struct csn_ctx *c)
     return csn_detail(c, -EBADF, "no group is there", NULL);
   if (!is_name(file))
     return csn_detail(c, -EINVAL, "the name of a file of the group expected", NULL);
+  if (a->verify)
+    return set_verified(c->slots[a->group], file, a->value, c);
   return csn_cgroup_write(c->slots[a->group], file, csn_s(c, a->value), a->value.len);
 }
 

@@ -388,7 +388,7 @@ function M.compile(t, env, nodes)
       step("cgroup.create", "parent", { path = path, at = at, slot = slot, existing = t.existing or nil,
         controllers = told and g.controllers or nil }, key)
       for _, w in ipairs(g.writes) do
-        step("cgroup.set", "parent", { file = w[1], value = w[2], group = slot }, w.key, w.optional)
+        step("cgroup.set", "parent", { file = w[1], value = w[2], group = slot, verify = w.verify }, w.key, w.optional)
       end
       if g.rules then step("cgroup.devices", "parent", { rules = g.rules, group = slot }, "devices", t.devices.optional) end
       if h.version == 2 then
@@ -473,6 +473,7 @@ function M.hint(failure)
   if failure.step == "cgroup.set" then
     local file = object:match("^(%S+) = ") or ""
     if code == "ENOENT" then return missing_files[file] or "this kernel has no " .. file end
+    if file == "memory.kmem.limit_in_bytes" then return "Linux has given it up (5.16); memory.max counts kernel memory too" end
     if code == "EBUSY" and file:find("limit_in_bytes", 1, true) then return "the group uses more than that already" end
     if code == "ENODEV" then return "major:minor has to be a whole disk of this machine" end
   elseif failure.step == "cgroup.devices" and code == "EPERM" then

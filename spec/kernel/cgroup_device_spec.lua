@@ -76,6 +76,43 @@ describe("device rules", function()
         assert.equal("+-", r.output)
       end)
 
+      it("can be changed by another process, which knows the recipe's nodes still", function()
+        local compiled = cgroup.compile({ path = g.prefix .. "*", devices = {}, accounting = {} }, g.env(world),
+          { { path = "/dev/x", major = 10, minor = 229 } })
+        local steps = g.steps(compiled)
+        steps[#steps + 1] = t.step("exec", { argv = { "/bin/sleep", "100" } })
+        local process = assert(core.spawn { plan = core.plan(steps) })
+        local groups = cgroup.open({ cgroup = compiled }, process)
+        local again = assert(cgroup.reopen(groups:save()))
+        local function join()
+          local how = again:join()
+          local list = { t.step("clone", { cgroup = how.slot }) }
+          for _, s in ipairs(how.after) do list[#list + 1] = { step = s.step, options = s.options, side = s.side } end
+          return assert(t.run(list, { slots = how.slots, script = "NODES=" .. nodes .. "\n" ..
+            try("mc10:229", "mc10:230", "mc1:3") })).output
+        end
+        local first = join()
+        assert(again:update { devices = { { allow = true, type = "c", major = 10, minor = 230 },
+          { allow = false, type = "c", major = 1, minor = 3 } } })
+        local second = join()
+        local ok, message, errno = again:update { devices = { { allow = true, type = "c" },
+          { allow = false, type = "c", major = 1, minor = 3 } } }
+        local third = join()
+        again:close()
+        groups:close()
+        process:close()
+        assert.same({ "+-+", "++-" }, { first, second })
+        if world == "v1" then -- which has no words for that
+          assert.is_nil(ok)
+          assert.equal(core.errno.EOPNOTSUPP, errno)
+          assert.truthy(message:find("cgroup v1 can't take c 1:3 rwm out of c *:* rwm", 1, true), message)
+          assert.equal("++-", third)
+        else
+          assert.equal("++-", third)
+          assert.is_true(ok)
+        end
+      end)
+
       it("are not left off by a step that fails", function()
         local ok, _, errno = g.run({ devices = {}, accounting = {} }, { only = world, fail = { step = 2, errno = 71 } })
         assert.is_nil(ok)

@@ -8,6 +8,8 @@ local limits = {
   -- table, controller, { v1 file, what it holds }, { v2 file, what it holds }
   { { memory = { max = "64M" } }, { "memory.limit_in_bytes", "67108864" }, { "memory.max", "67108864" } },
   { { memory = { low = "8M" } }, { "memory.soft_limit_in_bytes", "8388608" }, { "memory.low", "8388608" } },
+  { { memory = { kernel_tcp = "4M" } }, { "memory.kmem.tcp.limit_in_bytes", "4194304" } },
+  { { memory = { use_hierarchy = true } }, { "memory.use_hierarchy", "1" } },
   { { memory = { swappiness = 7 } }, { "memory.swappiness", "7" } },
   { { memory = { high = "32M" } }, nil, { "memory.high", "33554432" } },
   { { memory = { min = "1M" } }, nil, { "memory.min", "1048576" } },

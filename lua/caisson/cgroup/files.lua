@@ -5,7 +5,7 @@ local M = {}
 M.v1_names = { io = "blkio" }
 
 -- limits[controller] = list of { option, kind, v2 =, v1 = }, in the order they are written. `v1` false or
--- absent: v1 has nothing like it; `v2` likewise. Kinds are those of caisson.cgroup.limits.
+-- absent: v1 has nothing like it; `v2` likewise. verify: some kernels take it and ignore it. Kinds are those of caisson.cgroup.limits.
 M.limits = {
   memory = {
     { "use_hierarchy", "boolean", v1 = "memory.use_hierarchy" },
@@ -19,7 +19,7 @@ M.limits = {
     { "oom_group", "boolean", v2 = "memory.oom.group" },
     { "swappiness", "count", v1 = "memory.swappiness" },
     { "oom_kill_disable", "boolean", v1 = "memory.oom_control" },
-    { "kernel", "size", v1 = "memory.kmem.limit_in_bytes" },
+    { "kernel", "size", v1 = "memory.kmem.limit_in_bytes", verify = true },
     { "kernel_tcp", "size", v1 = "memory.kmem.tcp.limit_in_bytes" },
   },
   pids = {

@@ -391,7 +391,8 @@ function M.writes(name, limits, version)
     local kind = rows.any and row[1] or row[2]
     local written = kinds[kind](name .. "." .. option, limits[option], as, limits, row, option)
     if type(written) ~= "table" then written = { { (file:gsub("%%s", option)), written } } end
-    for _, w in ipairs(written) do list[#list + 1] = { w[1], w[2], option = option } end
+    local verify = row.verify and limits[option] ~= "max" or nil
+    for _, w in ipairs(written) do list[#list + 1] = { w[1], w[2], option = option, verify = verify } end
   end
   if rows.any then
     for _, option in ipairs(sorted(limits)) do

@@ -88,10 +88,10 @@ local function collect(groups, t, wanted)
       if not w[1] then
         return failed(key, ("cgroup v%d has no such limit"):format(g.version), core.errno.EOPNOTSUPP)
       end
-      if t[controller][w.option] ~= nil then list[#list + 1] = { w[1], w[2], key = key } end
+      if t[controller][w.option] ~= nil then list[#list + 1] = { w[1], w[2], key = key, verify = w.verify } end
     end
     if controller == "memory" and g.version == 1 then in_order(g, list) end
-    for _, w in ipairs(list) do all[#all + 1] = { group = g, file = w[1], value = w[2], key = w.key } end
+    for _, w in ipairs(list) do all[#all + 1] = { group = g, file = w[1], value = w[2], key = w.key, verify = w.verify } end
   end
   local files = {}
   for file in pairs(t.unified or {}) do files[#files + 1] = file end
@@ -119,8 +119,8 @@ local function check_usage(groups, t)
   return true
 end
 
-local function write(g, file, value)
-  return core.cgroup.set { group = g.dir, file = file, value = value }
+local function write(g, file, value, verify)
+  return core.cgroup.set { group = g.dir, file = file, value = value, verify = verify }
 end
 
 -- v1: as far as it comes, and back again where that is not all the way.
@@ -190,7 +190,7 @@ function M.update(groups, t)
   local object
   local done = 0
   for i, w in ipairs(list) do
-    ok, message, errno = write(w.group, w.file, w.value)
+    ok, message, errno = write(w.group, w.file, w.value, w.verify)
     if not ok then
       failure, object = w.key, w.file .. " = " .. w.value
       break

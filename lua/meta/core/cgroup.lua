@@ -30,6 +30,7 @@ function cgroup.create(options) end
 ---@field file string    a file of the group: a name without "/"
 ---@field value string   written as it is, in one write(2)
 ---@field group? string  slot of the group ("cgroup"); in a direct call a descriptor
+---@field verify? boolean read it back: `EOPNOTSUPP` where the kernel takes the write and ignores it
 
 ---Write to a file of a group: a limit, for one. Parent's side. The file is checked to be on a cgroup file system.
 ---```lua
