@@ -89,14 +89,14 @@ describe("device rules", function()
           local list = { t.step("clone", { cgroup = how.slot }) }
           for _, s in ipairs(how.after) do list[#list + 1] = { step = s.step, options = s.options, side = s.side } end
           return assert(t.run(list, { slots = how.slots, script = "NODES=" .. nodes .. "\n" ..
-            try("mc10:229", "mc10:230", "mc1:3") })).output
+            try("mc10:229", "mc10:230", "rc1:8") })).output
         end
         local first = join()
         assert(again:update { devices = { { allow = true, type = "c", major = 10, minor = 230 },
-          { allow = false, type = "c", major = 1, minor = 3 } } })
+          { allow = false, type = "c", major = 1, minor = 8 } } })
         local second = join()
         local ok, message, errno = again:update { devices = { { allow = true, type = "c" },
-          { allow = false, type = "c", major = 1, minor = 3 } } }
+          { allow = false, type = "c", major = 1, minor = 8 } } }
         local third = join()
         again:close()
         groups:close()
@@ -105,7 +105,7 @@ describe("device rules", function()
         if world == "v1" then -- which has no words for that
           assert.is_nil(ok)
           assert.equal(core.errno.EOPNOTSUPP, errno)
-          assert.truthy(message:find("cgroup v1 can't take c 1:3 rwm out of c *:* rwm", 1, true), message)
+          assert.truthy(message:find("cgroup v1 can't take c 1:8 rwm out of c *:* rwm", 1, true), message)
           assert.equal("++-", third)
         else
           assert.equal("++-", third)

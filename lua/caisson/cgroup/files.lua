@@ -5,7 +5,8 @@ local M = {}
 M.v1_names = { io = "blkio" }
 
 -- limits[controller] = list of { option, kind, v2 =, v1 = }, in the order they are written. `v1` false or
--- absent: v1 has nothing like it; `v2` likewise. verify: some kernels take it and ignore it. Kinds are those of caisson.cgroup.limits.
+-- absent: v1 has nothing like it; `v2` likewise. verify: some kernels take it and ignore it.
+-- Kinds are those of caisson.cgroup.limits.
 M.limits = {
   memory = {
     { "use_hierarchy", "boolean", v1 = "memory.use_hierarchy" },
