@@ -54,12 +54,13 @@ put_mac(struct csn_request *r, struct csn_str mac, struct csn_ctx *c)
   return 0;
 }
 
+/* Of each step that has them, mtu is field 4, queue field 5. */
 static void
-put_sizes(struct csn_request *r, u64 mtu, u64 queue)
+put_sizes(struct csn_request *r, u64 present, u64 mtu, u64 queue)
 {
-  if (mtu)
+  if (present >> 4 & 1)
     csn_put_u32(r, IFLA_MTU, (u32)mtu);
-  if (queue)
+  if (present >> 5 & 1)
     csn_put_u32(r, IFLA_TXQLEN, (u32)queue);
 }
 
@@ -134,7 +135,7 @@ apply_veth(const struct link_veth_args *a, struct csn_ctx *c)
 
   csn_request(&r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &head, sizeof(head));
   csn_put_string(&r, IFLA_IFNAME, host);
-  put_sizes(&r, a->mtu, a->queue);
+  put_sizes(&r, a->present, a->mtu, a->queue);
   if (bridge)
     csn_put_u32(&r, IFLA_MASTER, (u32)bridge);
   info = csn_nest(&r, IFLA_LINKINFO);
@@ -143,7 +144,7 @@ apply_veth(const struct link_veth_args *a, struct csn_ctx *c)
   peer = csn_nest(&r, VETH_INFO_PEER);
   csn_put_head(&r, &peer_head, sizeof(peer_head));
   csn_put_string(&r, IFLA_IFNAME, csn_s(c, a->name));
-  put_sizes(&r, a->mtu, a->queue);
+  put_sizes(&r, a->present, a->mtu, a->queue);
   if ((rc = put_mac(&r, a->mac, c)) < 0)
     return rc;
   if (netns >= 0)
@@ -167,8 +168,8 @@ CSN_PRIMITIVE(link_veth, "link.veth", VETH, CSN_PARENT, apply_veth, undo_veth,
 
 /* A device of that kind over the parent, for the child. data: its one or two settings. */
 static int
-make_over(const char *kind, struct csn_str name, struct csn_str parent, struct csn_str mac, u64 mtu,
-          const struct csn_request *settings, struct csn_ctx *c)
+make_over(const char *kind, struct csn_str name, struct csn_str parent, struct csn_str mac,
+          u64 present, u64 mtu, const struct csn_request *settings, struct csn_ctx *c)
 {
   CSN_CLEANUP_FD int sock = -1, netns = -1;
   struct ifinfomsg head = { 0 };
@@ -186,7 +187,7 @@ make_over(const char *kind, struct csn_str name, struct csn_str parent, struct c
   csn_request(&r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &head, sizeof(head));
   csn_put_string(&r, IFLA_IFNAME, csn_s(c, name));
   csn_put_u32(&r, IFLA_LINK, (u32)below);
-  put_sizes(&r, mtu, 0);
+  put_sizes(&r, present, mtu, 0);
   if ((rc = put_mac(&r, mac, c)) < 0)
     return rc;
   if (netns >= 0)
@@ -218,7 +219,7 @@ apply_macvlan(const struct link_macvlan_args *a, struct csn_ctx *c)
   struct csn_request settings = { .len = 0 };
 
   csn_put_u32(&settings, IFLA_MACVLAN_MODE, (u32)a->mode);
-  return make_over("macvlan", a->name, a->parent, a->mac, a->mtu, &settings, c);
+  return make_over("macvlan", a->name, a->parent, a->mac, a->present, a->mtu, &settings, c);
 }
 
 CSN_PRIMITIVE(link_macvlan, "link.macvlan", MACVLAN, CSN_PARENT, apply_macvlan, NULL,
@@ -247,7 +248,8 @@ apply_ipvlan(const struct link_ipvlan_args *a, struct csn_ctx *c)
 
   csn_put(&settings, IFLA_IPVLAN_MODE, &mode, sizeof(mode));
   csn_put(&settings, IFLA_IPVLAN_FLAGS, &isolation, sizeof(isolation));
-  return make_over("ipvlan", a->name, a->parent, (struct csn_str){ 0, 0 }, a->mtu, &settings, c);
+  return make_over("ipvlan", a->name, a->parent, (struct csn_str){ 0, 0 }, a->present, a->mtu,
+                   &settings, c);
 }
 
 CSN_PRIMITIVE(link_ipvlan, "link.ipvlan", IPVLAN, CSN_PARENT, apply_ipvlan, NULL,
@@ -391,7 +393,7 @@ apply_set(const struct link_set_args *a, struct csn_ctx *c)
     csn_put_string(&r, IFLA_IFNAME, csn_s(c, a->rename));
   if (bridge)
     csn_put_u32(&r, IFLA_MASTER, (u32)bridge);
-  put_sizes(&r, a->mtu, a->queue);
+  put_sizes(&r, a->present, a->mtu, a->queue);
   if ((rc = put_mac(&r, a->mac, c)) < 0)
     return rc;
   rc = csn_netlink_ask(sock, &r, c);

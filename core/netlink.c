@@ -228,11 +228,10 @@ int
 csn_link_index(int sock, const char *name, struct csn_ctx *c)
 {
   struct ifreq ifr = { 0 };
-  long rc;
+  long rc = -ENODEV; /* for a name too long: cut, it might be another's */
 
-  for (int i = 0; i < IFNAMSIZ - 1 && name[i]; i++)
-    ifr.ifr_name[i] = name[i];
-  rc = csn_sys(__NR_ioctl, sock, SIOCGIFINDEX, &ifr);
+  if (csn_append(ifr.ifr_name, sizeof(ifr.ifr_name), 0, name) == csn_strlen(name))
+    rc = csn_sys(__NR_ioctl, sock, SIOCGIFINDEX, &ifr);
   return rc < 0 ? csn_detail(c, (int)rc, "no device is called ", name) : ifr.ifr_ifindex;
 }
 

@@ -18,12 +18,18 @@ for kind, keys in pairs(kinds) do
   keys[#keys + 1] = kind
 end
 
+-- What was given, for a message.
+local function shown(v)
+  local s = tostring(v):gsub("%c", "?")
+  return #s > 60 and s:sub(1, 57) .. "..." or s
+end
+
 local function check_name(b, key, name, run)
   b:check_type(key, name, "string")
   -- what stands for "*" is drawn for each run: 11 digits
   if not core.link.is_name(run and name:gsub("%*", ("0"):rep(11), 1) or name) then
     b:fail(key, ("a device's name has 1 to 15 printable bytes without / : %% * and space%s, got '%s'"):format(
-      run and " (one * stands for 11 digits)" or "", name))
+      run and " (one * stands for 11 digits)" or "", shown(name)))
   end
   return name
 end
@@ -35,12 +41,12 @@ local function addresses(b, key, value, network)
   if type(value) == "string" then value = { value } end
   for k, s in pairs(value) do
     local at = #value > 1 and key .. "/" .. tostring(k) or key
-    if type(k) ~= "number" then b:fail(key, ("a list expected, got the name '%s'"):format(tostring(k))) end
+    if type(k) ~= "number" then b:fail(key, ("a list expected, got the name '%s'"):format(shown(k))) end
     b:check_type(at, s, "string")
     local a = core.address.parse(s)
     if not a or (a.prefix ~= nil) ~= network then
       b:fail(at, ("%s expected, got '%s'"):format(network and "an address with the length of its network's prefix, "
-        .. "such as 10.0.0.2/24," or "an address, such as 10.0.0.1,", s))
+        .. "such as 10.0.0.2/24," or "an address, such as 10.0.0.1,", shown(s)))
     end
   end
   return value
@@ -49,7 +55,7 @@ end
 local function check_number(b, key, value, least, most)
   if value == nil then return end
   if type(value) ~= "number" or value % 1 ~= 0 or value < least or value > most then
-    b:fail(key, ("a whole number from %d to %d expected, got %s"):format(least, most, tostring(value)))
+    b:fail(key, ("a whole number from %d to %d expected, got %s"):format(least, most, shown(value)))
   end
 end
 
@@ -89,7 +95,6 @@ function makers.ipvlan(b, key, d)
 end
 
 function makers.move(b, key, d, number)
-  if d.name ~= nil then check_name(b, key .. "/name", d.name) end
   d.kept = kept(d.move)
   b:step(key, "link.move", { device = d.move, name = d.name, addresses = #d.kept > 0 and d.kept or nil,
     netns = "netns", moved = "moved." .. number })
@@ -110,10 +115,11 @@ local function check_device(b, key, given)
   local d = { kind = kind }
   for k, v in pairs(given) do d[k] = v end
   check_name(b, key .. "/" .. kind, d[kind])
+  if d.name ~= nil then check_name(b, key .. "/name", d.name) end
   check_number(b, key .. "/mtu", d.mtu, 68, 2147483647)
   check_number(b, key .. "/queue", d.queue, 1, 4294967295)
   if d.mac ~= nil and not (type(d.mac) == "string" and core.link.is_mac(d.mac)) then
-    b:fail(key .. "/mac", ("a hardware address such as 02:42:0a:00:00:02 expected, got %s"):format(tostring(d.mac)))
+    b:fail(key .. "/mac", ("a hardware address such as 02:42:0a:00:00:02 expected, got %s"):format(shown(d.mac)))
   end
   d.inside = d.name or d[kind]
   d.address = addresses(b, key .. "/address", d.address, true)
@@ -128,7 +134,7 @@ local function route(b, key, r)
   b:check_keys(key, r, route_keys)
   local to = b:check_type(key .. "/to", r.to or "default", "string")
   if to ~= "default" and not core.address.parse(to) then
-    b:fail(key .. "/to", ("a network such as 10.1.0.0/16, an address or default expected, got '%s'"):format(to))
+    b:fail(key .. "/to", ("a network such as 10.1.0.0/16, an address or default expected, got '%s'"):format(shown(to)))
   end
   for _, k in ipairs { "via", "source" } do
     if r[k] ~= nil then addresses(b, key .. "/" .. k, b:check_type(key .. "/" .. k, r[k], "string"), false) end

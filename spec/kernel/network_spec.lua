@@ -345,6 +345,24 @@ fd07::/64 br0 5]], (r.output:gsub("(br0 bridge up\n)(.-)(10%.0%.0%.9)", function
     end)))
   end)
 
+  it("take a name as it is, not its first 15 bytes", function()
+    for _, s in ipairs { step("link.set", { "fifteen-lettersX", up = true }), step("address.add", { "10.0.0.2/24", dev = "fifteen-lettersX" }),
+      step("route.add", { "10.0.0.0/24", dev = "fifteen-lettersX" }) } do
+      local ok, message, errno = t.run(t.steps(clone, step("link.add", { "fifteen-letters", kind = "bridge" }), s))
+      assert.is_nil(ok)
+      assert.equal(core.errno.ENODEV, errno, message)
+    end
+  end)
+
+  it("leave no number out because it is 0", function()
+    local ok, message = t.run(t.steps(clone, step("link.add", { "br0", kind = "bridge" }), step("link.set", { "br0", mtu = 0 })))
+    assert.is_nil(ok)
+    assert.matches("mtu", message)
+    local r = assert(t.run(t.steps(clone, step("link.add", { "br0", kind = "bridge" }), step("link.set", { "br0", queue = 0 })),
+      { argv = t.program [[for _, l in ipairs(core.link.list()) do if l.name == "br0" then return l.queue end end]] }))
+    assert.equal("0", r.output)
+  end)
+
   it("bring a device down", function()
     local r = assert(t.run(t.steps(clone, step("net.loopback", {}), step("link.set", { "lo", up = false })),
       { argv = t.program [[return core.link.list()[1].up]] }))
@@ -385,6 +403,9 @@ fd07::/64 br0 5]], (r.output:gsub("(br0 bridge up\n)(.-)(10%.0%.0%.9)", function
       ["no address: 10.0.0"] = step("address.add", { "10.0.0", dev = "lo" }),
       ["prefix is missing"] = step("address.add", { "10.0.0.1", dev = "lo" }),
       ["no device is called eth7"] = step("address.add", { "10.0.0.1/24", dev = "eth7" }),
+      ["no device is called lolololololololo"] = step("address.add", { "10.0.0.1/24", dev = ("lo"):rep(8) }),
+      ["no device is called sixteen"] = step("link.set", { "sixteen-letters-and-more", up = true }),
+      ["Invalid argument"] = step("link.set", { "lo", mtu = 4294967295 }),
       ["IPv4 and IPv6 in one route"] = step("route.add", { "default", via = "10.0.0.1", source = "fd00::1" }),
       ["one address is meant"] = step("route.add", { "default", via = "10.0.0.0/8" }),
       ["where to?"] = step("route.add", { "default" }),

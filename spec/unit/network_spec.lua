@@ -236,6 +236,45 @@ describe("A recipe's network", function()
     fails("routes%[1%]%.metric: a whole number", { routes = { { dev = "a", metric = -1 } } })
   end)
 
+  it("takes no wrong value of anything, and raises for none", function()
+    local wrong = { true, -1, 0.5, 1e300, 0 / 0, "", "a\0b", ("x"):rep(1000000), { {} }, { true }, { a = 1 }, function() end }
+    local good = {
+      { veth = "eth0", bridge = "br0", host = "h0", mac = "02:42:0a:00:00:02", mtu = 1400, queue = 5, hairpin = true,
+        address = "10.0.0.2/24", gateway = "10.0.0.1" },
+      { macvlan = "eth0", parent = "ens3", mode = "vepa" }, { ipvlan = "eth0", parent = "ens3", mode = "l3", isolation = "vepa" },
+      { move = "eth0", name = "lan" },
+    }
+    for _, d in ipairs(good) do
+      assert(build(device(d)))
+      for key in pairs(d) do
+        for i, v in ipairs(wrong) do
+          local bad = {}
+          for k, value in pairs(d) do bad[k] = value end
+          bad[key] = v
+          if not (key == "hairpin" and v == true) then
+            local ok, message_ = build(device(bad))
+            assert.is_nil(ok, key .. " " .. i)
+            assert.truthy(message_:find("network[1]." .. key, 1, true) or message_:find("network[1]: option '" .. key, 1, true), message_)
+            assert.is_true(#message_ < 400 or key == "mode" or key == "isolation")
+          end
+        end
+      end
+    end
+    local r = { to = "10.0.0.0/8", via = "10.0.0.1", dev = "eth0", metric = 5, source = "10.0.0.2", onlink = true }
+    for key in pairs(r) do
+      for i, v in ipairs(wrong) do
+        local bad = {}
+        for k, value in pairs(r) do bad[k] = value end
+        bad[key] = v
+        if not (key == "onlink" and v == true) then
+          local ok, message_ = build { routes = { bad } }
+          assert.is_nil(ok, key .. " " .. i)
+          assert.truthy(message_:find("routes[1]." .. key, 1, true), message_)
+        end
+      end
+    end
+  end)
+
   it("needs a network namespace", function()
     fails("network%[1%]: it needs a network namespace", { namespaces = { uts = true }, network = { { veth = "a" } } })
     fails("routes: they need a network namespace", { namespaces = { uts = true }, routes = { { dev = "a" } } })
