@@ -161,14 +161,18 @@ function M.filter(b)
 end
 
 -- The calls that take a path; "@paths" in a list of calls.
+---@return string[]
 function M.path_calls() return require("caisson.trace.calls").names() end
 
 -- ---- deciding by sets of paths ----
 
+---@class caisson.trace.Set
 local Set = {}
 Set.__index = Set
 
 -- A set of paths: "/etc/passwd" is that file, "/usr/" a directory and all below it, "/data/*" what is right in it.
+---@param list string[]
+---@return caisson.trace.Set
 function M.set(list)
   local set = setmetatable({ exact = {}, trees = {}, flat = {} }, Set)
   for i, p in ipairs(list or {}) do
@@ -186,6 +190,8 @@ function M.set(list)
   return set
 end
 
+-- Is the path in it?
+---@return boolean
 function Set:has(path)
   if self.exact[path] then return true end
   local up = path == "/" and "" or path
@@ -202,6 +208,8 @@ local kinds = { "readable", "writable", "statable", "banned" }
 -- A function for `decide` that goes by sets of paths, as lists for M.set: what may be written may be read too, and
 -- what may be read may be looked at. A path of the list `banned` is denied (EACCES); any other is the end.
 -- "/proc/self/" is the process's own folder there, by whatever name it is asked for.
+---@param lists { readable?: string[], writable?: string[], statable?: string[], banned?: string[] }
+---@return fun(call: caisson.trace.Call)
 function M.by_sets(lists)
   local sets = {}
   for k in pairs(lists) do
