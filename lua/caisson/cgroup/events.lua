@@ -15,13 +15,14 @@ local M = {}
 ---@field window? number  seconds, 0.5 to 10 (1). Without CAP_SYS_RESOURCE: 2, 4, 6, 8 or 10
 
 ---@class caisson.cgroup.Event
----@field type "oom"|"oom_kill"|"memory"|"pressure"|"frozen"|"thawed"|"populated"|"empty"|"gone"
+---@field type "oom"|"oom_kill"|"memory"|"pressure"|"frozen"|"thawed"|"populated"|"empty"|"gone"|"exit"
 ---@field count? integer            oom, oom_kill: how many since the last event
 ---@field total? integer            and since the group was made
 ---@field limit? "max"|"high"       memory: the limit that was hit, count times
 ---@field resource? string          pressure: "cpu", "memory" or "io"
 
 ---@class caisson.cgroup.Events
+---@field ended? boolean            the container's process has ended, or the groups are gone: nothing more will come
 local Events = {}
 Events.__index = Events
 
@@ -106,13 +107,14 @@ local function watch_file(self, g, file, changed)
 end
 
 -- Of caisson.cgroup.Groups. What a group does not have is left out, but for pressure, which is asked for by name.
+-- pidfd: of the container's process, whose end is an event too; it stays the caller's.
 -- Returns the events | nil, message, errno; raises what is a misuse.
-function M.open(groups, opts)
+function M.open(groups, opts, pidfd)
   opts = opts or {}
   local triggers = check(opts)
   local watch, message, errno = core.cgroup.watch()
   if not watch then return nil, message, errno end
-  local self = setmetatable({ watch = watch, sources = {}, groups = groups }, Events)
+  local self = setmetatable({ watch = watch, sources = {}, groups = groups, pidfd = pidfd }, Events)
   local ok = true
   local memory = groups:group { "memory" }
   local v2
@@ -148,7 +150,11 @@ function M.open(groups, opts)
 end
 
 -- What to poll for reading; when it is ready, or timeout() seconds are over, call step().
-function Events:fds() return { { fd = self.watch:fileno(), events = "r" } } end
+function Events:fds()
+  local fds = { { fd = self.watch:fileno(), events = "r" } }
+  if self.pidfd and not self.ended then fds[2] = { fd = self.pidfd, events = "r" } end
+  return fds
+end
 
 -- v1 tells that memory is out, but not that somebody was killed for it: that is looked for, for a second.
 function Events:timeout()
@@ -165,6 +171,8 @@ end
 
 -- What has happened since the last call, in a list; empty where nothing has. Does not block.
 function Events:step()
+  -- asked first: what has happened until then is told before it
+  local exited = self.pidfd and not self.ended and next(core.poll({ { fd = self.pidfd, events = "r" } }, 0) or {})
   local list, gone = {}, false
   for _, ready in ipairs(self.watch:ready()) do
     local source, text = self.sources[ready[1]], ready[2]
@@ -188,15 +196,17 @@ function Events:step()
     self.gone = true
     put(list, { type = "gone" })
   end
+  if exited then put(list, { type = "exit" }) end
+  if exited or gone then self.ended = true end
   return list
 end
 
--- Wait for events: the first that come, or an empty list after so many seconds.
+-- Wait for events: the first that come, or an empty list after so many seconds, or where none will come (ended).
 function Events:wait(timeout)
   local deadline = timeout and core.now() + timeout * 1e9
   while true do
     local list = self:step()
-    if #list > 0 then return list end
+    if #list > 0 or self.ended then return list end
     local left = deadline and (deadline - core.now()) / 1e9
     if left and left <= 0 then return list end
     local own = self:timeout()

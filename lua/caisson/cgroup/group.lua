@@ -181,9 +181,10 @@ function Groups:stats()
 end
 
 -- What happens in the groups from now on: an object with fds(), timeout() and step() as a running container has
--- them, and wait(timeout); see caisson.cgroup.events. Returns it | nil, message, errno; raises what is a misuse.
-function Groups:events(opts)
-  local called, list, message, errno = pcall(events.open, self, opts)
+-- them, and wait(timeout); see caisson.cgroup.events. pidfd: of its process, whose end then is one.
+-- Returns it | nil, message, errno; raises what is a misuse.
+function Groups:events(opts, pidfd)
+  local called, list, message, errno = pcall(events.open, self, opts, pidfd)
   if not called then error(list, 2) end
   return list, message, errno
 end
