@@ -141,7 +141,7 @@ function M.after_clone(b)
   local names = {}
   for name, nr in pairs(core.seccomp.syscalls()) do names[nr] = name end
   b.trace_calls = names_of(b, t.calls)
-  b.tracing = setmetatable({ notes = {}, spec = { decide = t.decide, execs = b.options.init and 2 or 1, names = names } },
+  b.tracing = setmetatable({ notes = {}, spec = { decide = t.decide, init = b.options.init, names = names } },
     Tracing)
   b.phase = "trace"
   b:step("trace", "ptracer", { who = "any" }) -- Yama would let none but ancestors

@@ -101,6 +101,23 @@ describe("A tracer", function()
     assert.equal(2, count(r.stdout, "main EXDEV"))
   end)
 
+  it("is no more to be left by asking not to be traced: the calls then fail", function()
+    local r = assert(run(function() end, tracee "untraced"))
+    assert.equal("untraced ENOSYS\nmain opened\n", r.stdout)
+  end)
+
+  it("does not take hooks for the program, which run before it", function()
+    local seen = {}
+    local hooks = { startContainer = { { path = "/bin/sh", args = { "sh", "-c", "cat /etc/hostname" } }, function() io.open("/etc/hostname"):close() end } }
+    for _, init in ipairs { false, true } do
+      local r = assert(run(on("/etc/hostname", function(call) call:note "asked" end), tracee "open", { hooks = hooks, init = init or nil,
+        namespaces = { pid = init or nil, user = not t.is_root or nil } }))
+      seen[#seen + 1] = #r.trace_notes
+      assert.equal("main opened\n", r.stdout)
+    end
+    assert.same({ 1, 1 }, seen)
+  end)
+
   it("follows what an init starts", function()
     local deny = on("/etc/hostname", function(call) return call:deny "EXDEV" end)
     local r = assert(run(deny, { "/bin/sh", "-c", "(" .. program .. " open &); sleep 0.2; " .. program .. " open; exit 3" },

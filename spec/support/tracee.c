@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +81,13 @@ main(int argc, char **argv)
       }
     while (wait(&status) > 0)
       ;
+  } else if (!strcmp(what, "untraced")) {
+    if (syscall(SYS_clone, CLONE_UNTRACED | 17, 0, 0, 0, 0) == 0) {
+      try("untraced");
+      _exit(0);
+    }
+    wait(&status);
+    try("main");
   } else if (!strcmp(what, "vfork")) {
     if (vfork() == 0) {
       execl(argv[0], argv[0], "open", path, NULL);

@@ -14,17 +14,23 @@ function Tracer:tell(what)
   self.report:write((json.document(what):gsub("\n *", " ")) .. "\n")
 end
 
--- The program runs from the last exec of its construction on (an init is executed before it). What it is asked
--- about before is that construction.
+-- The program runs from its own exec on: that of the first process or, where that one becomes an init, of the
+-- first that the init makes. What is asked about before is construction; what hooks execute there is not it.
 local function on_exec(self, tid)
-  self.execs = self.execs - 1
-  if self.execs == 0 then
+  if not self.root and tid == self.first and self.init then
+    self.init_runs = true
+  elseif not self.root and tid == (self.init and self.program or self.first) then
     local root = core.open(("/proc/%d/root"):format(tid), { "path", "directory" })
     local st = core.lstat(("/proc/%d/ns/mnt"):format(tid))
-    if not root then error("the container's root can't be opened", 0) end
+    if not root or not st or not st.target then error("the container's root can't be opened", 0) end
     self.root_fd, self.root = root, "/proc/self/fd/" .. root:fileno()
-    self.namespace = st and st.target
+    self.namespace = st.target
   end
+  ptrace.cont(tid)
+end
+
+local function on_child(self, tid, child)
+  if self.init_runs and tid == self.first then self.program = self.program or child end
   ptrace.cont(tid)
 end
 
@@ -36,7 +42,7 @@ end
 local function decide(self, tid)
   local info = ptrace.call(tid)
   if not info then return end -- killed meanwhile
-  if self.execs > 0 then
+  if not self.root then
     ptrace.cont(tid)
     return
   end
@@ -68,6 +74,9 @@ local on = {
   signal = function(_, tid, sig) ptrace.cont(tid, sig) end,
   group = function(_, tid) ptrace.listen(tid) end, -- stopped as without us, until it is continued
   stop = function(_, tid) ptrace.cont(tid) end, -- of a new thread; it may come before its maker's word of it
+  fork = on_child,
+  vfork = on_child,
+  clone = on_child,
   exec = on_exec,
   seccomp = decide,
 }
@@ -76,7 +85,7 @@ local function go_on(_, tid) ptrace.cont(tid) end
 
 -- The life of the helper: seize pid, say so, serve until nothing is left.
 function Tracer.run(spec, pid, report)
-  local self = setmetatable({ decide = spec.decide, execs = spec.execs, report = report, names = spec.names }, Tracer)
+  local self = setmetatable({ decide = spec.decide, init = spec.init, first = pid, report = report, names = spec.names }, Tracer)
   local ok, message, errno = ptrace.seize(pid, { "fork", "vfork", "clone", "exec", "seccomp", "exitkill" })
   self:tell(ok and { seized = pid } or { error = message, errno = errno })
   if not ok then return end
