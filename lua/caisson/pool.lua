@@ -504,6 +504,9 @@ function M.new(opts)
   if not built.new.pid then
     return nil, "a pooled container needs a pid namespace of its own (namespaces.pid = true)", core.errno.EINVAL
   end
+  if built.options.ptrace or built.options.trace then
+    return nil, "what a pooled container runs has no tracer (trace, ptrace)", core.errno.EINVAL
+  end
   local at
   at, message = cut(built)
   if not at then return nil, message, core.errno.EINVAL end

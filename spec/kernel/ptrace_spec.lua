@@ -267,6 +267,12 @@ describe("A tracer", function()
     refused({ trace = { calls = { "opeant" }, decide = decide } }, "trace%.calls: unknown system call 'opeant'")
     refused({ trace = { calls = {}, decide = decide } }, "trace%.calls: no system call")
     refused({ trace = { call = {}, decide = decide } }, "unknown option 'call'")
+    local recipe = caisson.recipe { namespaces = { pid = true, user = not t.is_root or nil }, args = { "/bin/true" },
+      trace = { calls = { "openat" }, decide = decide } }
+    local _, message = recipe:build { wait = true }
+    assert.matches("trace: a tracer ends with who starts it", message)
+    _, message = require("caisson.pool").new { recipe = recipe }
+    assert.matches("has no tracer", message)
     refused({ ptrace = true, trace = { calls = { "openat" }, decide = decide } }, "one tracer")
   end)
 end)

@@ -20,6 +20,9 @@ function M.prepare(b)
     b:fail("limits", "nobody watches a container that is created; they are for run (rlimits and cgroup hold here too)")
   end
   if o.result then b:fail("result", "nobody makes a result of a container that is created; it is for run") end
+  for _, key in ipairs { "ptrace", "trace" } do
+    if o[key] then b:fail(key, "a tracer ends with who starts it, and all that it traces with the tracer; it is for run") end
+  end
   local cgroup = {}
   for k, v in pairs(o.cgroup and b:check_type("cgroup", o.cgroup, "table") or {}) do cgroup[k] = v end
   local accounting, has = {}, {}
