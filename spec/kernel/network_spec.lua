@@ -282,30 +282,40 @@ br0 eth9 eth9x
     assert.matches("CAP_NET_ADMIN; without it join a namespace .* or give the container a user%-mode network", failure.hint)
   end)
 
-  it("dies with its host, whatever it was doing", function()
+  it("goes with its host, at whatever step that is killed", function()
     local out = network.host [[
       bridge "br0"
+      cable "eth9"
       local code = ("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath) .. [=[
         local caisson = require "caisson"
-        caisson.start(caisson.recipe { namespaces = { net = true, pid = true }, network = { { veth = "eth0", bridge = "br0" } } },
-          { args = { "sleep", "20" } })
-        io.stdout:write(io.open("/proc/self/stat"):read "*a":match "^%d+", "\n")
-        io.stdout:flush()
-        require("caisson.core").poll({}, 20)]=]
+        local pid = io.open("/proc/self/stat"):read "*a":match "^%d+"
+        local function die()
+          for _, l in ipairs(caisson.core.link.list()) do if l.name:find "^veth" then io.stdout:write "cable" end end
+          io.stdout:flush()
+          os.execute("kill -KILL " .. pid)
+        end
+        caisson.start(caisson.recipe { namespaces = { net = true, pid = true }, network = {
+          { veth = "eth0", bridge = "br0", address = "10.0.0.2/24" }, { macvlan = "m0", parent = "eth9x" } },
+          script = function(plan)
+            local at = tonumber(arg[1])
+            if plan.steps[at] then plan:before(at, plan.call(die, { side = "parent" })) end
+          end }, { args = { "sleep", "20" } })
+        io.stdout:write "at its end: "
+        die()]=]
       local path = os.tmpname()
       local f = io.open(path, "w")
       f:write(code)
       f:close()
-      local p = io.popen("exec " .. core.realpath "/proc/self/exe" .. " " .. path)
-      local pid = p:read "*l"
-      print(devices())
-      os.execute("kill -KILL " .. pid)
-      p:close()
-      os.remove(path)
-      local deadline = core.now() + 10e9
-      while devices() ~= "br0" and core.now() < deadline do core.poll({}, 0.02) end
-      print(devices())]]
-    assert.equal("br0 veth*\nbr0\n", out)
+      for step = 2, 11 do
+        local p = io.popen(core.realpath "/proc/self/exe" .. " " .. path .. " " .. step .. " 2> /dev/null; :")
+        local word = p:read "*a"
+        p:close()
+        local deadline = core.now() + 10e9
+        while devices() ~= "br0 eth9 eth9x" and core.now() < deadline do core.poll({}, 0.01) end
+        io.write(step, " ", word, " ", devices() == "br0 eth9 eth9x" and "" or devices(), ";")
+      end
+      os.remove(path)]]
+    assert.equal("2  ;3 cable ;4 cable ;5 cable ;6 cable ;7 cable ;8 cable ;9 cable ;10 cable ;11 at its end: cable ;", out)
   end)
 end)
 
