@@ -131,16 +131,82 @@ plan_of_message(void)
   return NULL;
 }
 
-static void
-clone_program(struct csn_msg *m)
+/* struct rusage begins so. */
+struct usage {
+  s64 user_s, user_us, system_s, system_us, maxrss_kb;
+  s64 rest[13];
+};
+
+static long
+reap_one(int flags)
 {
-  int pidfd = -1;
-  struct csn_clone_args ca = { .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_PIDFD |
-                                        CSN_CLONE_CLEAR_SIGHAND,
-                               .pidfd = (u64)(uintptr_t)&pidfd,
+  struct usage u = { 0 };
+  s32 status = 0;
+  long pid = CSN_RETRY(csn_sys(__NR_wait4, -1, &status, flags | WALL, &u));
+
+  if (pid <= 0)
+    return pid;
+  over.numbers[CSN_OVER_USER_US] += (u64)u.user_s * 1000000u + (u64)u.user_us;
+  over.numbers[CSN_OVER_SYSTEM_US] += (u64)u.system_s * 1000000u + (u64)u.system_us;
+  if ((u64)u.maxrss_kb > over.numbers[CSN_OVER_MAXRSS_KB])
+    over.numbers[CSN_OVER_MAXRSS_KB] = (u64)u.maxrss_kb;
+  if (pid == program) {
+    over.numbers[CSN_OVER_STATUS] = (u32)status;
+    program = 0;
+    over.kind = CSN_MSG_OVER;
+  }
+  return pid;
+}
+
+/* Every process of the namespace but the agent, whoever its parent is; how many were reaped here. */
+static u64
+kill_all(void)
+{
+  u64 n = 0;
+
+  csn_sys(__NR_kill, -1, 9);
+  while (reap_one(0) > 0)
+    n++;
+  return n;
+}
+
+/* The end of a program is the end of all that it has started; who has no parent left is the agent's child. */
+static void
+reap(void)
+{
+  long rc;
+
+  while ((rc = reap_one(1 /* WNOHANG */)) > 0)
+    ;
+  if (over.kind != CSN_MSG_OVER)
+    return;
+  if (rc != -ECHILD)
+    kill_all();
+  CSN_RETRY(csn_sys(__NR_sendto, base->sock, &over, sizeof(over), 0x4000 /* MSG_NOSIGNAL */, 0, 0));
+  over.kind = 0;
+}
+
+/* True where the program has ended within the time that the host has for it, and that has been told. */
+static bool
+ended_soon(u32 patience_us)
+{
+  const s64 time[2] = { patience_us / 1000000, (s64)(patience_us % 1000000) * 1000 };
+  const u64 chld = 1ull << (CHLD - 1);
+
+  over.numbers[CSN_OVER_EXEC_NS] = job.record->msg.exec_ns;
+  if (patience_us && csn_sys(__NR_rt_sigtimedwait, &chld, NULL, time, 8) == CHLD)
+    reap();
+  return !program;
+}
+
+static void
+clone_program(struct csn_msg *m, u32 patience_us)
+{
+  struct csn_clone_args ca = { .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND,
                                .exit_signal = CHLD,
                                .stack = (u64)(uintptr_t)stack,
                                .stack_size = sizeof(stack) };
+  int pidfd = -1;
   long pid;
 
   csn_sys(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0); /* or its /proc files are root's */
@@ -156,7 +222,11 @@ clone_program(struct csn_msg *m)
   } else if (m->kind == CSN_MSG_DONE && !job.record->executing) {
     m->kind = CSN_MSG_FAILED; /* killed; its end tells the signal */
     m->err = 0;
+  } else if (m->kind == CSN_MSG_DONE && !m->nskipped && ended_soon(patience_us)) {
+    return;
   }
+  if (program) /* not reaped: the number is its own */
+    pidfd = (int)csn_sys(__NR_pidfd_open, program, 0);
   if (pidfd >= 0)
     csn_send_fd(base->sock, m, sizeof(*m), pidfd);
   else
@@ -194,63 +264,10 @@ start_run(void)
     if (in.ask.slot_of[i] < CSN_SLOTS)
       job.ctx.slots[in.ask.slot_of[i]] = fds[i];
   __builtin_memset(&over, 0, sizeof(over));
-  clone_program(m);
+  clone_program(m, in.ask.patience_us);
   csn_exec_release(csn_exec_args(p));
   if (in.ask.in_memfd)
     csn_sys(__NR_munmap, p, in.ask.size);
-}
-
-/* struct rusage begins so. */
-struct usage {
-  s64 user_s, user_us, system_s, system_us, maxrss_kb;
-  s64 rest[13];
-};
-
-static long
-reap_one(int flags)
-{
-  struct usage u = { 0 };
-  s32 status = 0;
-  long pid = CSN_RETRY(csn_sys(__NR_wait4, -1, &status, flags | WALL, &u));
-
-  if (pid <= 0)
-    return pid;
-  over.numbers[CSN_OVER_USER_US] += (u64)u.user_s * 1000000u + (u64)u.user_us;
-  over.numbers[CSN_OVER_SYSTEM_US] += (u64)u.system_s * 1000000u + (u64)u.system_us;
-  if ((u64)u.maxrss_kb > over.numbers[CSN_OVER_MAXRSS_KB])
-    over.numbers[CSN_OVER_MAXRSS_KB] = (u64)u.maxrss_kb;
-  if (pid == program) {
-    over.numbers[CSN_OVER_STATUS] = (u32)status;
-    over.numbers[CSN_OVER_NS] = csn_now_ns();
-    program = 0;
-    over.kind = CSN_MSG_OVER;
-  }
-  return pid;
-}
-
-/* Every process of the namespace but the agent, whoever its parent is; how many were reaped here. */
-static u64
-kill_all(void)
-{
-  u64 n = 0;
-
-  csn_sys(__NR_kill, -1, 9);
-  while (reap_one(0) > 0)
-    n++;
-  return n;
-}
-
-/* The end of a program is the end of all that it has started. */
-static void
-reap(void)
-{
-  while (reap_one(1 /* WNOHANG */) > 0)
-    ;
-  if (over.kind != CSN_MSG_OVER)
-    return;
-  kill_all();
-  CSN_RETRY(csn_sys(__NR_sendto, base->sock, &over, sizeof(over), 0x4000 /* MSG_NOSIGNAL */, 0, 0));
-  over.kind = 0;
 }
 
 /* ---- what else is asked ---- */

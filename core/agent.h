@@ -32,8 +32,8 @@ struct csn_ask {
   s32 fail_errno;
   u32 uid, gid,
       ids; /* OPEN, RESET: who the program is; CSN_NO_ID: as the agent; ids: CSN_ASK_GROUPS */
-  u32 flags, mode; /* OPEN: open(2)'s */
-  u32 pad;
+  u32 flags, mode;       /* OPEN: open(2)'s */
+  u32 patience_us;       /* RUN: its end, should it come so soon, is the only answer */
   u8 slot_of[CSN_SLOTS]; /* of each descriptor */
 };
 _Static_assert(sizeof(struct csn_ask) % 16 == 0, "the plan behind it is aligned");
@@ -41,7 +41,13 @@ _Static_assert(sizeof(struct csn_ask) % 16 == 0, "the plan behind it is aligned"
 enum { CSN_MSG_ANSWER = 16, CSN_MSG_OVER };
 
 /* What its numbers mean. */
-enum { CSN_OVER_STATUS, CSN_OVER_USER_US, CSN_OVER_SYSTEM_US, CSN_OVER_MAXRSS_KB, CSN_OVER_NS };
+enum {
+  CSN_OVER_STATUS,
+  CSN_OVER_USER_US,
+  CSN_OVER_SYSTEM_US,
+  CSN_OVER_MAXRSS_KB,
+  CSN_OVER_EXEC_NS
+};
 enum { CSN_RESET_PROCESSES, CSN_RESET_FILES, CSN_RESET_IPC, CSN_RESET_KEYS };
 #define CSN_NUMBERS 6
 

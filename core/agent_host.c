@@ -425,6 +425,12 @@ attend(struct csn_agent *a, struct csn_spawn *s)
 
   for (;;) {
     n = receive(a, &in, &fd, true);
+    if (n == sizeof(in.answer) &&
+        in.answer.kind == CSN_MSG_OVER) { /* it has been executed, and more */
+      s->exec_ns = in.answer.numbers[CSN_OVER_EXEC_NS];
+      end_job(a, &in.answer);
+      return;
+    }
     if (n != sizeof(in.msg))
       break;
     if (in.msg.kind == CSN_MSG_SLOT && fd >= 0 && in.msg.step < s->plan->nsteps) {
@@ -465,11 +471,11 @@ lost:
   lose(a);
 }
 
-/* agent:run { plan =, slots =, fail = { step =, errno = } } -> process | nil, message, errno, failure */
+/* agent:run { plan =, slots =, fail = { step =, errno = }, patience = } -> process | nil, message, errno, failure */
 static int
 l_run(lua_State *L)
 {
-  static const char *const keys[] = { "plan", "slots", "fail", NULL };
+  static const char *const keys[] = { "plan", "slots", "fail", "patience", NULL };
   struct csn_agent *a = check_agent(L);
   struct csn_ask q = { .kind = CSN_ASK_RUN, .uid = CSN_NO_ID, .gid = CSN_NO_ID };
   const struct csn_plan *p;
@@ -514,6 +520,7 @@ l_run(lua_State *L)
     q.fail_errno = (s32)csn_opt_num(L, -1, "errno", 0);
     lua_pop(L, 1);
   }
+  q.patience_us = (u32)(csn_opt_num(L, 1, "patience", 0) * 1e6);
   if (a->job)
     return csn_pusherr(L, EBUSY, "run: the container's program still runs");
   q.size = p->size;

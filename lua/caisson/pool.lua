@@ -169,6 +169,10 @@ local function make(pool)
   local agent = core.agent.open(process)
   self.agent = agent
   self.spawn = function(o) return agent:run { plan = o.plan, slots = o.slots, fail = o.fail } end
+  -- for who waits anyway, and need not be woken twice for a short program
+  self.spawn_patiently = function(o)
+    return agent:run { plan = o.plan, slots = o.slots, fail = o.fail, patience = 0.002 }
+  end
   if built.cgroup then self.group = require("caisson.cgroup").open(built, process) end
   local shared
   shared, message, errno = watch_mounts(self)
@@ -272,7 +276,7 @@ local start_keys = { "args", "env", "stdin", "stdout", "stderr", "slots", "limit
 local function plan_of_run(pool, spec)
   local args = spec.args or pool.args
   if type(args) == "string" then args = { args } end
-  if type(args) ~= "table" or #args == 0 then error("exec: no program given (args)", 4) end
+  if type(args) ~= "table" or #args == 0 then error("exec: no program given (args)", 5) end
   local key = { #args }
   for _, a in ipairs(args) do key[#key + 1] = tostring(a) end
   if spec.env then
@@ -303,31 +307,36 @@ local function plan_of_run(pool, spec)
   return pool.last_plan
 end
 
--- Start a program in it. spec: args, env (added to the recipe's), stdin, stdout, stderr, slots, limits, window,
--- fail, as in caisson.start. One at a time.
--- Returns the running program, with the methods of caisson.start's | nil, message, errno, failure.
-function Pooled:start(spec)
+local function start(self, spec, spawn)
   spec = spec or {}
   for k in pairs(spec) do
     local found = false
     for _, name in ipairs(start_keys) do found = found or name == k end
-    if not found then error(words.unknown("exec: unknown option", tostring(k), start_keys), 2) end
+    if not found then error(words.unknown("exec: unknown option", tostring(k), start_keys), 3) end
   end
   if spec.limits ~= nil then
     local ok, key, message = require("caisson.build").check_limits(spec.limits)
-    if not ok then error(("exec: limits%s: %s"):format(key == "" and "" or "." .. key, message), 2) end
+    if not ok then error(("exec: limits%s: %s"):format(key == "" and "" or "." .. key, message), 3) end
   end
   local pool = self.pool
   local started = core.now()
   local built = { plan = pool.program, options = pool.options, compiled = plan_of_run(pool, spec),
     optional_limits = pool.built.optional_limits, landlock_left_out = pool.built.landlock_left_out,
-    spawn = self.spawn, group = share(self) }
+    spawn = spawn, group = share(self) }
   return run.launch(built, spec, started)
+end
+
+-- Start a program in it. spec: args, env (added to the recipe's), stdin, stdout, stderr, slots, limits, window,
+-- fail, as in caisson.start. One at a time.
+-- Returns the running program, with the methods of caisson.start's | nil, message, errno, failure.
+function Pooled:start(spec)
+  local running, message, errno, failure = start(self, spec, self.spawn)
+  return running, message, errno, failure -- no tail call: a misuse is the caller's
 end
 
 -- The same, and wait for its end. Returns the result, as caisson.run does | nil, message, errno, failure.
 function Pooled:exec(spec)
-  local running, message, errno, failure = self:start(spec)
+  local running, message, errno, failure = start(self, spec, self.spawn_patiently)
   if not running then return nil, message, errno, failure end
   return running:wait()
 end

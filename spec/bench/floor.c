@@ -9,12 +9,14 @@
  * It reads commands, one a line, and answers each with a line of nanoseconds:
  *     own            all seven namespaces, the child maps its own ids, mounts, pivot_root, exec, wait
  *     sync           the same, its ids mapped by this process while the child waits
+ *     bare           vfork, exec and wait, and nothing else
  *     run ARG...     start a command (arguments split by tabs), wait; its peak memory in KiB follows
  *     filtered FILE ARG...   the same, with FILE on descriptor 9, where bwrap is told to read its filter
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
 #include <poll.h>
@@ -198,6 +200,42 @@ construct(int with_sync)
 
 extern char **environ;
 
+/* A bare vfork and exec of the least program, and its end. */
+static int
+bare_child(void *arg)
+{
+  char *const argv[] = { arg, NULL }, *const env[] = { NULL };
+
+  execve(arg, argv, env);
+  return 125;
+}
+
+static uint64_t
+bare(void)
+{
+  static char stack[16384] __attribute__((aligned(16)));
+  char path[PATH_MAX];
+  struct clone_args ca = {
+    .flags = CLONE_VM | CLONE_VFORK,
+    .exit_signal = SIGCHLD,
+    .stack = (uint64_t)(uintptr_t)stack,
+    .stack_size = sizeof(stack),
+  };
+  struct rusage ru;
+  uint64_t start;
+  int status = 0;
+  long pid;
+
+  snprintf(path, sizeof(path), "%s/true", root);
+  start = now();
+  pid = csn_clone3(&ca, sizeof(ca), bare_child, path);
+  if (pid < 0)
+    die("clone3", (int)-pid);
+  if (wait4((pid_t)pid, &status, 0, &ru) < 0 || status != 0)
+    die("wait", errno);
+  return now() - start;
+}
+
 static uint64_t
 run(char *line, long *peak, int filtered)
 {
@@ -247,6 +285,8 @@ main(int argc, char **argv)
     line[strcspn(line, "\n")] = 0;
     if (strcmp(line, "own") == 0)
       ns = construct(0);
+    else if (strcmp(line, "bare") == 0)
+      ns = bare();
     else if (strcmp(line, "sync") == 0)
       ns = construct(1);
     else if (strncmp(line, "run\t", 4) == 0)

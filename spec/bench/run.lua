@@ -151,6 +151,8 @@ local jobs = {
   function() measure("large own", large, "own") end,
   function() measure("floor sync", floor, "sync") end,
   function() measure("small sync", small, "sync") end,
+  function() measure("floor bare", floor, "bare") end,
+  function() measure("small pool", small, "pool") end,
   function() measure("policy memory", small, "policy memory") end,
   function() measure("policy disk", small, "policy disk") end,
   function() measure("policy compile", small, "policy compile") end,
@@ -158,6 +160,7 @@ local jobs = {
 compare("(a) spawn, 7 namespaces, pivot_root, proc, exec, wait / floor", "small own", "floor own", 1.2)
 compare("(a) the same, id maps by the host at a sync / floor", "small sync", "floor sync", 1.2)
 compare("(b) (a) from a 1 GB heap / from a small one", "large own", "small own", 1.1)
+compare("(g) exec in a container of a pool / a bare vfork, exec and wait", "small pool", "floor bare", 1.3)
 compare("(d) policy from memory, look up and load / compile and load", "policy memory", "policy compile", 0.2)
 compare("(d) policy from disk, look up and load / compile and load", "policy disk", "policy compile", 0.2)
 

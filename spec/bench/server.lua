@@ -47,6 +47,34 @@ local function spawn(plan)
   return ns
 end
 
+-- A container of a pool, made when it is first asked for; each measurement is a program in it.
+local pooled
+
+local function pool()
+  if pooled then return pooled end
+  local caisson = require "caisson"
+  pooled = assert(assert(caisson.pool { recipe = caisson.recipe {
+    namespaces = { user = true, mount = true, pid = true, net = true, ipc = true, uts = true, cgroup = true },
+    idmap = maps, root = { bind = root }, mounts = { { proc = "/proc" } } } }):get())
+  return pooled
+end
+
+local function exec_in_pool()
+  local c = pool()
+  local start = core.now()
+  local r = assert(c:exec { args = { "/true" } })
+  local ns = core.now() - start
+  assert(r.code == 0)
+  return ns
+end
+
+local function reset()
+  local c = pool()
+  local start = core.now()
+  assert(c.agent:reset {})
+  return core.now() - start
+end
+
 -- Look up (or compile) the default policy and load it, in a child that does nothing else.
 local filtered = core.plan { step("clone", {}), step("no_new_privs"), step("lua", { name = "load" }),
   step("exec", { argv = { root .. "/true" } }) }
@@ -126,6 +154,10 @@ for line in io.lines() do
     print(("%.0f"):format(load(argument)))
   elseif command == "many" then
     print(("%.0f %.0f %.3f %.3f"):format(many(tonumber(argument))))
+  elseif command == "pool" then
+    print(("%.0f"):format(exec_in_pool()))
+  elseif command == "reset" then
+    print(("%.0f"):format(reset()))
   elseif command == "release" then
     print(release())
   else
