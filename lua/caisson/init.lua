@@ -50,6 +50,10 @@ function M.open(id, opts) return require("caisson.container").open(id, opts) end
 -- All of them. opts: root.
 function M.list(opts) return require("caisson.container").list(opts) end
 
+-- Many running containers, seen to their ends in one loop. See caisson.loop.
+-- Returns the loop | nil, message, errno.
+function M.loop() return require("caisson.loop").new() end
+
 -- Modules that not every program needs are loaded when first asked for.
 setmetatable(M, { __index = function(t, key)
   if key == "policy" or key == "cgroup" or key == "landlock" or key == "trace" then

@@ -204,6 +204,10 @@ function probes.landlock()
   return (abi or 0) >= 6, message or ("ABI " .. tostring(abi) .. ", 6 is needed; make test-vm proves it")
 end
 
+function probes.luv()
+  return pcall(require, "luv"), "no luv for this Lua (package lua-luv)"
+end
+
 function probes.perl()
   return M.sh("perl -MSocket -e 'print 1' 2>&1") == "1", "no perl with Socket"
 end
