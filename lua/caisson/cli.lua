@@ -4,6 +4,8 @@
 --   plan     show every step of it, doing nothing
 --   doctor   what this machine and this user can do, and what to change
 --   recipes  what recipes there are
+--   create start exec kill pause resume update stats events ps wait delete state list
+--            the life of a container that outlives the command (cli/lifecycle.lua)
 --   help     of a command or a recipe
 --
 -- Exit status: the program's own; 125 where caisson failed, 126 where the program can't be executed, 127
@@ -61,7 +63,8 @@ end
 local function dispatch(argv)
   local words, program = split(argv)
   local o = parse(words)
-  if program and o.command ~= "run" and o.command ~= "plan" then
+  local lifecycle = package.loaded["caisson.cli.lifecycle"]
+  if program and o.command ~= "run" and o.command ~= "plan" and not lifecycle.programs[o.command] then
     M.fail(("%s takes no program"):format(o.command))
   end
   if program and #program == 0 then M.fail("a program is expected after --") end
@@ -73,7 +76,10 @@ local function dispatch(argv)
   elseif o.log_format or o.log_level then
     M.fail("--log-format and --log-level are of a log: --log says where it is")
   end
-  return require("caisson.cli." .. o.command).main(o)
+  if not (lifecycle and lifecycle.modules[o.command]) then return require("caisson.cli." .. o.command).main(o) end
+  local status = require(lifecycle.modules[o.command]).main(o)
+  if M.log then M.log:info(o.command, { id = o.id, status = status }) end
+  return status
 end
 
 -- argv: the arguments, from 1. Returns the exit status.

@@ -4,8 +4,57 @@ local cli = require "caisson.cli"
 
 local M = {}
 
--- A parser that raises instead of leaving the process. Returns it and its commands by name.
-function M.parser()
+local function env_option(c)
+  c:option("--env", "A variable of the program's environment."):argname("NAME=VALUE"):count("*")
+end
+
+-- Every command: name, summary, what it takes.
+local commands = {
+  { "run", "Make a container from a recipe and run a program in it.", function(c)
+    c:argument("words", "The recipe, and its parameters as NAME=VALUE; the program stands after --."):args("*")
+      :argname { "RECIPE", "NAME=VALUE" }
+    c:option("--plan", "Run a plan that `caisson plan --json` has saved, in place of a recipe."):argname("FILE")
+    env_option(c)
+    c:flag("--json", "Write the result as JSON on the standard output, after the program's own.")
+    c:option("--result", "Write the result as JSON to a file."):argname("FILE")
+    c:option("--status-fd", "Write what becomes of it to this descriptor, as lines of JSON: the pid and namespaces, "
+      .. "exec, the end."):argname("N")
+    c:option("--status", "The same, to a file."):argname("FILE")
+  end },
+  { "plan", "Show every step of a container's construction. Does nothing; needs no privileges.", function(c)
+    c:argument("words", "The recipe and its parameters, or a saved plan (FILE.json)."):args("*")
+      :argname { "RECIPE", "NAME=VALUE" }
+    env_option(c)
+    c:flag("--json", "As JSON, for `caisson run --plan`.")
+  end },
+  { "doctor", "What this machine and this user can do, and how to get what they can't.", function(c)
+    c:flag("--json", "As JSON.")
+  end },
+  { "recipes", "List the recipes with their parameters.", function(c)
+    c:flag("--json", "As JSON.")
+  end },
+  { "help", "Help on a command or a recipe.", function(c)
+    c:argument("topic", "A command or a recipe."):args("?")
+  end },
+}
+
+-- Those of a container's life, which know --root.
+for _, c in ipairs(require("caisson.cli.lifecycle").commands) do
+  table.insert(commands, #commands - 2, c)
+end
+
+-- The command that the words name, where that is certain.
+local function named(words)
+  local i = 1
+  while words[i] == "--root" or (words[i] or ""):find("^%-%-log") do i = i + 2 end
+  for _, c in ipairs(commands) do
+    if c[1] == words[i] then return c[1] end
+  end
+end
+
+-- A parser that raises instead of leaving the process. only: the one command that is built, for speed.
+-- Returns it and its commands by name.
+function M.parser(only)
   local p = argparse("caisson", "Containers built by recipes.", "A recipe is a file, or a name that `caisson recipes` lists.")
     :add_help(false):help_max_width(100):usage_max_width(100):command_target("command")
   p:flag("-h --help", "Show this help.")
@@ -13,47 +62,32 @@ function M.parser()
   p:option("--log", "Write a log: to a file, or journald[:SOCKET], or syslog[:SOCKET]."):argname("WHERE")
   p:option("--log-format", "Of a file: text or json."):argname("FORMAT")
   p:option("--log-level", "The least that is logged: error, warning, info or debug."):argname("LEVEL")
+  p:option("--root", "Where containers' states are: /run/caisson for root, else $XDG_RUNTIME_DIR/caisson."):argname("DIR")
   p:require_command(false)
-  local commands = {}
-  local function command(name, summary)
-    local c = p:command(name):summary(summary):description(summary):add_help(false)
-    c:flag("-h --help", "Show this help.")
-    commands[name] = c
-    return c
+  local by_name = {}
+  for _, row in ipairs(commands) do
+    local name, summary, options = row[1], row[2], row[3]
+    if not only or only == name then
+      local c = p:command(name):summary(summary):description(summary):add_help(false)
+      c:flag("-h --help", "Show this help.")
+      options(c)
+      by_name[name] = c
+    end
   end
-  local run = command("run", "Make a container from a recipe and run a program in it.")
-  run:argument("words", "The recipe, and its parameters as NAME=VALUE; the program stands after --."):args("*")
-    :argname { "RECIPE", "NAME=VALUE" }
-  run:option("--plan", "Run a plan that `caisson plan --json` has saved, in place of a recipe."):argname("FILE")
-  run:option("--env", "A variable of the program's environment."):argname("NAME=VALUE"):count("*")
-  run:flag("--json", "Write the result as JSON on the standard output, after the program's own.")
-  run:option("--result", "Write the result as JSON to a file."):argname("FILE")
-  run:option("--status-fd", "Write what becomes of it to this descriptor, as lines of JSON: the pid and namespaces, "
-    .. "exec, the end."):argname("N")
-  run:option("--status", "The same, to a file."):argname("FILE")
-  local plan = command("plan", "Show every step of a container's construction. Does nothing; needs no privileges.")
-  plan:argument("words", "The recipe and its parameters, or a saved plan (FILE.json)."):args("*")
-    :argname { "RECIPE", "NAME=VALUE" }
-  plan:option("--env", "A variable of the program's environment."):argname("NAME=VALUE"):count("*")
-  plan:flag("--json", "As JSON, for `caisson run --plan`.")
-  local doctor = command("doctor", "What this machine and this user can do, and how to get what they can't.")
-  doctor:flag("--json", "As JSON.")
-  local recipes = command("recipes", "List the recipes with their parameters.")
-  recipes:flag("--json", "As JSON.")
-  local help = command("help", "Help on a command or a recipe.")
-  help:argument("topic", "A command or a recipe."):args("?")
-  return p, commands
+  return p, by_name
 end
 
 -- The words as { command =, ... }; raises cli.fail where they make no sense.
 function M.parse(words)
-  local p, commands = M.parser()
+  local p = M.parser(named(words))
   local ok, o = p:pparse(words)
   if not ok then cli.fail(o:gsub("\nDid you mean (.-)%?$", " (did you mean %1?)") .. " (see: caisson help)") end
   if o.version then return { command = "help", version = true } end
   if o.help then return { command = "help", topic = o.command } end
   if not o.command then return { command = "help", missing = true } end
-  local _ = commands
+  if o.root and not require("caisson.cli.lifecycle").modules[o.command] then
+    cli.fail(("--root: %s knows no containers' states"):format(o.command))
+  end
   return o
 end
 
