@@ -79,11 +79,13 @@ end
 
 -- The words as { command =, ... }; raises cli.fail where they make no sense.
 function M.parse(words)
+  for _, w in ipairs(words) do -- first, since else what is missing would be said
+    if w == "-h" or w == "--help" then return { command = "help", topic = named(words) } end
+  end
   local p = M.parser(named(words))
   local ok, o = p:pparse(words)
   if not ok then cli.fail(o:gsub("\nDid you mean (.-)%?$", " (did you mean %1?)") .. " (see: caisson help)") end
   if o.version then return { command = "help", version = true } end
-  if o.help then return { command = "help", topic = o.command } end
   if not o.command then return { command = "help", missing = true } end
   if o.root and not require("caisson.cli.lifecycle").modules[o.command] then
     cli.fail(("--root: %s knows no containers' states"):format(o.command))

@@ -47,9 +47,9 @@ function M.main(o)
   local by = attendant.new()
   local running
   running, message, _, failure = container:exec({ args = o.program, env = require("caisson.cli.plan").environment(o.env),
-    user = user_of(o), cwd = o.cwd, capabilities = capabilities_of(o), no_new_privs = o.no_new_privs,
-    cgroup = o.cgroup, tty = o.tty }, { detach = o.detach, ignore_paused = o.ignore_paused, cancel = by.cancel,
-    window = attendant.window() })
+    user = user_of(o), cwd = o.cwd, capabilities = capabilities_of(o), no_new_privs = o.no_new_privs, cgroup = o.cgroup,
+    apparmor = o.apparmor, selinux = o.selinux, tty = o.tty, console_socket = o.console_socket, detach = o.detach,
+    ignore_paused = o.ignore_paused }, { cancel = by.cancel, window = attendant.window() })
   if not running then
     local given_up = failure and failure.code == "ECANCELED" and by:given_up()
     by:let_go()
@@ -67,7 +67,7 @@ function M.main(o)
     by:let_go()
     return 0
   end
-  return attendant.exit_status(by:attend(running, { session = true }))
+  return attendant.exit_status(by:attend(running, running.built.options))
 end
 
 return M
