@@ -27,6 +27,17 @@ function M.fail(message, failure, status)
   error(setmetatable({ message = message, failure = failure, status = status }, Error), 0)
 end
 
+-- What f returns; where it raises, since what the user asked for is nothing it takes, the command ends saying so.
+function M.try(f, ...)
+  local results = { pcall(f, ...) }
+  if not results[1] then
+    local e = results[2]
+    if type(e) ~= "string" then error(e, 0) end
+    M.fail((e:gsub("^[^\n]-%.lua:%d+: ", "")))
+  end
+  return unpack(results, 2, 5)
+end
+
 -- One line that says what failed and where it was asked for, and what to do about it.
 function M.tell(message, failure)
   local at = failure and failure.at

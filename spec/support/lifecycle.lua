@@ -7,8 +7,7 @@ local core = t.core
 
 local M = {}
 
--- Groups of these specs begin so.
-M.prefix = "csnlife-" .. t.getpid() .. "-"
+local worlds = 0
 
 -- A world for one spec: a directory of states, and recipes beside it.
 ---@class support.World
@@ -31,7 +30,10 @@ return caisson.recipe(def)
 
 function M.world()
   local dir = t.sh("mktemp -d"):gsub("\n", "")
-  local self = setmetatable({ dir = dir, root = dir .. "/states", out = dir .. "/out" }, World)
+  worlds = worlds + 1
+  -- its groups begin with prefix
+  local self = setmetatable({ dir = dir, root = dir .. "/states", out = dir .. "/out",
+    prefix = ("csnlife-%d-%d-"):format(t.getpid(), worlds) }, World)
   self.box = self:recipe("box", "")
   return self
 end
@@ -40,7 +42,7 @@ end
 function World:recipe(name, code)
   local path = self.dir .. "/" .. name .. ".lua"
   local f = assert(io.open(path, "w"))
-  f:write(base:format(tostring(t.is_root), M.prefix, code))
+  f:write(base:format(tostring(t.is_root), self.prefix, code))
   f:close()
   return path
 end
@@ -67,8 +69,19 @@ function World:fails(...)
   local words = { ... }
   local r = self:run(words)
   if r.code ~= 125 then error(("%s: status %s: %s"):format(table.concat(words, " "), tostring(r.code or r.signal), r.err), 2) end
-  if not r.err:find("^caisson: ") or r.err:find("stack traceback", 1, true) then error("no message: " .. r.err, 2) end
+  if not r.err:find("^caisson: ") or r.err:find(": attempt to ", 1, true) then error("no message: " .. r.err, 2) end
   return r.err
+end
+
+-- Start a command beside us: the process, to be waited for and closed.
+function World:begin(words)
+  local argv = { "--root", self.root }
+  for _, w in ipairs(words) do argv[#argv + 1] = w end
+  local null = core.open("/dev/null", "readwrite")
+  local p = assert(core.spawn { plan = core.plan { t.step("clone", {}), t.step("exec", { argv = cli.argv(argv),
+    env = cli.environment, files = { "null", "null", "null" } }) }, slots = { null = null } })
+  null:close()
+  return p
 end
 
 -- A container that runs this script.
@@ -92,7 +105,7 @@ function World:output(pattern)
 end
 
 function World:groups()
-  return t.sh("find /sys/fs/cgroup -type d -name '" .. M.prefix .. "*' 2>/dev/null")
+  return t.sh("find /sys/fs/cgroup -type d -name '" .. self.prefix .. "*' 2>/dev/null")
 end
 
 -- Processes that say by their environment, or their descriptors and arguments, that they are of this world.
@@ -117,7 +130,7 @@ function World:close()
   for _, id in ipairs(require("caisson.state").list(self.root) or {}) do self:run { "delete", "--force", id } end
   local left = { ids = require("caisson.state").list(self.root), groups = self:groups(), processes = self:processes() }
   for _, pid in ipairs(left.processes) do os.execute("kill -KILL " .. pid .. " 2>/dev/null") end
-  t.sh("rm -rf " .. self.dir)
+  t.sh("find /sys/fs/cgroup -depth -type d -name '" .. self.prefix .. "*' -exec rmdir {} + 2>/dev/null; rm -rf " .. self.dir)
   return left
 end
 

@@ -186,7 +186,8 @@ end
 -- there, 125 else.
 function M.failed(message, failure)
   local status = cli.failed
-  if failure and failure.step == "exec" then
+  -- a container that waits for its start has looked for its program before
+  if failure and (failure.step == "exec" or failure.step == "wait" and failure.detail and failure.detail:find("^/")) then
     local missing = failure.code == "ENOENT" and not failure.interpreter
     status = missing and 127 or 126
   end

@@ -37,6 +37,11 @@ local function seconds(option, text)
   return n
 end
 
+-- What went wrong without being an error.
+local function warn(list)
+  for _, message in ipairs(list or {}) do cli.tell(message) end
+end
+
 -- ---- update ----
 
 -- CONTROLLER.LIMIT=VALUE words as a recipe's `cgroup` has them.
@@ -99,13 +104,16 @@ end
 local commands = {}
 
 function commands.start(o)
-  local ok, message, _, failure = container(o):start()
+  local c = container(o)
+  local ok, message, _, failure = c:start()
+  warn(c.warnings)
   if not ok then return attendant.failed(message, failure) end
   return 0
 end
 
 function commands.kill(o)
-  must(container(o):kill(signal(o.signal), { all = o.all }))
+  local c = container(o)
+  must(cli.try(c.kill, c, signal(o.signal), { all = o.all }))
   return 0
 end
 
@@ -121,7 +129,8 @@ end
 
 function commands.update(o)
   local limits = limits_of(o)
-  must(container(o):update(limits))
+  local c = container(o)
+  must(cli.try(c.update, c, limits))
   return 0
 end
 
@@ -138,6 +147,30 @@ function commands.stats(o)
     io.write(line(stats), "\n")
     io.stdout:flush()
   until c:wait(interval)
+  return 0
+end
+
+-- --pressure RESOURCE=SECONDS[/WINDOW], as caisson.cgroup.events has it.
+local function triggers(words)
+  local t = {}
+  for _, word in ipairs(words) do
+    local resource, some, window = word:match("^(%a+)=([%d.]+)/?([%d.]*)$")
+    if not resource then cli.fail(("--pressure %s: RESOURCE=SECONDS[/WINDOW] expected"):format(word)) end
+    t[resource] = { some = tonumber(some), window = tonumber(window) }
+  end
+  return next(t) and t or nil
+end
+
+function commands.events(o)
+  local c = container(o)
+  local events = must(cli.try(c.events, c, { pressure = triggers(o.pressure) }))
+  repeat
+    for _, event in ipairs(events:wait()) do
+      event.id, event.time = o.id, os.date("!%Y-%m-%dT%H:%M:%SZ")
+      io.write(line(event), "\n")
+    end
+    io.stdout:flush()
+  until events.ended
   return 0
 end
 
@@ -161,12 +194,15 @@ commands["wait"] = function(o)
   local timeout = o.timeout and seconds("--timeout", o.timeout) or nil
   local status, message = container(o):wait(timeout)
   if not status and message == "timeout" then cli.fail(("container '%s' has not ended within %g s"):format(o.id, timeout)) end
-  return attendant.exit_status(must(status, message))
+  if must(status, message).unknown then
+    cli.fail(("container '%s' has ended, but how was told to its parent alone"):format(o.id))
+  end
+  return attendant.exit_status(status)
 end
 
 function commands.delete(o)
   local ok, message, _, failure = require("caisson.container").delete(o.id, { root = o.root, force = o.force })
-  must(ok, message, nil, failure)
+  warn(must(ok, message, nil, failure) and message)
   return 0
 end
 

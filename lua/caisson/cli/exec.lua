@@ -46,10 +46,11 @@ function M.main(o)
   if not container then cli.fail(message, failure) end
   local by = attendant.new()
   local running
-  running, message, _, failure = container:exec({ args = o.program, env = require("caisson.cli.plan").environment(o.env),
-    user = user_of(o), cwd = o.cwd, capabilities = capabilities_of(o), no_new_privs = o.no_new_privs, cgroup = o.cgroup,
-    apparmor = o.apparmor, selinux = o.selinux, tty = o.tty, console_socket = o.console_socket, detach = o.detach,
-    ignore_paused = o.ignore_paused }, { cancel = by.cancel, window = attendant.window() })
+  running, message, _, failure = cli.try(container.exec, container, {
+    args = o.program, env = require("caisson.cli.plan").environment(o.env), cwd = o.cwd, user = user_of(o),
+    capabilities = capabilities_of(o), no_new_privs = o.no_new_privs, apparmor = o.apparmor, selinux = o.selinux,
+    cgroup = o.cgroup, tty = o.tty, console_socket = o.console_socket, detach = o.detach, ignore_paused = o.ignore_paused,
+  }, { cancel = by.cancel, window = attendant.window() })
   if not running then
     local given_up = failure and failure.code == "ECANCELED" and by:given_up()
     by:let_go()

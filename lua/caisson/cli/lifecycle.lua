@@ -64,7 +64,11 @@ M.commands = {
     c:flag("--follow", "A line again and again, until the container has ended.")
     c:option("--interval", "Seconds between the lines."):argname("SECONDS"):default("1")
   end, "container" },
-  { "events", "What happens to a container, as JSON, a line for each, until it has ended.", id, "container" },
+  { "events", "What happens to a container, as JSON, a line for each, until it has ended.", function(c)
+    id(c)
+    c:option("--pressure", "Tell when cpu, memory or io was waited for so long within the window (1 s).")
+      :argname("RESOURCE=SECONDS[/WINDOW]"):count("*")
+  end, "container" },
   { "ps", "List the processes of a container.", function(c)
     id(c)
     json(c)
