@@ -437,12 +437,18 @@ function Container:stats()
   return group:stats()
 end
 
----Its events as they come; see caisson.cgroup.
+---Its events as they come: its groups', and its end ({ type = "exit", code =, signal = }); see caisson.cgroup.events for
+---opts, and caisson.container.events for the object. Keep the container open meanwhile.
+---@param opts? caisson.cgroup.EventOptions
+---@return caisson.container.Events? events, string? message, integer? errno, table? failure
 function Container:events(opts)
-  local group, message, number, failure = with_group(self, "events")
-  if not group then return nil, message, number, failure end
+  local s, message, number, failure = load(self)
+  if not s then return nil, message, number, failure end
   look(self)
-  return group:events(opts, self.pidfd)
+  local events
+  events, message, number = require("caisson.container.events").open(self, groups(self), opts)
+  if not events then return refuse(number, message) end
+  return events
 end
 
 ---The numbers of its processes, as this process sees them.
@@ -470,13 +476,15 @@ function Container:wait(timeout)
     if not self.pidfd then return nil, message, number, failure end
     s = {} -- deleted, as it may be by now
   end
-  if self.ended or not self.pidfd then return self.ended or s.ended or { unknown = true } end
+  if self.ended or s.ended then return self.ended or s.ended end
+  if not self.pidfd then return s.pid and (processes.ending(s.pid, s.start_time)) or { unknown = true } end
   local status
   status, message, number = core.pidfd.wait(self.pidfd, timeout)
   if not status then
     if message == "timeout" then return nil, message end
     return refuse(number, message)
   end
+  if status.unknown then status = processes.learn(self.pidfd, self.saved.pid, self.saved.start_time, 10) or status end
   if status.unknown then return s.ended or status end
   self.ended = { code = status.code, signal = status.signal }
   -- for who asks later

@@ -12,14 +12,15 @@ local function read(path)
   return s
 end
 
--- What /proc/PID/stat says: { name, state, parent, start_time }; nil where there is no such process.
+-- What /proc/PID/stat says: { name, state, parent, start_time, exit_code }; nil where there is no such process.
 function M.stat(pid)
   local name, rest = (read(("/proc/%d/stat"):format(pid)) or ""):match("^%d+ %((.*)%) (.*)$")
   if not name then return nil end
   local words = {}
   for word in rest:gmatch("%S+") do words[#words + 1] = word end
   -- the 22nd field, where the state is the 3rd
-  return { name = name, state = words[1], parent = tonumber(words[2]), start_time = tonumber(words[20]) }
+  return { name = name, state = words[1], parent = tonumber(words[2]), start_time = tonumber(words[20]),
+    exit_code = tonumber(words[50]) or 0 }
 end
 
 -- A descriptor for the process that had this number then, and what stat() says of it; nil: it has ended.
@@ -31,6 +32,39 @@ function M.open(pid, start_time)
   if stat and stat.start_time == start_time and stat.state ~= "Z" and stat.state ~= "X" then return fd, stat end
   fd:close()
   return nil
+end
+
+-- Does /proc tell us how others have ended? (proc_pid_stat(5): a 0 stands also for "none of your business".)
+local function may_know()
+  local map = read("/proc/self/uid_map") or ""
+  return core.identity().euid == 0 and map:find("^%s*0%s+0%s+4294967295%s") ~= nil
+end
+
+-- How a process has ended that its parent, not we, has still to reap: { code = } or { signal = }; nil and true where
+-- /proc does not tell, nil where there is no such process any more.
+function M.ending(pid, start_time)
+  local stat = M.stat(pid)
+  if not stat or stat.start_time ~= start_time or stat.state ~= "Z" then return nil end
+  local status = stat.exit_code
+  if status % 128 ~= 0 then return { signal = status % 128 } end
+  if status == 0 and not may_know() then return nil, true end
+  return { code = math.floor(status / 256) }
+end
+
+-- The same, of one whose descriptor says that it has ended: once it is reaped, that tells (Linux 6.15). Some first
+-- processes of a machine take their time for that.
+function M.learn(pidfd, pid, start_time, seconds)
+  local deadline, status, kept = core.now() + seconds * 1e9, nil, true
+  while not status and kept do
+    status, kept = M.ending(pid, start_time)
+    if not status then
+      local told = core.pidfd.wait(pidfd, 0)
+      if told and not told.unknown then return told end
+      kept = kept and core.now() < deadline
+      if kept then core.poll({}, 0.02) end
+    end
+  end
+  return status
 end
 
 -- The inodes of a process's namespaces, by type.

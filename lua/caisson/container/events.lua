@@ -1,0 +1,77 @@
+-- What happens to a container: what its groups tell (caisson.cgroup.events), and its end.
+local core = require "caisson.core"
+
+local M = {}
+
+---@class caisson.container.Events
+---@field ended boolean  its end has been told: nothing follows
+local Events = {}
+Events.__index = Events
+
+---@class caisson.container.Exit  the event of its end
+---@field type "exit"
+---@field code? integer     of its program
+---@field signal? integer
+---@field unknown? boolean  the kernel has told somebody else
+
+-- group: of the container, where it has one; opts as caisson.cgroup.events has them.
+-- Returns them | nil, message, errno; raises what is a misuse.
+function M.open(container, group, opts)
+  local self = setmetatable({ container = container, ended = false }, Events)
+  if group then
+    local message, errno
+    self.groups, message, errno = group:events(opts)
+    if not self.groups then return nil, message, errno end
+  elseif opts and opts.pressure then
+    return nil, "pressure: the container has no cgroup", core.errno.EOPNOTSUPP
+  end
+  return self
+end
+
+---What to poll for reading; when one is ready, or timeout() seconds are over, call step().
+function Events:fds()
+  local fds = self.groups and self.groups:fds() or {}
+  if not self.ended and self.container.pidfd then fds[#fds + 1] = { fd = self.container.pidfd, events = "r" } end
+  return fds
+end
+
+function Events:timeout()
+  if not self.ended and not self.container.pidfd then return 0 end
+  return self.groups and self.groups:timeout()
+end
+
+---What has happened since the last call, in a list; empty where nothing has. Does not block.
+function Events:step()
+  local pidfd = self.container.pidfd
+  local over = not self.ended and (not pidfd or (core.poll({ { fd = pidfd } }, 0) or {})[1])
+  -- first its end: what the groups then tell was before it
+  local status = over and self.container:wait(0)
+  local list = self.groups and self.groups:step() or {}
+  if status then
+    list[#list + 1] = { type = "exit", code = status.code, signal = status.signal, unknown = status.unknown }
+    self.ended = true
+  end
+  return list
+end
+
+---Wait for events: the first that come, or an empty list after so many seconds.
+---@param timeout? number
+function Events:wait(timeout)
+  local deadline = timeout and core.now() + timeout * 1e9
+  while true do
+    local list = self:step()
+    if #list > 0 or self.ended then return list end
+    local left = deadline and (deadline - core.now()) / 1e9
+    if left and left <= 0 then return list end
+    local own = self:timeout()
+    local ready, message = core.poll(self:fds(), own and left and math.min(own, left) or own or left)
+    if not ready then error(message, 0) end
+  end
+end
+
+function Events:close()
+  if self.groups then self.groups:close() end
+  self.groups = nil
+end
+
+return M
