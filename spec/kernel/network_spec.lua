@@ -162,6 +162,43 @@ eth8 stays down
       holder:close()]])
   end)
 
+  it("is there from create to delete, whatever process does them", function()
+    same([[
+created: br0 veth*
+in it: eth0 lo
+after its creator's end: br0 veth*
+started, in it: eth0 lo
+deleted: br0
+]], [[
+      bridge "br0"
+      local root = os.tmpname()
+      os.remove(root)
+      local r = recipe { network = { { veth = "eth0", bridge = "br0", address = "10.0.0.2/24" } } }
+      local c = assert(caisson.create(r, { root = root, id = "spec", args = { "sleep", "20" } }))
+      print("created: " .. devices())
+      local function names(pid)
+        local list = {}
+        for line in io.lines("/proc/" .. pid .. "/net/dev") do list[#list + 1] = line:match "^%s*(%w+):" end
+        table.sort(list)
+        return table.concat(list, " ")
+      end
+      print("in it: " .. names(c:state().pid))
+      c:close()
+      c = nil
+      collectgarbage()
+      collectgarbage()
+      print("after its creator's end: " .. devices())
+      c = assert(caisson.open("spec", { root = root }))
+      assert(c:start())
+      print("started, in it: " .. names(c:state().pid))
+      assert(c:delete { force = true })
+      -- the kernel takes its time
+      local deadline = core.now() + 10e9
+      while devices() ~= "br0" and core.now() < deadline do core.poll({}, 0.01) end
+      print("deleted: " .. devices())
+      os.execute("rm -rf " .. root)]])
+  end)
+
   it("belongs to the container's user namespace where it has one", function()
     same("eth0 10.0.0.2/24 0\nbr0\n", [[
       bridge "br0"
