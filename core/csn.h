@@ -20,7 +20,8 @@ int csn_pusherr(lua_State *L, int err, const char *fmt, ...) /* nil, message, er
 int csn_pushok(lua_State *L);
 
 /* fd.c: descriptors as objects */
-int *csn_newfd(lua_State *L);         /* pushes an empty one (-1), to be filled */
+int *csn_newfd(lua_State *L); /* pushes an empty one (-1), to be filled */
+int csn_named_fd(lua_State *L, int idx, const char *kind, const char *name);
 int csn_tofd(lua_State *L, int idx);  /* fd object or integer; raises if neither, or closed */
 int csn_optfd(lua_State *L, int idx); /* the same; -1 where nil */
 bool csn_isfd(lua_State *L, int idx);
@@ -29,6 +30,8 @@ csn_above_stdio(int fd); /* the same file from 3 on, where a host has closed 0 t
 
 /* options.c: the only way to take a field from a table */
 void csn_checkkeys(lua_State *L, int idx, const char *const *keys);
+/* s, or the beginning of one that is long; it may push what it returns */
+const char *csn_short(lua_State *L, const char *s);
 void csn_unknown_key(lua_State *L, const char *what, const char *key, const char *const *valid);
 bool csn_field(lua_State *L, int idx,
                const char *key); /* pushes it; false and nothing pushed if nil */

@@ -80,6 +80,8 @@ add_string(lua_State *L, struct csn_buf *b, int idx, const struct csn_field *f)
   s = lua_tolstring(L, idx, &len);
   if (f->kind != CSN_K_bytes && strlen(s) != len)
     luaL_error(L, "option '%s': a string without NUL expected", f->name);
+  if (len >= CSN_MAX_PLAN - b->n)
+    luaL_error(L, "option '%s': a plan has no room for %f bytes", f->name, (lua_Number)len);
   if (f->kind == CSN_K_path && len == 0)
     luaL_error(L, "option '%s': an empty path", f->name);
   if (f->kind == CSN_K_path && len > 4095)
@@ -137,7 +139,7 @@ slot_number(lua_State *L, struct csn_buf *b, int idx, const struct csn_field *f)
   lua_pop(L, 1);
   if (!*name || strlen(name) > 64 || CSN_SLOT_FIRST_FREE + b->nslots >= CSN_SLOTS)
     luaL_error(L, "option '%s': slot '%s': a plan has %d slots, with names of 1 to 64 bytes",
-               f->name, name, CSN_SLOTS);
+               f->name, csn_short(L, name), CSN_SLOTS);
   k = CSN_SLOT_FIRST_FREE + b->nslots++;
   lua_pushvalue(L, idx);
   lua_pushinteger(L, (lua_Integer)k);
@@ -175,7 +177,8 @@ mode_number(lua_State *L, int idx, const struct csn_field *f)
   s = lua_tostring(L, idx);
   v = strtoul(s, &end, 8);
   if (*s < '0' || *s > '7' || *end || v > 07777 || (size_t)(end - s) != lua_rawlen(L, idx))
-    luaL_error(L, "option '%s': an octal string such as '0755' expected, got '%s'", f->name, s);
+    luaL_error(L, "option '%s': an octal string such as '0755' expected, got '%s'", f->name,
+               csn_short(L, s));
   return v;
 }
 

@@ -54,11 +54,24 @@ csn_tofd(lua_State *L, int idx)
   if (lua_type(L, idx) == LUA_TNUMBER) {
     lua_Number n = lua_tonumber(L, idx);
 
-    if (n < 0 || n > 0x7fffffff || n != (lua_Number)(int)n)
+    if (!(n >= 0 && n <= 0x7fffffff) || n != (lua_Number)(int)n)
       luaL_error(L, "a descriptor is a whole number from 0, got %f", n);
     return (int)n;
   }
   return luaL_error(L, "descriptor expected, got %s", luaL_typename(L, idx));
+}
+
+/* The same, where an error is to tell of what: "option 'cancel'" */
+int
+csn_named_fd(lua_State *L, int idx, const char *kind, const char *name)
+{
+  lua_Number n = lua_type(L, idx) == LUA_TNUMBER ? lua_tonumber(L, idx) : 0;
+
+  if (!csn_isfd(L, idx))
+    luaL_error(L, "%s '%s': descriptor expected, got %s", kind, name, luaL_typename(L, idx));
+  if (!(n >= 0 && n <= 0x7fffffff) || n != (lua_Number)(int)n)
+    luaL_error(L, "%s '%s': a descriptor is a whole number from 0, got %f", kind, name, n);
+  return csn_tofd(L, idx);
 }
 
 int

@@ -39,10 +39,22 @@ distance(const char *a, const char *b)
   return d[n][m];
 }
 
+const char *
+csn_short(lua_State *L, const char *s)
+{
+  if (strlen(s) <= 80)
+    return s;
+  lua_pushlstring(L, s, 64);
+  lua_pushliteral(L, "...");
+  lua_concat(L, 2);
+  return lua_tostring(L, -1);
+}
+
 void
 csn_unknown_key(lua_State *L, const char *what, const char *key, const char *const *valid)
 {
   const char *best = NULL;
+  const char *known;
   unsigned least = 255;
   luaL_Buffer b;
 
@@ -59,9 +71,11 @@ csn_unknown_key(lua_State *L, const char *what, const char *key, const char *con
     luaL_addstring(&b, valid[i]);
   }
   luaL_pushresult(&b);
+  known = lua_tostring(L, -1);
+  key = csn_short(L, key);
   if (best && least <= 1 + strlen(best) / 3)
     luaL_error(L, "%s '%s' (did you mean '%s'?)", what, key, best);
-  luaL_error(L, "%s '%s' (known: %s)", what, key, lua_tostring(L, -1));
+  luaL_error(L, "%s '%s' (known: %s)", what, key, known);
 }
 
 void
@@ -144,9 +158,7 @@ csn_opt_fd(lua_State *L, int idx, const char *key)
 
   if (!csn_field(L, idx, key))
     return -1;
-  if (!csn_isfd(L, -1))
-    luaL_error(L, "option '%s': descriptor expected, got %s", key, luaL_typename(L, -1));
-  fd = csn_tofd(L, -1);
+  fd = csn_named_fd(L, -1, "option", key);
   lua_pop(L, 1);
   return fd;
 }
@@ -178,12 +190,12 @@ csn_to_u64(lua_State *L, int idx, const char *what, bool max)
       u64 digit = (u64)(*p - '0');
 
       if (v > (UINT64_MAX - digit) / 10)
-        luaL_error(L, "option '%s': %s is more than 2^64-1", what, s);
+        luaL_error(L, "option '%s': %s is more than 2^64-1", what, csn_short(L, s));
       v = v * 10 + digit;
     }
     if (p == s || *p || (size_t)(p - s) != lua_rawlen(L, idx))
       luaL_error(L, "option '%s': a decimal number%s expected, got '%s'", what,
-                 max ? " or 'max'" : "", s);
+                 max ? " or 'max'" : "", csn_short(L, s));
     return v;
   }
   luaL_error(L, "option '%s': number expected, got %s", what, luaL_typename(L, idx));

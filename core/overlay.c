@@ -80,6 +80,8 @@ set_layer(struct csn_fs *f, const char *key, const char *path)
   if (fd < 0)
     return fd;
   rc = f->old ? -EINVAL : csn_sys(__NR_fsconfig, f->fd, FSCONFIG_SET_FD, key, NULL, fd);
+  if (rc == -EBADF) /* before 6.13 fsconfig takes no O_PATH descriptor at all */
+    rc = -EINVAL;
   if (rc < 0 && rc != -EINVAL)
     csn_fs_fail(f, (int)rc, path);
   return (int)rc;

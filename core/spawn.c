@@ -544,7 +544,8 @@ l_spawn(lua_State *L)
   s->fork = csn_opt_bool(L, 1, "fork", false);
   s->cancel = csn_opt_fd(L, 1, "cancel");
   if (csn_field(L, 1, "slots")) {
-    luaL_checktype(L, -1, LUA_TTABLE);
+    if (!lua_istable(L, -1))
+      return luaL_error(L, "option 'slots': table expected, got %s", luaL_typename(L, -1));
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
       s64 k;
 
@@ -552,8 +553,9 @@ l_spawn(lua_State *L)
         return luaL_error(L, "slots are named by strings");
       k = csn_plan_slot(p, lua_tostring(L, -2));
       if (k < 0)
-        return luaL_error(L, "the plan has no slot called '%s'", lua_tostring(L, -2));
-      s->ctx.slots[k] = take_descriptor(csn_tofd(L, -1));
+        return luaL_error(L, "slots: the plan has no slot called '%s'",
+                          csn_short(L, lua_tostring(L, -2)));
+      s->ctx.slots[k] = take_descriptor(csn_named_fd(L, -1, "slot", lua_tostring(L, -2)));
       if (s->ctx.slots[k] < 0) {
         int err = -s->ctx.slots[k];
 
@@ -566,10 +568,18 @@ l_spawn(lua_State *L)
   }
   if (csn_field(L, 1, "fail")) {
     static const char *const fail_keys[] = { "step", "errno", NULL };
+    lua_Number step, number;
 
+    if (!lua_istable(L, -1))
+      return luaL_error(L, "option 'fail': table expected, got %s", luaL_typename(L, -1));
     csn_checkkeys(L, -1, fail_keys);
-    s->header.fail_step = (u32)csn_opt_num(L, -1, "step", 1) - 1;
-    s->header.fail_errno = (s32)csn_opt_num(L, -1, "errno", 0);
+    step = csn_opt_num(L, -1, "step", 1);
+    number = csn_opt_num(L, -1, "errno", 0);
+    if (!(step >= 1 && step <= CSN_MAX_STEPS && number >= 0 && number <= 4095))
+      return luaL_error(L, "option 'fail': a step's number and an errno expected, got %f and %f",
+                        step, number);
+    s->header.fail_step = (u32)step - 1;
+    s->header.fail_errno = (s32)number;
     lua_pop(L, 1);
   }
   for (u32 i = 0; i < p->nsteps && !s->fork; i++) {

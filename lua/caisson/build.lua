@@ -548,9 +548,12 @@ local function check_shapes(b)
     local v = o[name]
     if kind == "list" and v ~= nil then
       b:check_type(name, v, "table")
+      local n = 0
       for k in pairs(v) do
-        if type(k) ~= "number" then b:fail(name, ("a list expected, got the name '%s'"):format(tostring(k))) end
+        n = n + 1
+        if type(k) ~= "number" then b:fail(name, ("a list expected, got the name '%s'"):format(words.show(k))) end
       end
+      if n ~= #v then b:fail(name, "a list without holes expected, from 1 on") end
     end
   end
   for _, name in ipairs { "namespaces", "sysctl", "rlimits", "env", "annotations" } do
@@ -559,6 +562,10 @@ local function check_shapes(b)
   for _, name in ipairs { "readonly_root", "no_new_privs", "session", "limit_userns", "loopback",
     "no_pivot", "console" } do
     if o[name] ~= nil then b:check_type(name, o[name], "boolean") end
+  end
+  if o.mount_label ~= nil then
+    b:check_type("mount_label", o.mount_label, "string")
+    if o.mount_label:find "%z" or #o.mount_label > 1023 then b:fail("mount_label", "a label of SELinux's expected") end
   end
   if o.result ~= nil then b:check_type("result", o.result, "function") end
   if o.limits ~= nil then

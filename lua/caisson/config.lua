@@ -1,6 +1,8 @@
 -- The recipe's options that need more than a step: labels of security modules, the session keyring, CPUs
 -- before and after, shares of caches, the console.
 
+local core = require "caisson.core"
+
 local M = {}
 
 -- Labels are written through a procfs that nothing in the root can stand before, made here, before the
@@ -79,6 +81,8 @@ function M.death_signal(b)
   if type(d) ~= "string" and type(d) ~= "number" then
     b:fail("die_with_parent", "true, false or a signal expected, got " .. type(d))
   end
+  local ok, message = pcall(core.check, "exec", { argv = { "" }, death_signal = d })
+  if not ok then b:fail("die_with_parent", (message:gsub("option 'death_signal': ", ""))) end
   return d
 end
 

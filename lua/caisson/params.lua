@@ -1,5 +1,7 @@
 -- A recipe's parameters: { name = { "size", default = "64M", help = "…" } }, filled in by callers and by
 -- the command line (name=value).
+local words = require "caisson.words"
+
 local M = {}
 
 local sizes = { [""] = 1, k = 1024, m = 1024 ^ 2, g = 1024 ^ 3, t = 1024 ^ 4 }
@@ -13,17 +15,20 @@ function types.string(v)
   return nil, "a string"
 end
 
-types.path = types.string
+function types.path(v)
+  if type(v) == "string" and not v:find "%z" and #v < 4096 then return v end
+  return nil, "a path"
+end
 
 function types.integer(v)
   local n = tonumber(v)
-  if n and n % 1 == 0 then return n end
+  if n and n % 1 == 0 and math.abs(n) <= 2 ^ 53 then return n end
   return nil, "a whole number"
 end
 
 function types.number(v)
   local n = tonumber(v)
-  if n and n == n then return n end
+  if n and n == n and math.abs(n) < math.huge then return n end
   return nil, "a number"
 end
 
@@ -41,7 +46,7 @@ function types.size(v)
   if type(v) == "number" then v = ("%.0f"):format(v) end
   local n, unit = tostring(v):lower():match("^([%d.]+)([kmgt]?)i?b?$")
   n = tonumber(n)
-  if n then return math.floor(n * sizes[unit]) end
+  if n and n * sizes[unit] < 2 ^ 63 then return math.floor(n * sizes[unit]) end
   return nil, "a size such as 64M"
 end
 
@@ -49,7 +54,7 @@ end
 function types.time(v)
   local n, unit = tostring(v):lower():match("^([%d.]+)(%a*)$")
   n = tonumber(n)
-  if n and times[unit] then return n * times[unit] end
+  if n and times[unit] and n * times[unit] < 2 ^ 53 then return n * times[unit] end
   return nil, "a time such as 500ms or 2s"
 end
 
@@ -87,13 +92,13 @@ function M.fill(declared, given)
       for _, word in ipairs(d[1]) do ok = ok or word == v end
       if not ok then
         return nil, ("parameter '%s': one of %s expected, got '%s'"):format(name,
-          table.concat(d[1], ", "), tostring(v))
+          table.concat(d[1], ", "), words.show(v))
       end
       values[name] = v
     else
       local value, expected = types[d[1]](v)
       if value == nil then
-        return nil, ("parameter '%s': %s expected, got '%s'"):format(name, expected, tostring(v))
+        return nil, ("parameter '%s': %s expected, got '%s'"):format(name, expected, words.show(v))
       end
       values[name] = value
     end

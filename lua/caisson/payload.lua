@@ -102,11 +102,16 @@ function M.confinement(b)
   if o.seccomp then
     local policy, list = require "caisson.policy", o.seccomp
     if type(list) ~= "table" or policy.is(list) then list = { list } end
+    -- what is no list would be no filter
+    local n = 0
+    for _ in pairs(list) do n = n + 1 end
+    if n ~= #list or n == 0 then b:fail("seccomp", "a policy, or a list of some, expected") end
     for i, p in ipairs(list) do
       if type(p) ~= "string" and not policy.is(p) then
         b:fail("seccomp", ("a policy, or a program as bytes, expected, got %s (item %d)"):format(type(p), i))
       end
-      local s, message = policy.step(p)
+      local ok, s, message = pcall(policy.step, p)
+      if not ok then s, message = nil, tostring(s):gsub("^[^\n]-:%d+: ", "") end
       if not s then b:fail("seccomp", message) end
       b:step("seccomp", s.step, s.options)
     end

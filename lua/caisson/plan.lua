@@ -44,10 +44,14 @@ local function caller()
   end
 end
 
-local function copy(t)
-  if type(t) ~= "table" or getmetatable(t) then return t end
+-- No option is nested deeper than that: what is, is refused by core in its own words.
+local deepest = 8
+
+local function copy(t, depth)
+  depth = depth or 0
+  if type(t) ~= "table" or getmetatable(t) or depth > deepest then return t end
   local c = {}
-  for k, v in pairs(t) do c[k] = copy(v) end
+  for k, v in pairs(t) do c[k] = copy(v, depth + 1) end
   return c
 end
 

@@ -221,6 +221,9 @@ local function gather(recipe, given, options, origins, scripts, hooks, chain)
     if why then error(why, 0) end
   end
   merge(options, origins, own, recipe)
+  if own.hooks ~= nil and type(own.hooks) ~= "table" then
+    error("hooks: a table of points expected, got " .. type(own.hooks), 0)
+  end
   for point, list in pairs(own.hooks or {}) do
     -- one hook may stand without a list around it; whatever has a key of its own is one
     if type(list) ~= "table" or #list == 0 and next(list) ~= nil then list = { list } end

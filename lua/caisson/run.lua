@@ -1,6 +1,7 @@
 -- Running a recipe: streams, limits, and the result.
 local core = require "caisson.core"
 local hooks = require "caisson.hooks"
+local words = require "caisson.words"
 
 local M = {}
 
@@ -111,13 +112,45 @@ local function blame(message)
   error(message, level)
 end
 
+local opt_types = { params = "table", env = "table", slots = "table", files = "table", window = "table", fail = "table",
+  id = "string" }
+
+local function check_types(opts)
+  for k, kind in pairs(opt_types) do
+    if opts[k] ~= nil and type(opts[k]) ~= kind then
+      blame(("run: %s: %s expected, got %s"):format(k, kind, type(opts[k])))
+    end
+  end
+  if opts.id and (not opts.id:find "^[%w_.+-]+$" or #opts.id > 255) then
+    blame("run: id: 1 to 255 letters, digits, '_', '.', '+' or '-' expected, got '" .. words.show(opts.id) .. "'")
+  end
+  for i, v in pairs(opts.window or {}) do
+    if (i ~= 1 and i ~= 2) or type(v) ~= "number" or not (v >= 0 and v <= 65535) then
+      blame("run: window: { rows, columns } expected, from 0 to 65535")
+    end
+  end
+  for i, v in pairs(opts.files or {}) do
+    if type(i) ~= "number" or type(v) ~= "string" or v:find "%z" or #v > 64 then blame("run: files: a list of slots expected") end
+  end
+  for k, v in pairs(opts.fail or {}) do
+    if (k ~= "step" and k ~= "errno") or type(v) ~= "number" then blame("run: fail: { step =, errno = } expected, numbers") end
+  end
+  for k, v in pairs(opts.slots or {}) do
+    if type(k) ~= "string" then blame("run: slots: names are strings, got " .. type(k)) end
+    if type(v) ~= "number" and type(v) ~= "userdata" then
+      blame(("run: slots: %s: descriptor expected, got %s"):format(words.show(k), type(v)))
+    end
+  end
+end
+
 -- A limit that is misspelt would be no limit. Raises, as misuse does.
 local function check_opts(opts)
   for k in pairs(opts) do
     local found = false
     for _, name in ipairs(known_opts) do found = found or name == k end
-    if not found then blame(require("caisson.words").unknown("run: unknown option", tostring(k), known_opts)) end
+    if not found then blame(words.unknown("run: unknown option", tostring(k), known_opts)) end
   end
+  check_types(opts)
   if opts.limits ~= nil then
     local ok, key, message = require("caisson.build").check_limits(opts.limits)
     if not ok then blame(("run: limits%s: %s"):format(key == "" and "" or "." .. key, message)) end
@@ -211,6 +244,7 @@ end
 -- Returns the running container | nil, message, errno, failure.
 function M.start(recipe, opts)
   opts = opts or {}
+  if type(opts) ~= "table" then blame("run: options are a table, got " .. type(opts)) end
   check_opts(opts)
   local started = core.now()
   local built, message = recipe:build(opts)

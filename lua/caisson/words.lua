@@ -21,6 +21,7 @@ end
 
 -- The word of the list that is near enough to be meant, or nil.
 function M.nearest(word, known)
+  if #word > 64 then return nil end
   local best, least
   for _, k in ipairs(known) do
     local d = distance(word, k)
@@ -29,8 +30,15 @@ function M.nearest(word, known)
   return best and least <= 1 + #best / 3 and best or nil
 end
 
+-- A value as an error shows it: the beginning of what is long.
+function M.show(v)
+  local s = tostring(v)
+  return #s > 80 and s:sub(1, 64) .. "..." or s
+end
+
 -- "what 'word' (did you mean 'x'?)", or the list of what is known.
 function M.unknown(what, word, known)
+  if #word > 64 then word = word:sub(1, 64) .. "..." end
   local best = M.nearest(word, known)
   if best then
     return ("%s '%s' (did you mean '%s'?)"):format(what, word, best)

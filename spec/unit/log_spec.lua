@@ -31,7 +31,9 @@ describe("log.open", function()
     local time = "%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ"
     assert.matches("^before\n" .. time .. ' info started empty="" pid=5 recipe="a b"\n' .. time .. " error gone\n$",
       slurp(dir .. "/log"))
-    assert.equal("600\n", io.popen("stat -c %a " .. dir .. "/new 2>&1"):read "*a")
+    local p = assert(io.popen("stat -c %a " .. dir .. "/new 2>&1"))
+    assert.equal("600\n", p:read "*a")
+    p:close()
   end)
 
   it("writes JSON, as runc's logs are", function()
