@@ -8,6 +8,7 @@
 -- What the specification does not say is as the container has it: options of its recipe.
 local core = require "caisson.core"
 local build = require "caisson.build"
+local config = require "caisson.config"
 local payload = require "caisson.payload"
 local plan_module = require "caisson.plan"
 local words = require "caisson.words"
@@ -19,6 +20,7 @@ local M = {}
 ---@field pidfd integer|caisson.fd   of the same
 ---@field cgroup? caisson.cgroup.Groups
 ---@field options table              of its recipe, as built
+---@field id? string
 
 ---@class caisson.process.Spec       what is left out is as the container has it
 ---@field args string|string[]       looked up in PATH inside
@@ -50,7 +52,9 @@ local M = {}
 ---@field scheduler? table|string|false
 ---@field ioprio? table|string|false
 ---@field affinity? string|false|{ initial?: string, final?: string }
----@field keyring? boolean|string
+---@field memory_policy? table|false
+---@field core_scheduling? boolean|table  where the container has it, its cookie is shared
+---@field keyring? boolean|string|table
 ---@field cgroup? string|table<string, string>  a path below the container's groups, made where it is missing; on v1
 ---  also by controller
 ---@field session? boolean           a session of its own (true)
@@ -67,7 +71,7 @@ local own = { "args", "env", "stdin", "stdout", "stderr", "files", "tty", "conso
 
 local keys = {}
 for _, k in ipairs(own) do keys[#keys + 1] = k end
-for _, k in ipairs(inherited) do if build.options[k] then keys[#keys + 1] = k end end
+for _, k in ipairs(inherited) do keys[#keys + 1] = k end
 table.sort(keys)
 
 local function fail(key, message) error(key .. ": " .. message, 0) end
@@ -80,7 +84,8 @@ local function merge(base, over)
 end
 
 -- The options of the process: the specification's, then the container's.
-local function options_of(spec, container)
+local function options_of(spec, target)
+  local container = target.options or {}
   for k in pairs(spec) do
     local known = false
     for _, name in ipairs(keys) do known = known or name == k end
@@ -105,6 +110,7 @@ local function options_of(spec, container)
   end
   o.env, o.rlimits = merge(container.env, spec.env), merge(container.rlimits, spec.rlimits)
   o.cwd = o.cwd or "/"
+  if spec.core_scheduling == nil and o.core_scheduling then o.core_scheduling = { share = target.pid } end
   if o.detach then o.die_with_parent = false end
   o.hooks = {}
   return o
@@ -302,6 +308,8 @@ local function steps(b, found, groups)
   b.phase = "process"
   payload.attribute(b, "oom_score_adj") -- before it is not dumpable, and its files in /proc are root's
   raise_limits(b)
+  payload.attribute(b, "core_scheduling") -- by a pid out here
+  config.initial_affinity(b)
   if groups then cgroup_steps(b, groups.after) end
   b.phase = "join"
   if #found.list > 0 then b:step("args", "namespace.join", { fd = "target", namespaces = found.list }) end
@@ -318,6 +326,7 @@ local function steps(b, found, groups)
   local late = is_born_without(o.scheduler) or found.is.user and core.identity().euid == 0
   if not late then payload.attribute(b, "scheduler") end
   payload.attribute(b, "ioprio")
+  payload.attribute(b, "memory_policy")
   b.phase = "policy"
   payload.attribute(b, "selinux")
   if o.no_new_privs == false then payload.confinement(b) end
@@ -338,6 +347,8 @@ local function steps(b, found, groups)
   end
   b.phase = "process"
   if pidfd_socket then b:step("pidfd_socket", "pass.pidfd", { socket = pidfd_socket }, parent) end
+  local rdt = (b.target.options or {}).rdt
+  if rdt then b:step("rdt", "resctrl", { group = rdt.group or b.target.id, existing = true }, parent) end
   if late then payload.attribute(b, "scheduler", parent) end
   payload.attribute(b, "affinity", parent)
   if o.session ~= false then b:step("session", "session", {}) end
@@ -365,8 +376,8 @@ local function compile(target, spec, opts)
   if not found then return refused(why, number) end
   local b
   local ok, e = pcall(function()
-    local options = options_of(spec, target.options or {})
-    b = build.builder { options = options, plan = plan_module.new(), target = target, window = opts.window,
+    local options = options_of(spec, target)
+    b = build.builder { options = options, id = target.id, plan = plan_module.new(), target = target, window = opts.window,
       new = { user = found.is.user }, slots = {}, keep = {}, for_program = {},
       no_setuid = (target.options or {}).no_setuid }
     local groups

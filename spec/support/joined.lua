@@ -8,7 +8,7 @@ local M = {}
 -- A sleeping container in all namespaces, of the host's files. options: of the recipe; user: in a user namespace
 -- also as root (an ordinary user's is always).
 function M.container(options, user)
-  local r = { args = { "/bin/sleep", "1000" }, hostname = "box", stdin = "null", stdout = "null", stderr = "null",
+  local r = { args = { "/bin/sleep", "1000" }, stdin = "null", stdout = "null", stderr = "null",
     namespaces = { mount = true, pid = true, net = true, ipc = true, uts = true, cgroup = true, time = true },
     root = { bind = "/" }, readonly_root = false, mounts = { { proc = "/proc" }, { tmpfs = "/tmp" }, { devpts = "/dev/pts" } } }
   if t.is_root and user then
@@ -19,6 +19,7 @@ function M.container(options, user)
     r.idmap = { uid = { { 0, me.euid, 1 } }, gid = { { 0, me.egid, 1 } } }
   end
   for k, v in pairs(options or {}) do r[k] = v end
+  if r.namespaces.uts then r.hostname = "box" end
   local running = assert(caisson.start(caisson.recipe(r)))
   return running, { pid = running:pid(), pidfd = running.process:pidfd(), cgroup = running.cgroup,
     options = running.built.options }
