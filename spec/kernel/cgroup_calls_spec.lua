@@ -40,7 +40,7 @@ describe("core.cgroup", function()
       { core.cgroup.open, "/tmp" }, { core.cgroup.open, "/nonexistent" }, { core.cgroup.open, "/proc/self/cgroup" },
       { core.cgroup.read, "/tmp", "cgroup.procs" }, { core.cgroup.procs, "/tmp" }, { core.cgroup.kill, "/tmp" },
       { core.cgroup.remove, "/tmp/x" }, { core.cgroup.remove, "x" }, { core.cgroup.remove, "/" },
-      { core.cgroup.sweep, "/tmp", "", "" }, { core.cgroup.read, 0, "cgroup.procs" },
+      { core.cgroup.sweep, "/tmp", "", "" }, { core.cgroup.signal, "/tmp", 15 }, { core.cgroup.device_programs, 0 }, { core.cgroup.read, 0, "cgroup.procs" },
     } do
       local ok, message, errno = case[1](case[2], case[3], case[4])
       assert.is_nil(ok)
@@ -88,6 +88,33 @@ describe("core.cgroup", function()
         assert.equal("33\n", core.cgroup.read(dir, "cgroup.max.depth"))
       end
       assert.equal("", core.cgroup.read(h.own .. "/" .. name, "cgroup.procs"))
+    end)
+
+    it("watches its files, and nothing outside; 64 of them", function()
+      local watch = assert(core.cgroup.watch())
+      local before = t.count_fds()
+      for _, file in ipairs { "../cgroup.procs", "/etc/hostname", "", ".", "..", "a/b", "no.such" } do
+        local ok, message, errno = watch:file(dir, file)
+        assert.is_nil(ok)
+        assert.is_true(errno == core.errno.EINVAL or errno == core.errno.ENOENT, message)
+        ok, _, errno = watch:pressure(dir, file, "some 150000 1000000")
+        assert.is_nil(ok)
+        assert.is_true(errno == core.errno.EINVAL or errno == core.errno.ENOENT)
+      end
+      assert.is_nil((watch:oom(dir))) -- of another controller, or v2
+      assert.equal(before, t.count_fds())
+      if h.version == 2 then
+        for i = 1, 64 do assert.equal(i, (assert(watch:file(dir, "cgroup.events")))) end
+        local ok, _, errno = watch:file(dir, "cgroup.events")
+        assert.is_nil(ok)
+        assert.equal(core.errno.ENOSPC, errno)
+      end
+      assert.same({}, watch:ready())
+      watch:close()
+      watch:close()
+      assert.has_error(function() watch:ready() end, "the watch is closed")
+      assert.has_error(function() core.cgroup.signal(dir, "NOSUCH") end)
+      assert.equal(0, core.cgroup.signal(dir, "TERM")) -- nobody is in it
     end)
 
     it("takes no file outside of it", function()
