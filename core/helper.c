@@ -89,13 +89,13 @@ live(lua_State *L, pid_t host)
   _exit(0);
 }
 
-/* 0; -EAGAIN: the fork found a lock held for ever. */
+/* Its pid; -EAGAIN: the fork found a lock held for ever; -EMFILE: it had no descriptor to do with. */
 static int
 start(lua_State *L, int ready[2], int *pidfd)
 {
   pid_t host = getpid(), pid = fork();
   char byte;
-  int err;
+  int err, status = SIGALRM; /* what it is taken for where the host takes it away */
 
   if (pid < 0)
     return -errno;
@@ -114,10 +114,10 @@ start(lua_State *L, int ready[2], int *pidfd)
   if (err == 0 && CSN_RETRY(csn_sys(__NR_read, ready[0], &byte, 1)) == 1)
     return (int)pid;
   kill(pid, SIGKILL);
-  CSN_RETRY(csn_sys(__NR_wait4, pid, NULL, 0, 0));
+  CSN_RETRY(csn_sys(__NR_wait4, pid, &status, 0, 0));
   csn_close(*pidfd);
   *pidfd = -1;
-  return err ? err : -EAGAIN;
+  return err ? err : WIFSIGNALED(status) ? -EAGAIN : -EMFILE;
 }
 
 /* core.helper(fn, [fds]) -> pidfd, pid | nil, message, errno */
@@ -133,6 +133,11 @@ l_helper(lua_State *L)
     lua_replace(L, 2);
   }
   luaL_checktype(L, 2, LUA_TTABLE);
+  for (int i = 1; i <= (int)lua_rawlen(L, 2); i++) {
+    lua_rawgeti(L, 2, i);
+    csn_tofd(L, -1);
+    lua_pop(L, 1);
+  }
   luaL_checkstack(L, LUA_MINSTACK, "helper");
   pidfd = csn_newfd(L);
   csn_before_fork();

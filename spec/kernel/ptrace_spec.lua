@@ -294,3 +294,86 @@ describe("caisson.trace.set", function()
     assert.has_error(function() trace.by_sets { readible = {} } end)
   end)
 end)
+
+describe("core.ptrace", function()
+  local ptrace = core.ptrace
+
+  it("refuses what is no process, option, signal, address or size, and takes nothing that is not its own", function()
+    for _, bad in ipairs { 0, -1, "x", 2 ^ 31, {} } do
+      for _, name in ipairs { "seize", "cont", "syscall", "listen", "interrupt", "detach", "call" } do
+        assert.has_error(function() ptrace[name](bad) end)
+      end
+    end
+    assert.has_error(function() ptrace.seize(1, { "everything" }) end)
+    assert.has_error(function() ptrace.seize(1, "seccomp\0") end)
+    assert.has_error(function() ptrace.cont(1, "NOSUCH") end)
+    assert.has_error(function() ptrace.skip(1, 0.5) end)
+    assert.has_error(function() ptrace.skip(1, 2 ^ 60) end)
+    assert.has_error(function() ptrace.skip(1) end)
+    for _, size in ipairs { -1, 65537, "x", 0 / 0 } do assert.has_error(function() ptrace.read(1, 0, size) end) end
+    assert.has_error(function() ptrace.string(1, -1) end)
+    assert.has_error(function() ptrace.string(1, "0x") end)
+    assert.has_error(function() ptrace.wait() end, "a process id expected (only a helper may wait for whatever it traces)")
+    local ok, message, errno = ptrace.cont(t.getpid())
+    assert.same({ nil, core.errno.ESRCH }, { ok, errno })
+    assert.matches("^ptrace cont " .. t.getpid(), message)
+    assert.equal(core.errno.ECHILD, select(3, ptrace.wait(1)))
+    assert.equal("", ptrace.read(t.getpid(), 0, 0))
+    assert.equal(core.errno.EFAULT, select(3, ptrace.read(t.getpid(), 8, 8)))
+  end)
+
+  it("seizes, interrupts, steps from call to call and lets go", function()
+    local p = assert(core.spawn { plan = core.plan { t.step("clone", {}), t.step("exec", { argv = { "sleep", "100" } }) } })
+    local pid = p:pid()
+    if not t.is_root and (t.read_file("/proc/sys/kernel/yama/ptrace_scope") or "0"):find("[23]") then return end
+    assert(ptrace.seize(pid, { "sysgood", "exitkill" }))
+    assert(ptrace.interrupt(pid))
+    assert.same({ pid, "stop", 0 }, { ptrace.wait(pid) })
+    assert.same({ nil, "timeout" }, { ptrace.wait(pid, true) })
+    assert.equal("none", ptrace.call(pid).op)
+    assert(ptrace.syscall(pid))
+    assert.same({ pid, "syscall", 0 }, { ptrace.wait(pid) })
+    local info = assert(ptrace.call(pid)) -- the sleep that was interrupted, begun anew or at its end
+    assert.truthy(info.op == "entry" or info.op == "exit", info.op)
+    assert(ptrace.detach(pid))
+    assert.equal(core.errno.ESRCH, select(3, ptrace.cont(pid)))
+    assert.matches("TracerPid:%s+0\n", t.read_file("/proc/" .. pid .. "/status"))
+    p:close()
+  end)
+end)
+
+describe("core.helper", function()
+  it("is a process of its own, with the descriptors that it is given and the host's values", function()
+    local value = { "mine" }
+    local spare = assert(core.open("/etc/passwd"))
+    local r, w = assert(core.pipe())
+    local me = t.getpid()
+    local fds = t.count_fds()
+    local pidfd, pid = core.helper(function()
+      value[1] = value[1] .. " changed"
+      w:write(("%s|%s|%s|%s"):format(value[1], tostring(spare:read() == ""), t.getpid() ~= me and t.read_file("/proc/self/stat"):match("%) %u (%d+)"),
+        t.read_file("/proc/self/status"):match("SigIgn:%s*(%x+)")))
+    end, { w })
+    assert(pidfd, pid)
+    assert.equal(fds + 1, t.count_fds())
+    w:close()
+    assert.equal(("mine changed|true|%d|0000000000001000"):format(me), t.slurp(r))
+    assert.equal("mine", value[1])
+    assert.equal(0, assert(core.pidfd.wait(pidfd)).code)
+    pidfd:close()
+    r:close()
+    spare:close()
+  end)
+
+  it("that fails ends with 125, and what is no function is refused", function()
+    local r = t.sh("exec 2> /dev/null; " .. t.lua_command [[
+      local core = require "caisson.core"
+      local pidfd = assert(core.helper(function() error("broken", 0) end))
+      print(core.pidfd.wait(pidfd).code)]])
+    assert.matches("125", r)
+    assert.has_error(function() core.helper("x") end)
+    assert.has_error(function() core.helper(function() end, "x") end)
+    assert.has_error(function() core.helper(function() end, { "x" }) end)
+    assert.equal(0, t.count_children())
+  end)
+end)

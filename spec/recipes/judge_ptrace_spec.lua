@@ -47,7 +47,9 @@ describe("the judge recipe with mode=ptrace", function()
       assert.truthy(r.denied.call:find("^" .. call), r.denied.call)
       assert.matches("^/tmp/[xd]$", (r.denied.path:gsub("none", "x")))
     end
-    local r = judge({ writable = { "/tmp/" } }, "echo x > /tmp/x; mkdir /tmp/d; mv /tmp/x /tmp/d; cat /tmp/d/x; rm -r /tmp/d")
+    local r = judge({}, "echo x > data") -- it may be read
+    assert.same({ "write", dir .. "/data" }, { r.denied.why, r.denied.path })
+    r = judge({ writable = { "/tmp/" } }, "echo x > /tmp/x; mkdir /tmp/d; mv /tmp/x /tmp/d; cat /tmp/d/x; rm -r /tmp/d")
     assert.same({ "accepted", "x\n", "" }, { r.verdict, r.stdout, r.stderr })
     r = judge({ writable = { "/tmp/a" } }, "echo x > /tmp/a; echo y > /tmp/b")
     assert.equal("/tmp/b", r.denied.path)
