@@ -9,6 +9,7 @@
 local core = require "caisson.core"
 local build = require "caisson.build"
 local config = require "caisson.config"
+local join = require "caisson.join"
 local payload = require "caisson.payload"
 local plan_module = require "caisson.plan"
 local words = require "caisson.words"
@@ -116,76 +117,18 @@ local function options_of(spec, target)
   return o
 end
 
--- ---- the container ----
-
-local namespaces = { { "user", "user" }, { "mount", "mnt" }, { "pid", "pid" }, { "net", "net" }, { "ipc", "ipc" },
-  { "uts", "uts" }, { "cgroup", "cgroup" }, { "time", "time" } }
-
-local function read(path)
-  local f, message = io.open(path, "r")
-  if not f then return nil, message end
-  local s = f:read("*a")
-  f:close()
-  return s
-end
-
--- How this process's id appears inside, by the map of the container's user namespace.
--- Returns it | nil, the first id of the map.
-local function inside(map, id)
-  local first
-  for from, outside, count in map:gmatch("(%d+)%s+(%d+)%s+(%d+)") do
-    from, outside, count = tonumber(from), tonumber(outside), tonumber(count)
-    first = first or from
-    if id >= outside and id < outside + count then return from + id - outside end
-  end
-  return nil, first
-end
-
--- The namespaces that are not this process's, and whom it is in the user namespace.
--- Returns { list, uid_map, gid_map, setgroups } | nil, message, errno.
-local function look(target)
-  local at, found = "/proc/" .. target.pid .. "/", { list = {}, is = {} }
-  for _, n in ipairs(namespaces) do
-    local theirs, message, errno = core.lstat(at .. "ns/" .. n[2])
-    local ours = core.lstat("/proc/self/ns/" .. n[2])
-    if not theirs and ours then return nil, message, errno end
-    if ours and theirs.target ~= ours.target then
-      found.list[#found.list + 1] = n[1]
-      found.is[n[1]] = true
-    end
-  end
-  if found.is.user then
-    found.uid_map, found.gid_map = read(at .. "uid_map") or "", read(at .. "gid_map") or ""
-    found.setgroups = (read(at .. "setgroups") or ""):match("%a+")
-  end
-  -- what was read is of the container's process, and not of one with its recycled number, if that lives still
-  local ready, message, errno = core.poll({ { fd = target.pidfd, events = "r" } }, 0)
-  if not ready then return nil, message, errno end
-  if ready[1] then return nil, ("the container's process %d has ended"):format(target.pid), core.errno.ESRCH end
-  return found
-end
-
 -- ---- the plan ----
 
--- The creator becomes somebody whom the container's user namespace knows.
-local function enter_ids(b, found)
-  local identity = core.identity()
-  local uid, gid = identity.euid, identity.egid
-  if found.is.user then
-    local first_uid, first_gid
-    uid, first_uid = inside(found.uid_map, identity.euid)
-    gid, first_gid = inside(found.gid_map, identity.egid)
-    b.can_set_groups = found.setgroups ~= "deny"
-    if not (uid or first_uid) or not (gid or first_gid) then error("the container's user namespace has no id maps", 0) end
-    if not (uid and gid) then
-      uid, gid = uid or first_uid, gid or first_gid
-      b.phase = "idmap"
-      if b.can_set_groups then b:step("user", "groups", { groups = {} }) end
-      b:step("user", "gid", { gid = gid })
-      b:step("user", "uid", { uid = uid })
-    end
+-- The creator joins the container, and becomes somebody whom its user namespace knows.
+local function enter(b, found)
+  local list, identity, groups = join.steps(found)
+  if not list then error(identity, 0) end
+  for _, s in ipairs(list) do
+    b.phase = s.step == "namespace.join" and "join" or "idmap"
+    b:step(b.phase == "join" and "args" or "user", s.step, s.options)
   end
-  b.identity = { euid = uid, egid = gid }
+  b.identity = identity
+  if found.is.user then b.can_set_groups = groups end
 end
 
 -- An open socket for the slot, or one connected to what listens at the path.
@@ -311,9 +254,7 @@ local function steps(b, found, groups)
   payload.attribute(b, "core_scheduling") -- by a pid out here
   config.initial_affinity(b)
   if groups then cgroup_steps(b, groups.after) end
-  b.phase = "join"
-  if #found.list > 0 then b:step("args", "namespace.join", { fd = "target", namespaces = found.list }) end
-  enter_ids(b, found)
+  enter(b, found)
   b.phase = "process"
   payload.attribute(b, "keyring")
   terminal(b)
@@ -372,7 +313,7 @@ end
 
 -- Build the plan of the process. Returns { plan, compiled, options, slots, … } | nil, message, errno, failure.
 local function compile(target, spec, opts)
-  local found, why, number = look(target)
+  local found, why, number = join.look(target)
   if not found then return refused(why, number) end
   local b
   local ok, e = pcall(function()
