@@ -451,6 +451,32 @@ function Container:events(opts)
   return events
 end
 
+-- Work on the tree of mounts that its processes see.
+local function with_mounts(self, work, ...)
+  local pidfd, status, number, failure = expect(self, "created", "running", "paused")
+  if not pidfd then return nil, status, number, failure end
+  local ok, message
+  ok, message, number, failure = work({ pid = self.saved.pid, pidfd = pidfd,
+    no_setuid = self.saved.options and self.saved.options.no_setuid ~= nil }, ...)
+  if not ok then return refuse(number or errno.EINVAL, message, failure) end
+  return true
+end
+
+---Mount something in it while it runs; m as caisson.live.mount has it: { bind =, at =, … } or { tmpfs =, … }.
+---@param m table
+---@return true? ok, string? message, integer? errno, table? failure
+function Container:mount(m)
+  return locked(self, with_mounts, require("caisson.live").mount, m)
+end
+
+---Take it away again. opts: lazy.
+---@param path string  inside
+---@param opts? { lazy?: boolean }
+---@return true? ok, string? message, integer? errno, table? failure
+function Container:unmount(path, opts)
+  return locked(self, with_mounts, require("caisson.live").unmount, path, opts)
+end
+
 ---The numbers of its processes, as this process sees them.
 ---@return integer[]? pids, string? message, integer? errno, table? failure
 function Container:ps()
@@ -544,6 +570,7 @@ local function delete(self, force)
     group:close()
     self.group = nil
   end
+  if s.rdt then require("caisson.resctrl").remove(s.rdt) end
   if not interrupted then
     local found, warnings = hooks.find(self, { "poststop" }, true)
     for _, w in ipairs(warnings) do self.warnings[#self.warnings + 1] = w end

@@ -66,4 +66,15 @@ function M.lines(r)
   return lines
 end
 
+-- Remove the group that a container had for itself, once it has ended. Returns true | nil, message, errno.
+function M.remove(group)
+  local core = require "caisson.core"
+  local base, message, errno = core.open("/sys/fs/resctrl", { "read", "directory" })
+  if not base then return nil, message, errno end
+  local ok
+  ok, message, errno = core.files.remove(base, group)
+  base:close()
+  return ok, message, errno
+end
+
 return M

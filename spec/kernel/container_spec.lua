@@ -40,7 +40,9 @@ local function groups_left()
 end
 
 local function nothing_left()
-  assert.same({}, core.list(root))
+  local ids = core.list(root)
+  for _, id in ipairs(ids) do require("caisson.container").delete(id, { root = root, force = true }) end
+  assert.same({}, ids)
   assert.equal("", groups_left())
 end
 
@@ -185,6 +187,51 @@ describe("A container", function()
     assert.matches("has no cgroup", (select(2, c:pause())))
     assert(c:kill("KILL", { all = true }))
     assert(c:wait(5))
+    assert(c:delete())
+  end)
+
+  it("runs more processes, from any process, while it waits too", function()
+    local c = assert(create({ args = { "/bin/sleep", "30" } }))
+    local r = assert(c:exec { args = { "/bin/sh", "-c",
+      "readlink /proc/self/ns/pid; grep -h -e Seccomp: -e NoNewPrivs /proc/self/status" }, stdout = "capture" }):wait()
+    assert.equal(t.namespace("pid", c:state().pid) .. "\nNoNewPrivs:\t1\nSeccomp:\t2\n", r.stdout)
+    assert(c:start())
+    local out = other(([[
+      local c = assert(caisson.open(%q, { root = root }))
+      local r = assert(c:exec({ args = { "/bin/sh", "-c", "echo $1; exit 7", "x", "inside" }, stdout = "capture" })):wait()
+      print(r.code, r.stdout)]]):format(c.id))
+    assert.equal("7\tinside\n\n", out)
+    assert.has_error(function() c:exec({ args = { "x" } }, { detatch = true }) end,
+      "exec: unknown option 'detatch' (did you mean 'detach'?)")
+    assert(c:delete { force = true })
+    assert.equal(2, (select(3, c:exec { args = { "/bin/true" } })))
+  end)
+
+  it("has mounts added and taken away while it runs", function()
+    local c = assert(create({ args = { "/bin/sleep", "30" } }))
+    assert(c:start())
+    local function see()
+      return assert(c:exec({ args = { "/bin/sh", "-c", "grep -c ' /tmp/more ' /proc/self/mountinfo" },
+        stdout = "capture" })):wait().stdout
+    end
+    assert.equal("0\n", see())
+    assert(c:mount { tmpfs = "/tmp/more", size = 65536 })
+    assert.equal("1\n", see())
+    assert(c:unmount("/tmp/more"))
+    assert.equal("0\n", see())
+    assert.is_nil((c:unmount("/tmp/more")))
+    assert(c:delete { force = true })
+  end)
+
+  it("tells its end among its events", function()
+    local c = assert(create())
+    local e = assert(c:events())
+    assert.same({}, e:wait(0))
+    assert(c:start())
+    local last
+    repeat for _, event in ipairs(e:wait(5)) do last = event end until e.ended
+    assert.same({ "exit", 3 }, { last.type, last.code })
+    e:close()
     assert(c:delete())
   end)
 

@@ -161,7 +161,8 @@ end
 
 local function make(dir, built, opts, started)
   local s = { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ"), bundle = opts.bundle or "/",
-    annotations = built.annotations, cgroup = planned_groups(built.cgroup), options = saved_options(built) }
+    annotations = built.annotations, rdt = built.own_resctrl_group,
+    cgroup = planned_groups(built.cgroup), options = saved_options(built) }
   s.recipe, s.hooks = hooks.describe(built, opts)
   s.plan = built.plan:json()
   local ok, message, number = dir:save(s)
