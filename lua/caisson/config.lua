@@ -6,10 +6,10 @@ local core = require "caisson.core"
 local M = {}
 
 -- Labels are written through a procfs that nothing in the root can stand before, made here, before the
--- switch of roots, where the container may mount one.
+-- switch of roots, where the container may mount one. So are sysctls, whose files may be read-only in its own.
 function M.procfs(b)
   local o = b.options
-  local key = o.apparmor and "apparmor" or o.selinux and "selinux"
+  local key = o.apparmor and "apparmor" or o.selinux and "selinux" or o.sysctl and "sysctl"
   if key and b.new.mount and b.new.pid then b:step(key, "procfs", {}) end
 end
 

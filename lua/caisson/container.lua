@@ -367,6 +367,32 @@ function Container:kill(signal, opts)
   return true
 end
 
+local function mounting(self)
+  local pidfd, status, number, failure = expect(self, "created", "running", "paused")
+  if not pidfd then return nil, status, number, failure end
+  return { pid = self.saved.pid, pidfd = pidfd, no_setuid = self.built ~= nil and self.built.no_setuid ~= nil }
+end
+
+---Add a mount to it: { bind =, at = } or { tmpfs = }, as in a recipe's mounts. What an ordinary user makes writable,
+---and was not in its recipe, needs setuid_files = true: its program could make files there that are set-user-ID.
+---@param m table
+---@return true? ok, string? message, integer? errno, table? failure
+function Container:mount(m)
+  local to, message, number, failure = mounting(self)
+  if not to then return nil, message, number, failure end
+  return require("caisson.live").mount(to, m)
+end
+
+---Take the mount at a path of its root away. opts: lazy (from sight now, though it is in use).
+---@param path string
+---@param opts? { lazy?: boolean }
+---@return true? ok, string? message, integer? errno, table? failure
+function Container:unmount(path, opts)
+  local to, message, number, failure = mounting(self)
+  if not to then return nil, message, number, failure end
+  return require("caisson.live").unmount(to, path, opts)
+end
+
 local function freezer(self)
   local group = groups(self)
   if group then return group end

@@ -311,6 +311,18 @@ describe("mount_label", function()
   end)
 end)
 
+describe("sysctl", function()
+  if not t.needs "userns" then return end
+
+  it("is set though the container's own /proc/sys is read-only", function()
+    local set = { ["net.ipv4.ip_forward"] = "1", ["net.ipv4.ip_default_ttl"] = "77" }
+    local script = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ip_default_ttl; (echo 5 > /proc/sys/net/ipv4/ip_default_ttl) 2>&1"
+    local seen = assert(sh(script, { sysctl = set }))
+    assert.matches("^1\n77\n.*Read%-only file system", seen)
+    assert.matches("^0\n64\n", (sh(script)))
+  end)
+end)
+
 describe("a new filesystem's own options", function()
   if not t.needs "userns" then return end
 

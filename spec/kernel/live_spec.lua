@@ -109,6 +109,26 @@ describe("a running container", function()
     bare:close()
   end)
 
+  it("may be one that was created, before its start and after, from another object too", function()
+    local root = m.tmpdir()
+    local c = assert(caisson.create(caisson.recipe { extends = "sandbox" }, { id = "live" .. t.getpid(), root = root, stdin = "pipe",
+      stdout = "pipe", args = { "/bin/sh", "-c", "cat /tmp/early/file; read -r x; cat /tmp/late/file; ls -A /tmp/early; read -r x" } }))
+    assert(c:mount { bind = dir, at = "/tmp/early" })
+    assert(c:start())
+    assert.equal("text\n", c.stdout:read())
+    local again = assert(caisson.open(c.id, { root = root }))
+    assert(again:mount { bind = dir, at = "/tmp/late" })
+    assert(again:unmount "/tmp/early")
+    again:close()
+    c.stdin:write "\n"
+    assert.equal("text\n", c.stdout:read())
+    c.stdin:write "\n"
+    c:wait()
+    fails(E.ESRCH, "is stopped", c:mount { bind = dir, at = "/tmp/x" })
+    assert(c:delete())
+    c:close()
+  end)
+
   it("leaves no descriptor and no child behind, whatever came of it", function()
     running:mount { tmpfs = "/tmp/a" }
     local fds, children = t.count_fds(), t.count_children()
