@@ -232,7 +232,8 @@ local accounts = {
 ---@field unlimited table<string, caisson.cgroup.Missing>  the same, of controllers marked optional
 
 -- The steps for a recipe's table on the machine that env (of probe()) describes.
--- nodes: the recipe's `devices`, which its device rules allow. Raises { key =, message = } where the table is wrong.
+-- nodes: those that the recipe makes, as its `devices` has them, which its device rules allow.
+-- Raises { key =, message = } where the table is wrong.
 function M.compile(t, env, nodes)
   local wanted = limits.check(t)
   local out = { before = {}, after = {}, groups = {}, missing = {}, unlimited = {} }
@@ -438,11 +439,23 @@ local function add_steps(b, steps)
   end
 end
 
+-- Every device node that the recipe makes.
+local function nodes_of(o)
+  local list = {}
+  for i, d in ipairs(o.devices or {}) do list[i] = d end
+  for _, m in ipairs(o.mounts or {}) do
+    if type(m) == "table" and m.device then
+      list[#list + 1] = { path = m.device, type = m.type, major = m.major, minor = m.minor }
+    end
+  end
+  return list
+end
+
 -- The groups' steps, put before clone in the plan that builder b makes.
 function M.before_clone(b)
   local env, message = M.probe()
   if not env then b:fail("cgroup", message) end
-  local ok, compiled = pcall(M.compile, b.options.cgroup, env, b.options.devices)
+  local ok, compiled = pcall(M.compile, b.options.cgroup, env, nodes_of(b.options))
   if not ok then
     if type(compiled) ~= "table" then error(compiled, 0) end
     local key = compiled.key:match("^[%w_]+")

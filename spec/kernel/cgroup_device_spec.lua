@@ -124,14 +124,15 @@ describe("device rules", function()
   it("are a table of a recipe, and its nodes can be used", function()
     local function run(more, ...)
       local o = { namespaces = { mount = true }, root = "/", readonly_root = true,
-        mounts = { { tmpfs = "/dev", dev = true }, { tmpfs = "/tmp", dev = true } },
+        mounts = { { tmpfs = "/dev", dev = true }, { tmpfs = "/tmp", dev = true },
+          { device = "/dev/other", major = 10, minor = 77 } },
         devices = { "default", { path = "/dev/own", major = 1, minor = 1 } },
         cgroup = { path = g.prefix .. "*", devices = more } }
       local r = assert(caisson.run(caisson.recipe(o), { stdin = "null", stdout = "capture", stderr = "capture",
         args = { "/bin/sh", "-c", "head -c 1 /dev/zero | wc -c\n" .. try(...) } }))
       return r.stdout
     end
-    assert.equal("1\n+-", run({}, "mc1:1", "mc1:2"))
+    assert.equal("1\n+-+-", run({}, "mc1:1", "mc1:2", "mc10:77", "mc10:78"))
     assert.equal("1\n++-", run({ { allow = true, type = "c", major = 1, minor = 2, access = "m" } }, "mc1:1", "mc1:2", "mc1:4"))
   end)
 

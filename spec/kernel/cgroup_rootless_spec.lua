@@ -57,6 +57,26 @@ for _, world in ipairs(g.worlds()) do
       end))
     end)
 
+    it("are changed while it runs, found again, and emptied, by their user", function()
+      local text = as_user(function()
+        local cg = mine { pids = { max = 5 }, accounting = { "pids" } }
+        local process, groups = g.start(cg, { "/bin/sleep", "100" }, world.only)
+        local again = assert(cgroup.reopen(groups:save()))
+        assert(again:update { pids = { max = 3 } })
+        local max = core.cgroup.read(again:group({ "pids" }).dir, "pids.max"):match("%d+")
+        local ok, message, errno = again:update { devices = {} }
+        assert(ok == nil and errno ~= nil, message)
+        local n = #again:procs()
+        assert(again:kill())
+        again:close()
+        local status = assert(process:wait(10))
+        groups:close()
+        process:close()
+        return ("%s %d %d"):format(max, n, status.signal)
+      end)
+      assert.equal("3 1 9", text)
+    end)
+
     it("hold a container in a user namespace of its own", function()
       local text = as_user(function()
         local r = assert(g.run(mine { pids = { max = 5 } }, { only = world.only, script = "cat /proc/self/cgroup",
