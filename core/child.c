@@ -371,24 +371,34 @@ clone_child(struct csn_run *run, struct csn_clone_args *ca)
   return csn_clone3(ca, sizeof(*ca), child_main, run);
 }
 
-void
-csn_make_child(struct csn_run *run)
+static void
+note_failure(struct csn_run *run, u32 step, int err)
+{
+  struct csn_msg *m = &run->record->msg;
+
+  m->kind = CSN_MSG_FAILED;
+  m->step = step;
+  m->err = -err;
+  m->detail_len = run->ctx.detail_len;
+  for (u32 k = 0; k < m->detail_len; k++)
+    m->detail[k] = run->ctx.detail[k];
+}
+
+/* All steps before clone, and the child as far as exec; how it went is in the record. */
+static void
+make(struct csn_run *run)
 {
   const struct csn_plan *p = run->plan;
   const struct engine_clone_args *a = clone_args(p);
   const bool copy = a && a->copy;
-  int rc = copy ? share_record(run) : 0;
   struct csn_record *r = run->record;
   struct csn_clone_args ca = { 0 };
   long pid;
   u32 i;
-
-  run->answer = -1;
-  r->msg.kind = CSN_MSG_DONE;
-  r->msg.step = p->nsteps;
+  int rc = 0;
 
   /* Steps before clone: the creator's own, such as joining namespaces. */
-  for (i = 0; rc == 0 && i < p->clone && p->clone < p->nsteps; i++) {
+  for (i = 0; i < p->clone && p->clone < p->nsteps; i++) {
     if (csn_plan_step(p, i)->side == CSN_CHILD && (rc = csn_apply_step(run, i)) < 0)
       break;
   }
@@ -399,7 +409,7 @@ csn_make_child(struct csn_run *run)
     if (a) {
       ca.flags |= a->namespaces;
       run->ctx.own |= a->namespaces;
-      if (a->cgroup >= 0 && run->ctx.slots[a->cgroup] >= 0) {
+      if (!run->in_group && a->cgroup >= 0 && run->ctx.slots[a->cgroup] >= 0) {
         ca.flags |= CSN_CLONE_INTO_CGROUP;
         ca.cgroup = (u64)run->ctx.slots[a->cgroup];
       }
@@ -416,18 +426,71 @@ csn_make_child(struct csn_run *run)
     rc = pid < 0 ? (int)pid : 0;
     r->msg.pid = pid < 0 ? 0 : (s32)pid;
   }
-  if (rc < 0) {
-    u32 n = run->ctx.detail_len;
+  if (rc < 0)
+    note_failure(run, i, rc);
+}
 
-    r->msg.kind = CSN_MSG_FAILED;
-    r->msg.step = i;
-    r->msg.err = -rc;
-    r->msg.detail_len = n;
-    for (u32 k = 0; k < n; k++)
-      r->msg.detail[k] = run->ctx.detail[k];
-  } else if (r->handed_over) {
+#ifdef CSN_RUNNER
+
+/* The host has to know it, whose child it is; then the namespaces may be joined, from which it could not be
+ * put into the group (nsdelegate of cgroups(7)). */
+static int
+creator_main(void *arg)
+{
+  struct csn_run *run = arg;
+  struct csn_msg m = { .kind = CSN_MSG_CREATOR };
+  int fd;
+
+  csn_sys(__NR_prctl, PR_SET_PDEATHSIG, 9, 0, 0, 0);
+  fd = (int)csn_sys(__NR_pidfd_open, csn_sys(__NR_getpid, 0), 0);
+  if (fd < 0 || csn_send_fd(run->sock, &m, sizeof(m), fd) < 0)
+    csn_leave(125);
+  csn_close(fd);
+  run->in_group = true;
+  make(run);
+  csn_leave(0);
+}
+
+/* Moving a process into a v2 group takes some 10 ms, and being born there nothing; but that needs rights which
+ * the creator will have given up when the child is born. So the creator itself is. */
+static bool
+make_in_group(struct csn_run *run)
+{
+  const struct engine_clone_args *a = clone_args(run->plan);
+  struct csn_clone_args ca = { 0 };
+  long pid;
+
+  if (!a || !a->copy || a->cgroup < 0 || run->ctx.slots[a->cgroup] < 0)
+    return false;
+  ca.flags = CSN_CLONE_VFORK | CSN_CLONE_PARENT | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_INTO_CGROUP;
+  ca.cgroup = (u64)run->ctx.slots[a->cgroup];
+  pid = csn_clone3(&ca, sizeof(ca), creator_main, run);
+  if (pid < 0)
+    note_failure(run, run->plan->clone, (int)pid);
+  return true;
+}
+
+#else
+#define make_in_group(run) false
+#endif
+
+void
+csn_make_child(struct csn_run *run)
+{
+  const struct engine_clone_args *a = clone_args(run->plan);
+  int rc = a && a->copy ? share_record(run) : 0;
+  struct csn_record *r = run->record;
+
+  run->answer = -1;
+  r->msg.kind = CSN_MSG_DONE;
+  r->msg.step = run->plan->nsteps;
+  if (rc < 0)
+    note_failure(run, run->plan->clone, rc);
+  else if (!make_in_group(run))
+    make(run);
+  if (r->handed_over)
     return; /* the child reports for itself */
-  } else if (r->msg.kind == CSN_MSG_DONE && !r->executing) {
+  if (r->msg.kind == CSN_MSG_DONE && !r->executing) {
     /* Gone without a word: killed, or it found the host dead. wait() tells the signal. */
     r->msg.kind = CSN_MSG_FAILED;
     r->msg.err = 0;

@@ -47,7 +47,8 @@ csn_step_prim(const struct csn_step *s)
 
 /* clone: the child, with its new namespaces. Steps of the child's side before it are applied by the
  * child's creator (the runner, or the fork), which is how existing namespaces are joined. copy: the child
- * has a copy of its creator's memory, where others in its pid namespace may have power over it. */
+ * has a copy of its creator's memory, where others in its pid namespace may have power over it; then it is its
+ * creator that is born into the group, before the steps that may take the right to that away. */
 #define CLONE(F)                                                                                   \
   F(flags, namespaces, 0, csn_namespace_words, 0)                                                  \
   F(slot, cgroup, 0, NULL, (u64)-1)                                                                \
@@ -125,6 +126,7 @@ extern const struct csn_word csn_namespace_words[], csn_signal_words[], csn_sigs
 
 enum {
   CSN_MSG_HELLO = 1,
+  CSN_MSG_CREATOR, /* its pidfd comes along: the runner's child that makes the plan's */
   CSN_MSG_SYNC,
   CSN_MSG_SLOT,
   CSN_MSG_STOP,
@@ -179,6 +181,7 @@ struct csn_run {
   int answer;        /* to who has started the container, behind wait; else -1 */
   int runner;        /* the runner's program, or -1 */
   int state;         /* for handover.c, a memfd made before any step could limit files */
+  bool in_group;     /* the creator was born into the child's group */
   bool unshare_time; /* the child makes its time namespace itself */
   bool pooled; /* the child of an agent, which is process 1: signals are at their default, none but
                       * the agent's death matters, and that ends the namespace */

@@ -31,7 +31,7 @@ csn_newprocess(lua_State *L, const struct csn_plan *p)
   s->skipped = s->done + p->nsteps;
   s->plan = p;
   s->ctx.base = (const u8 *)p;
-  s->sock = s->pidfd = s->runner = s->cancel = -1;
+  s->sock = s->pidfd = s->runner = s->creator = s->cancel = -1;
   s->owner = getpid();
   for (int i = 0; i < CSN_SLOTS; i++)
     s->ctx.slots[i] = -1;
@@ -54,7 +54,8 @@ csn_release_process(struct csn_spawn *s)
   csn_close(s->sock);
   csn_close(s->pidfd);
   csn_close(s->runner);
-  s->sock = s->pidfd = s->runner = -1;
+  csn_close(s->creator);
+  s->sock = s->pidfd = s->runner = s->creator = -1;
 }
 
 struct csn_spawn *

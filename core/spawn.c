@@ -259,6 +259,50 @@ parent_steps(struct csn_spawn *s, u32 first, s64 *at)
   return rc;
 }
 
+/* Reap by pidfd; returns the signal that ended it, or 0. */
+static int
+reap_fd(int pidfd)
+{
+  siginfo_t si = { 0 };
+
+  while (waitid(P_PIDFD, (id_t)pidfd, &si, WEXITED | __WALL) < 0)
+    if (errno != EINTR)
+      return 0; /* the host has taken it */
+  return si.si_code == CLD_EXITED ? 0 : si.si_status;
+}
+
+/* Without the runner there is nothing left for its child to do. */
+static void
+reap_creator(struct csn_spawn *s)
+{
+  if (s->creator < 0)
+    return;
+  syscall(SYS_pidfd_send_signal, s->creator, SIGKILL, NULL, 0);
+  reap_fd(s->creator);
+  close(s->creator);
+  s->creator = -1;
+}
+
+/* It speaks before the child does. */
+static bool
+is_creator(const struct csn_spawn *s, const struct csn_msg *m, int size, int fd)
+{
+  return fd >= 0 && size == sizeof(*m) && m->kind == CSN_MSG_CREATOR && s->pid <= 0 &&
+         s->creator < 0;
+}
+
+static void
+take_creator(struct csn_spawn *s, int fd)
+{
+  if (is_own_child(fd)) {
+    s->creator = fd;
+    if (s->runner < 0)
+      reap_creator(s);
+  } else {
+    close(fd);
+  }
+}
+
 /* Answer the child until it has become the program, or has failed. */
 static void
 attend(struct csn_spawn *s)
@@ -278,6 +322,10 @@ attend(struct csn_spawn *s)
       csn_reap_runner(s);
     }
     rc = receive(s, &m, sizeof(m), &fd);
+    if (is_creator(s, &m, rc, fd)) {
+      take_creator(s, fd);
+      continue;
+    }
     if (fd >= 0 && rc == sizeof(m) && m.kind == CSN_MSG_HELLO && s->pidfd < 0) {
       s->pidfd = fd;
     } else if (fd >= 0 && (rc != sizeof(m) || m.kind != CSN_MSG_SLOT)) {
@@ -351,18 +399,6 @@ attend(struct csn_spawn *s)
   }
 }
 
-/* Reap by pidfd; returns the signal that ended it, or 0. */
-static int
-reap_fd(int pidfd)
-{
-  siginfo_t si = { 0 };
-
-  while (waitid(P_PIDFD, (id_t)pidfd, &si, WEXITED | __WALL) < 0)
-    if (errno != EINTR)
-      return 0; /* the host has taken it */
-  return si.si_code == CLD_EXITED ? 0 : si.si_status;
-}
-
 void
 csn_reap_runner(struct csn_spawn *s)
 {
@@ -375,6 +411,7 @@ csn_reap_runner(struct csn_spawn *s)
     s->died_by = signal;
   close(s->runner);
   s->runner = -1;
+  reap_creator(s);
 }
 
 /* Who is frozen by cgroup v1 does not even die, until the undoing of its group has thawed it; the same goes
@@ -399,7 +436,9 @@ find_child(struct csn_spawn *s)
 
   s->cancel = -1;
   while (s->pid <= 0 && (rc = receive(s, &m, sizeof(m), &fd)) > 0) {
-    if (fd >= 0 && rc == sizeof(m) && m.kind == CSN_MSG_HELLO && s->pidfd < 0)
+    if (is_creator(s, &m, rc, fd))
+      take_creator(s, fd);
+    else if (fd >= 0 && rc == sizeof(m) && m.kind == CSN_MSG_HELLO && s->pidfd < 0)
       s->pidfd = fd;
     else
       csn_close(fd);

@@ -24,7 +24,8 @@ struct csn_spawn {
   int functions, entry; /* places on its stack: the run's functions, what a fork calls first */
   int child_sock;
   bool fork;
-  int sock, pidfd, runner; /* runner: a pidfd, like the child's */
+  int sock, pidfd, runner,
+      creator;      /* pidfds, like the child's; creator: where that is not the runner */
   int cancel;       /* the caller's: construction is given up when it becomes readable; -1: none */
   pid_t pid, owner; /* owner: the process that made the object; a forked copy does nothing */
   u64 start_ns, exec_ns;

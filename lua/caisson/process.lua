@@ -282,10 +282,7 @@ local function steps(b, found, groups)
   close_others(b, groups)
 
   b.phase = "clone"
-  b:step("args", "clone", { copy = true })
-  if groups and groups.slot then
-    cgroup_steps(b, { { step = "cgroup.attach", options = { group = groups.slot } } }, "parent")
-  end
+  b:step("args", "clone", { copy = true, cgroup = groups and groups.slot })
   b.phase = "process"
   if pidfd_socket then b:step("pidfd_socket", "pass.pidfd", { socket = pidfd_socket }, parent) end
   local rdt = (b.target.options or {}).rdt

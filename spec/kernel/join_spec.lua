@@ -233,6 +233,20 @@ for _, world in ipairs(g.worlds()) do
       assert.truthy(core.pidfd.open(target.pid)) -- what ends is the process, not the container
     end)
 
+    it("leaves no process where a step fails, whoever applies it", function()
+      local plan = assert(process.start(target, { args = { "true" }, rlimits = { core = 0 } })).built.plan
+      collectgarbage()
+      collectgarbage()
+      local children, fds = t.count_children(), t.count_fds()
+      for i in plan:each() do
+        local ok, _, errno, failure = process.start(target, { args = { "true" }, rlimits = { core = 0 } }, { fail = { step = i, errno = 5 } })
+        assert.is_nil(ok)
+        assert.same({ 5, i }, { errno, failure.number })
+      end
+      assert.same({ children, fds }, { t.count_children(), t.count_fds() })
+      assert.equal("", t.sh("ps --ppid " .. t.getpid() .. " -o stat= | grep Z"))
+    end)
+
     it("makes a group below the container's, and refuses all that leads out of it", function()
       local p = assert(process.start(target, { args = { "sleep", "5" }, cgroup = "sub/x", stdin = "null" }))
       assert.equal((groups(target.pid) .. "\n"):gsub("\n", "/sub/x\n"), groups(p:pid()) .. "\n")
