@@ -505,7 +505,8 @@ function M.open(built, process)
   return require("caisson.cgroup.group").of_process(built.cgroup.groups, process)
 end
 
--- How much this machine's processes have to wait: /proc/pressure, as a group's pressure() has it; nil: not counted.
+---How much this machine's processes have to wait: /proc/pressure, as a group's pressure() has it; nil: not counted.
+---@return caisson.cgroup.Pressure?
 function M.pressure()
   return require("caisson.cgroup.events").pressure(function(resource)
     local f = io.open("/proc/pressure/" .. resource)
@@ -515,8 +516,9 @@ function M.pressure()
   end)
 end
 
--- The groups of a container of this process or another's, from what their save() answered.
--- Returns them | nil, message, errno (ENOENT: they are gone).
+---The groups of a container of this process or another's, from what their save() answered. `ENOENT`: they are gone.
+---@param saved caisson.cgroup.Saved[]
+---@return caisson.cgroup.Groups? groups, string? message, integer? errno
 function M.reopen(saved)
   return require("caisson.cgroup.group").reopen(saved)
 end

@@ -149,14 +149,17 @@ function M.open(groups, opts, pidfd)
   return self
 end
 
--- What to poll for reading; when it is ready, or timeout() seconds are over, call step().
+---What to poll for reading; when it is ready, or timeout() seconds are over, call step().
+---@return { fd: integer|caisson.core.Fd, events: "r" }[]
 function Events:fds()
   local fds = { { fd = self.watch:fileno(), events = "r" } }
   if self.pidfd and not self.ended then fds[2] = { fd = self.pidfd, events = "r" } end
   return fds
 end
 
--- v1 tells that memory is out, but not that somebody was killed for it: that is looked for, for a second.
+---Seconds until step() has something to do without a descriptor being ready. (v1 tells that memory is out, but not
+---that somebody was killed for it: that is looked for, for a second.)
+---@return number?
 function Events:timeout()
   return self.look_until and core.now() < self.look_until and 0.02 or nil
 end
@@ -169,7 +172,8 @@ local function v1_kills(self, list)
   end
 end
 
--- What has happened since the last call, in a list; empty where nothing has. Does not block.
+---What has happened since the last call; empty where nothing has. Does not block.
+---@return caisson.cgroup.Event[]
 function Events:step()
   -- asked first: what has happened until then is told before it
   local exited = self.pidfd and not self.ended and next(core.poll({ { fd = self.pidfd, events = "r" } }, 0) or {})
@@ -201,7 +205,9 @@ function Events:step()
   return list
 end
 
--- Wait for events: the first that come, or an empty list after so many seconds, or where none will come (ended).
+---Wait for events: the first that come, or an empty list after so many seconds, or where none will come (ended).
+---@param timeout? number seconds; none: for ever
+---@return caisson.cgroup.Event[]
 function Events:wait(timeout)
   local deadline = timeout and core.now() + timeout * 1e9
   while true do

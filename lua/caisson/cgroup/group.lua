@@ -18,6 +18,14 @@ local function inode(path)
   return type(st.ino) == "number" and ("%.0f"):format(st.ino) or st.ino
 end
 
+---@class caisson.cgroup.Saved
+---@field path string
+---@field inode string         a group of that name that was made later is another
+---@field version 1|2
+---@field controllers string[]
+---@field made? integer        how many directories, from the last, go with it
+---@field nodes? string[]      device rules for the recipe's own nodes
+
 -- Of a spawned process, by the slots of its plan.
 function M.of_process(list, process)
   local self = setmetatable({ groups = {} }, Groups)
@@ -33,8 +41,8 @@ local function path_of(g)
   return core.realpath("/proc/self/fd/" .. g.dir:fileno())
 end
 
--- What reopen() takes, in this process or another: plain values, so that it can be written down.
--- Returns a list | nil, message, errno.
+---What reopen() takes, in this process or another: plain values, so that it can be written down.
+---@return caisson.cgroup.Saved[]? saved, string? message, integer? errno
 function Groups:save()
   local saved = {}
   for i, g in ipairs(self.groups) do
@@ -67,8 +75,10 @@ local function check_saved(saved)
   end
 end
 
--- The groups that save() described. One that is gone, or whose name is another group's by now, is left out;
--- with all of them gone that is the error ENOENT. Returns the groups | nil, message, errno.
+---The groups that save() described. One that is gone, or whose name is another group's by now, is left out;
+---with all of them gone that is the error ENOENT. Raises for what save() does not answer.
+---@param saved caisson.cgroup.Saved[]
+---@return caisson.cgroup.Groups? groups, string? message, integer? errno
 function M.reopen(saved)
   check_saved(saved)
   local self, gone = setmetatable({ groups = {} }, Groups), nil
@@ -151,8 +161,8 @@ local function io_v1(g)
   return list
 end
 
--- Bytes and operations by device: { { device =, read_bytes =, write_bytes =, reads =, writes = }, ... }; nil
--- where the group has no io controller.
+---Bytes and operations by device; nil where the group has no io controller.
+---@return { device: string, read_bytes: number, write_bytes: number, reads: number, writes: number }[]?
 function Groups:io()
   local g = self:group { "io" }
   if not g then return nil end
@@ -161,8 +171,16 @@ function Groups:io()
   return text and io_v2(text)
 end
 
--- How much the container's processes have to wait (PSI): { cpu = { some = { avg10 =, avg60 =, avg300 =,
--- total_us = }, full = … }, memory = …, io = … }; nil where it has no v2 group, or the kernel does not count.
+---@class caisson.cgroup.Stall
+---@field avg10 number     percent of the last 10 seconds
+---@field avg60 number
+---@field avg300 number
+---@field total_us number
+
+---@alias caisson.cgroup.Pressure table<"cpu"|"memory"|"io", { some: caisson.cgroup.Stall, full?: caisson.cgroup.Stall }>
+
+---How much the container's processes have to wait (PSI); nil where it has no v2 group, or the kernel does not count.
+---@return caisson.cgroup.Pressure?
 function Groups:pressure()
   for _, g in ipairs(self.groups) do
     if g.version == 2 then
@@ -171,7 +189,25 @@ function Groups:pressure()
   end
 end
 
--- All figures that can be had, by name, `io` and `pressure`.
+---@class caisson.cgroup.Stats       each where it can be had; whole numbers are exact to 2^53
+---@field cpu_ns? number             user_ns and system_ns are samples on v1
+---@field user_ns? number
+---@field system_ns? number
+---@field throttled? number          periods in which the quota was used up
+---@field throttled_ns? number
+---@field memory_current? number     bytes
+---@field memory_peak? number
+---@field swap_current? number       v2
+---@field oom_kills? number
+---@field memory_limit_hits? number
+---@field pids_current? number
+---@field pids_peak? number          Linux 6.1
+---@field pids_limit_hits? number
+---@field io? table[]                see io()
+---@field pressure? caisson.cgroup.Pressure
+
+---All figures that can be had.
+---@return caisson.cgroup.Stats
 function Groups:stats()
   local t = {}
   for name in pairs(files.figures) do t[name] = self:figure(name) end
@@ -180,16 +216,19 @@ function Groups:stats()
   return t
 end
 
--- What happens in the groups from now on: an object with fds(), timeout() and step() as a running container has
--- them, and wait(timeout); see caisson.cgroup.events. pidfd: of its process, whose end then is one.
--- Returns it | nil, message, errno; raises what is a misuse.
+---What happens in the groups from now on: an object with fds(), timeout() and step() as a running container has
+---them, and wait(timeout). Raises what is a misuse.
+---@param opts? caisson.cgroup.EventOptions
+---@param pidfd? integer|caisson.core.Fd  of the container's process, whose end then is an event too
+---@return caisson.cgroup.Events? events, string? message, integer? errno
 function Groups:events(opts, pidfd)
   local called, list, message, errno = pcall(events.open, self, opts, pidfd)
   if not called then error(list, 2) end
   return list, message, errno
 end
 
--- CPU time used, nanoseconds.
+---CPU time used, nanoseconds.
+---@return number?
 function Groups:cpu_ns() return self:figure("cpu_ns") end
 
 -- User and system time, which together are the CPU time: v1 samples the two at each tick, and measures only
@@ -222,7 +261,8 @@ local function best(self)
   return g or self.groups[#self.groups]
 end
 
--- Pids in the groups and below them. Returns a list | nil, message, errno.
+---Pids in the groups and below them.
+---@return integer[]? pids, string? message, integer? errno
 function Groups:procs()
   local g = best(self)
   if not g then return nil, no_group, core.errno.ENOENT end
@@ -241,7 +281,7 @@ local function freezer(self)
   return nil, "the container has neither a v2 group nor one of the freezer controller", core.errno.EOPNOTSUPP
 end
 
--- "frozen", "freezing" or "thawed" | nil, message, errno
+---@return "frozen"|"freezing"|"thawed"|nil state, string? message, integer? errno
 function Groups:state()
   local g, how, errno = freezer(self)
   if not g then return nil, how, errno end
@@ -292,47 +332,57 @@ local function switch(self, value, wanted, seconds)
   return ok, message, errno
 end
 
--- Stop all processes where they are, until thaw(). Returns true once they have | nil, message, errno;
--- after a failure nothing is frozen.
+---Stop all processes where they are, until thaw(), and wait until they have; after a failure nothing is frozen.
+---@param seconds? number how long to wait (10)
+---@return true? ok, string? message, integer? errno
 function Groups:freeze(seconds) return switch(self, "freeze", "frozen", seconds) end
 
+---@param seconds? number how long to wait (10)
+---@return true? ok, string? message, integer? errno
 function Groups:thaw(seconds) return switch(self, "thaw", "thawed", seconds) end
 
--- Have all processes stopped? true, false (while they are stopping, too) | nil, message, errno.
+---Have all processes stopped? false while they are stopping, too.
+---@return boolean? frozen, string? message, integer? errno
 function Groups:frozen()
   local s, message, errno = self:state()
   if not s then return nil, message, errno end
   return s == "frozen"
 end
 
--- Kill all processes, frozen or not, also those that fork as fast as they can.
--- Returns true | nil, message, errno.
+---Kill all processes, frozen or not, also those that fork as fast as they can.
+---@param seconds? number how long to try (10)
+---@return true? ok, string? message, integer? errno
 function Groups:kill(seconds)
   local g = best(self)
   if not g then return nil, no_group, core.errno.ENOENT end
   return core.cgroup.kill(g.dir, seconds)
 end
 
--- Send a signal (a word, or its number) to each process. Returns how many | nil, message, errno.
+---Send a signal to each process.
+---@param signal string|integer
+---@return integer? processes, string? message, integer? errno
 function Groups:signal(signal)
   local g = best(self)
   if not g then return nil, no_group, core.errno.ENOENT end
   return core.cgroup.signal(g.dir, signal)
 end
 
--- Change limits of the container while it runs: t is a table such as a recipe's `cgroup`, without what fixes the
--- group's place. All are changed, or none. Returns true | nil, message, errno, failure (with the option as `key`);
--- raises for what is no limit.
+---Change limits of the container while it runs. All are changed, or none; the failure has the option as `key`.
+---`devices` is the whole list anew. Raises for what is no limit.
+---@param t caisson.cgroup.Options without what fixes the group's place: path, existing, own_leaf, accounting
+---@return true? ok, string? message, integer? errno, table? failure
 function Groups:update(t)
   local called, ok, message, errno, failure = pcall(update.update, self, t)
   if not called then error(ok, 2) end
   return ok, message, errno, failure
 end
 
--- For another process in these groups: what its plan needs. sub: a path below each of the groups, made where it
--- is missing (as long as that process's run lasts), or { [controller] = path } with "" as v2's.
--- Returns { slot = what clone takes as `cgroup` (v2), slots = { [name] = descriptor }, before = steps in front of
--- clone, after = steps behind it }: the steps as caisson.cgroup.compile() has them. Raises { key =, message = }.
+---For another process in these groups: what its plan needs. `slot` is what clone takes as `cgroup` (v2), `slots` are
+---descriptors by name, `before` and `after` steps around clone, as caisson.cgroup.compile() has them.
+---Raises { key =, message = }.
+---@param sub? string|table<string, string> a path below each of the groups, made where it is missing (as long as that
+---process's run lasts), or { [controller] = path } with "" as v2's
+---@return { slot?: string, slots: table<string, caisson.core.Fd>, before: table[], after: table[] }
 function Groups:join(sub)
   local out = { slots = {}, before = {}, after = {} }
   if sub ~= nil and type(sub) ~= "string" and type(sub) ~= "table" then
@@ -375,9 +425,10 @@ function Groups:join(sub)
   return out
 end
 
--- Remove the groups, empty as they have to be, with all below them, and those above that were made for them
--- and hold nothing else. What the plan did not make (existing = true) stays.
--- Returns true | nil, message, errno.
+---Remove the groups, empty as they have to be, with all below them, and those above that were made for them
+---and hold nothing else. What the plan did not make (existing = true) stays.
+---@param seconds? number how long to wait for dying processes (10)
+---@return true? ok, string? message, integer? errno
 function Groups:remove(seconds)
   local all, why, number = true, nil, nil
   for i = #self.groups, 1, -1 do
