@@ -228,6 +228,14 @@ keys_child(void *arg)
     if (n >= 0)
       n = csn_sys(__NR_keyctl, KEYCTL_LINK, user, KEY_SPEC_USER_SESSION_KEYRING);
   }
+  if (n >= 0 && k->own) /* and the one that outlives its sessions; not every kernel has it */
+    n = csn_sys(__NR_keyctl, KEYCTL_GET_PERSISTENT, -1, KEY_SPEC_PROCESS_KEYRING);
+  if (n > 0 && k->own && bytes_in(n) > 0) {
+    k->cleared += (u64)bytes_in(n) / 4;
+    n = csn_sys(__NR_keyctl, KEYCTL_CLEAR, n);
+  } else if (n == -ENOSYS || n == -EPERM || n == -EOPNOTSUPP) {
+    n = 0;
+  }
   k->rc = n < 0 ? n : 0;
   csn_leave(0);
 }

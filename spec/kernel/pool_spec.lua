@@ -42,7 +42,9 @@ local function picture(c)
     grep -l -v -e '^sh$' -e '^grep$' /proc/[0-9]*/comm]])) }
   local r = assert(c:exec { args = luajit [[
     local buf = ffi.new("uint32_t[64]")
-    for _, ring in ipairs { -4, -5, -3 } do print(call(nr.keyctl, 11, ring, buf, 256, 0) / (ring == -4 and 1 or 1e9)) end
+    for _, ring in ipairs { -4, call(nr.keyctl, 22, -1, -2) } do print(call(nr.keyctl, 11, ring, buf, 256, 0)) end
+    local session = call(nr.keyctl, 11, -3, buf, 256, 0)
+    print("session", session <= 4 and "no more than a link" or session)
   ]], stdout = "capture", stdin = "null", stderr = "stdout" })
   parts[2] = r.stdout
   return table.concat(parts)
@@ -78,7 +80,9 @@ local hostile = {
     for i, ring in ipairs { -3, -4, -5 } do
       local rc = call(nr.add_key, "user", "left" .. i, "payload", 7, ring)
       assert(rc > 0 or ffi.errno() == 1 or ffi.errno() == 38)
-    end ]],
+    end
+    local persistent = call(nr.keyctl, 22, -1, -3)
+    assert(persistent < 0 or call(nr.add_key, "user", "left", "payload", 7, persistent) > 0) ]],
   ["another priority"] = "renice -n 5 -p 1; ionice -c 3 -p 1; taskset -p 1 1; sleep 0",
   ["its own limits"] = "ulimit -n 10; ulimit -u 500; ulimit -f 1; nice -n 10 sleep 0",
 }

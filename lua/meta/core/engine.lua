@@ -75,6 +75,11 @@ function Process:pid() end
 ---@return integer
 function Process:pidfd() end
 
+---What to poll for reading: then wait(0) may have its end to tell. The pidfd, or for a run in a pooled container its
+---agent's socket.
+---@return integer
+function Process:end_fd() end
+
 ---A duplicate of what a step of the parent's side, or a send, has put into a slot; or, to take, the run's own, which
 ---it then has no more: closing that is the end of it (a pty hangs up).
 ---@param name string
@@ -226,6 +231,7 @@ function core.start(o) end
 ---@field death_signal? string|integer what the program gets when the thread that made it ends; KILL by default
 ---@field blocked? string[] signals blocked when it starts
 ---@field init? boolean stay as its parent: forward signals, reap orphans, tell the host how it ended
+---@field agent? boolean stay without a program, and run what core.agent's methods send; argv is then a name for the plan's reader
 
 ---The program, last of a plan. Descriptors, signals and the death signal are set right before it. It works in a plan
 ---only. execve(2), execveat(2).
