@@ -71,9 +71,9 @@ local function cut(built)
   for i = at, #steps do
     local s = steps[i]
     local side = s.side or core.primitives[s.step].side
-    if s.step == "lua" or side == "parent" then
-      return nil, ("step %d, %s: what is done for each program of a pool is done by its agent: neither a Lua "
-        .. "function nor the host's side can be part of it"):format(i, s.step)
+    if s.step == "lua" or s.step:find("^ptrace") or side == "parent" then
+      return nil, ("step %d, %s: what is done for each program of a pool is done by its agent: no Lua "
+        .. "function, tracer or step of the host's side can be part of it"):format(i, s.step)
     end
   end
   return at

@@ -134,6 +134,19 @@ describe("caisson.pool", function()
       assert.equal("", differences(before, picture(c)))
     end)
 
+    it("finds message queues where no mount shows them", function()
+      local p = assert(caisson.pool { recipe = caisson.recipe { extends = open_sandbox,
+        script = function(plan) plan:remove("mount.mqueue") end } })
+      local other = assert(p:get())
+      local open = luajit [[ print(call(nr.mq_open, "left", 0, 0, ffi.cast("void *", 0)) >= 0) ]]
+      local make = luajit [[ assert(call(nr.mq_open, "left", 66, 384, ffi.cast("void *", 0)) >= 0) ]]
+      assert.equal(0, assert(other:exec { args = make }).code)
+      assert.equal("true\n", (text(other, "", { args = open })))
+      assert.equal(1, assert(other:reset()).files)
+      assert.equal("false\n", (text(other, "", { args = open })))
+      other:destroy()
+    end)
+
     it("destroys a container that can't be proved clean: a file that the host holds", function()
       local other = assert(pool:get())
       text(other, "head -c 100000 /dev/zero > /tmp/f")
