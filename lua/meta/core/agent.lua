@@ -1,9 +1,10 @@
----@meta
+---@meta caisson.core
+---@class caisson.core
+local core = {}
 
 -- Agents: process 1 of a container made in advance (exec { agent = true }), which runs what its host sends it. Most
 -- programs use caisson.pool, which is made of this.
 
----@class caisson.core.agent
 core.agent = {}
 
 ---The agent of a process whose exec step says `agent = true`. It takes the process's socket; where it is closed or

@@ -1,4 +1,6 @@
----@meta
+---@meta caisson.core
+---@class caisson.core
+local core = {}
 
 -- Many descriptors at once (epoll(7)). Most programs use caisson.loop, which is made of this.
 
