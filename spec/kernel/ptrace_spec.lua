@@ -207,6 +207,23 @@ describe("A tracer", function()
     assert.matches("decide returned a string", r.trace_error)
   end)
 
+  it("tells on the command line what it has ended, and whose fault that is", function()
+    local function command(decide)
+      local file = dir .. "/recipe.lua"
+      local f = assert(io.open(file, "w"))
+      f:write(([[return require("caisson").recipe { namespaces = %s, trace = { calls = { "openat" }, decide = function(call)
+        if call:string(2) == "/etc/hostname" then %s end end } }]]):format(t.is_root and "{}" or "{ user = true }", decide))
+      f:close()
+      return require("support.cli").caisson { "run", file, "--", program, "open" }
+    end
+    local r = command "return call:kill('why', '/the/path')"
+    assert.equal(137, r.code)
+    assert.truthy(r.err:find("the tracer has ended it at openat, why: /the/path", 1, true), r.err)
+    r = command "error 'x'"
+    assert.equal(125, r.code)
+    assert.matches("the tracer has given up: openat: .*x", r.err)
+  end)
+
   it("that never answers is ended with its limit", function()
     local r = assert(run(on("/etc/hostname", function() while true do core.poll({}, 1) end end), tracee "open",
       { limits = { time = 0.2 } }))

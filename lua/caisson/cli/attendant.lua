@@ -179,6 +179,7 @@ end
 -- The command's exit status for a program's end: its own, or 128 + the signal.
 function M.exit_status(r)
   if r.code and (r.status == nil or r.status == "exited") then return r.code end
+  if r.status == "failed" then return cli.failed end
   return 128 + (r.signal or 9)
 end
 

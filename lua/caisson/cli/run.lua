@@ -34,6 +34,11 @@ local function ending_line(r, running)
     return ("out of memory: the limit%s is used up"):format(size(max and require("caisson.params").types.size(max)))
   elseif r.status == "output_limit" then
     return ("more output than the limit%s"):format(size(limits.output))
+  elseif r.trace_error then
+    return "the tracer has given up: " .. r.trace_error
+  elseif r.denied then
+    local what = r.denied.why and ", " .. r.denied.why or ""
+    return ("the tracer has ended it at %s%s%s"):format(r.denied.call, what, r.denied.path and ": " .. r.denied.path or "")
   elseif r.status == "denied_syscall" then
     return "the seccomp policy does not allow a system call that it made (SIGSYS)"
   end
