@@ -45,6 +45,9 @@ end
 local function load(self)
   local s, message, number = self.dir:load()
   if not s then return refuse(number, message) end
+  if self.pidfd and (s.pid ~= self.saved.pid or s.start_time ~= self.saved.start_time) then
+    return refuse(errno.ESTALE, ("container '%s' was deleted; there is another one of its name"):format(self.id))
+  end
   self.saved = s
   return s
 end
@@ -528,7 +531,11 @@ function Container:wait(timeout)
     if not self.pidfd then return nil, message, number, failure end
     s = {} -- deleted, as it may be by now
   end
-  if self.ended or s.ended then return self.ended or s.ended end
+  if self.ended then return self.ended end
+  if s.ended then
+    if self.pidfd then core.pidfd.wait(self.pidfd, 0) end -- another has written it down: reaped it is by its parent
+    return s.ended
+  end
   if not self.pidfd then return s.pid and (processes.ending(s.pid, s.start_time)) or { unknown = true } end
   local status
   status, message, number = core.pidfd.wait(self.pidfd, timeout)

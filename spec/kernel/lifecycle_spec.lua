@@ -448,6 +448,27 @@ describe("caisson's commands", function()
     end)
   end)
 
+  it("don't take a container for another one that had its name", function()
+    local caisson = require "caisson"
+    local recipe = assert(caisson.load(world.box))
+    local opts = { id = "box", root = world.root, args = { "/bin/sleep", "30" } }
+    local first = assert(caisson.create(recipe, opts))
+    world:ok("delete", "--force", "box")
+    local second = assert(caisson.create(recipe, opts))
+    for _, method in ipairs { "start", "kill", "state", "ps", "stats" } do
+      local ok, message, number = first[method](first)
+      assert.same({ nil, core.errno.ESTALE }, { ok, number }, method)
+      assert.truthy(message:find("container 'box' was deleted; there is another one of its name", 1, true))
+    end
+    assert.equal(9, first:wait(5).signal)
+    assert.equal("created", second:state().status)
+    assert(second:delete { force = true })
+    second:wait(5)
+    first:close()
+    second:close()
+    assert.equal(0, t.count_children())
+  end)
+
   describe("of two at once on one id", function()
     -- Runs command lines at the same time; the statuses, sorted.
     local function together(...)
