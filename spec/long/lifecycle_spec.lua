@@ -21,7 +21,7 @@ local stop = core.now() + seconds * 1e9
 -- What another of us may have done meanwhile.
 local expected = {}
 for _, name in ipairs { "ENOENT", "EEXIST", "ETIMEDOUT", "EBUSY", "ESRCH", "EINVAL", "ENODATA", "ENODEV", "EAGAIN",
-  "ECANCELED", "EPERM", "ECHILD", "ECONNRESET", "ECONNREFUSED", "ESTALE" } do expected[core.errno[name] ] = name end
+  "ECANCELED", "EPERM", "ECHILD", "ECONNRESET", "ECONNREFUSED", "ESTALE", "EOPNOTSUPP" } do expected[core.errno[name] ] = name end
 
 local function did(what, ok, message, number)
   local killed = not ok and tostring(message):find("killed by signal 9", 1, true)
@@ -159,7 +159,9 @@ describe("A command that is killed", function()
   -- How long a command takes when it is let.
   local function duration(words)
     local before = core.now()
-    world:ok((table.unpack or unpack)(words)) -- luacheck: ignore
+    local p = world:begin(words)
+    assert.equal(0, p:wait().code)
+    p:close()
     return (core.now() - before) / 1e9
   end
 
@@ -176,13 +178,16 @@ describe("A command that is killed", function()
   local create, start, delete = nil, { "start", "box" }, { "delete", "--force", "box" }
 
   local function tries(n, name, prepare, words)
-    prepare()
-    local whole = duration(words)
-    clean(name)
+    local whole = 1
+    for _ = 1, 3 do -- the first may have more to do, or a busier machine
+      prepare()
+      whole = math.min(whole, duration(words))
+      clean(name)
+    end
     local killed = 0
     for i = 1, n do
       prepare()
-      if kill_after(words, whole * 1.1 * i / n) then killed = killed + 1 end
+      if kill_after(words, whole * i / n) then killed = killed + 1 end
       clean(("%s, killed after %d/%d of it"):format(name, i, n))
     end
     assert.truthy(killed > n / 3, ("%s: %d of %d were killed"):format(name, killed, n))
@@ -213,8 +218,8 @@ describe("A command that is killed", function()
     clean "create"
     for i = 1, 10 do
       kill_after(create, whole * i / 11)
-      if not core.lstat(world.root .. "/box/state.json") or world:run({ "state", "box" }).out:find('"creating"', 1, true) or
-          world:run({ "state", "box" }).out:find('"stopped"', 1, true) then
+      if not core.lstat(world.root .. "/box/state.json") or
+          t.read_file(world.root .. "/box/state.json"):find('"status": "creating"', 1, true) then
         local deadline = core.now() + 3e9 -- what dies with its maker needs a moment
         local r
         repeat r = world:run(create) until r.code == 0 or core.now() > deadline
