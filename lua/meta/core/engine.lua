@@ -112,6 +112,10 @@ function Process:keep() end
 ---@return true
 function Process:release() end
 
+---From now on close and collection let it go instead of ending it, as long as it runs.
+---@return true
+function Process:detach() end
+
 ---Kill it if it still runs, reap it, and take back what the parent's steps have made. Also on collection.
 ---@return true
 function Process:close() end
@@ -189,7 +193,9 @@ core.errno = {}
 ---The child, with new namespaces. Steps of the child's side before it are applied by its creator, which is how
 ---existing namespaces are joined. An action of the engine: it works in a plan only.
 ---Privilege: CAP_SYS_ADMIN, or a new user namespace among them. clone3(2), namespaces(7).
----@param o { namespaces: string[], cgroup?: string } user mount pid net ipc uts cgroup time; a slot with a cgroup v2 directory to be born in
+---With copy the child has a copy of its creator's memory and no descriptor but the slots and the run's own, and its
+---creator is born into the cgroup before its first step: for a child whose pid namespace has others in it.
+---@param o { namespaces?: string[], cgroup?: string, copy?: boolean } user mount pid net ipc uts cgroup time; a slot with a cgroup v2 directory to be born in
 function core.clone(o) end
 
 ---A function of the run, called by its name, there in the list. On the child's side the child is a fork of the
@@ -230,6 +236,7 @@ function core.start(o) end
 ---@field files? string[] slots for the descriptors 0, 1, 2, …; "-" closes one; all others are closed
 ---@field death_signal? string|integer what the program gets when the thread that made it ends; KILL by default
 ---@field blocked? string[] signals blocked when it starts
+---@field home? boolean HOME as /etc/passwd of the root has it for the uid ("/" where it has none), if env has no HOME
 ---@field init? boolean stay as its parent: forward signals, reap orphans, tell the host how it ended
 ---@field agent? boolean stay without a program, and run what core.agent's methods send; argv is then a name for the plan's reader
 

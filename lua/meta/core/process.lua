@@ -80,7 +80,8 @@ function core.scheduler(o) end
 ---@param o { [1]: "none"|"realtime"|"best_effort"|"idle", level?: integer } level 0 to 7; ioprio_set(2)
 function core.ioprio(o) end
 
----The CPUs that may be used, "0-3,5"; one that isn't there is an error; no limit of 1024. sched_setaffinity(2)
+---The CPUs that may be used, "0-3,5"; one that isn't there is an error; no limit of 1024. On the
+---parent's side the child's, and so behind clone (as are scheduler and oom_score_adj). sched_setaffinity(2)
 ---@param o string|{ cpus: string }
 function core.affinity(o) end
 
