@@ -362,7 +362,7 @@ function M.start(target, spec, opts)
   ok, running, message, errno, failure = pcall(require("caisson.run").launch, built,
     { slots = built.slots, cancel = opts.cancel, fail = opts.fail }, started)
   for _, fd in ipairs(built.keep) do fd:close() end
-  if not ok then return refused(running) end
+  if not ok then return refused((tostring(running):gsub("^[^:]*:%d+: ", ""))) end
   if running and built.options.detach then running.process:detach() end
   return running, message, errno, failure
 end

@@ -51,6 +51,13 @@ for _, user in ipairs(t.is_root and { false, true } or { true }) do
       r:close()
     end)
 
+    it("joins a container that has an init, which nobody can look into", function()
+      local r, inside = j.container({ init = true }, user)
+      assert.equal("caisson-init\n", j.output(inside, "cat /proc/1/comm"))
+      assert.equal(t.namespace("mnt", inside.pid) .. "\n", j.output(inside, "readlink /proc/self/ns/mnt"))
+      r:close()
+    end)
+
     it("keeps nothing of the caller: no descriptor, no mount, no environment, no signal state", function()
       local host = assert(core.open("/", { "path", "directory" }))
       local text = j.output(target, "env; ls -l /proc/self/fd; grep -E '^Sig(Ign|Blk)' /proc/self/status")

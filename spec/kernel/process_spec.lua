@@ -1,6 +1,7 @@
 -- A process in a running container: each field of its specification, read back from inside.
 local t = require "support"
 local j = require "support.joined"
+local caisson = require "caisson"
 local process = require "caisson.process"
 local core = t.core
 
@@ -75,10 +76,14 @@ for _, user in ipairs(t.is_root and { false, true } or { true }) do
       f:close()
       os.execute("chmod 644 " .. path)
       local r, inside = j.container({ mounts = { { proc = "/proc" }, { bind = path, at = "/etc/passwd" } } }, user)
-      os.remove(path)
       assert.equal("/home/zero\n", j.output(inside, "printenv HOME"))
       assert.equal("/mine\n", j.output(inside, "printenv HOME", { env = { HOME = "/mine" } }))
       assert.equal("none\n", j.output(inside, "printenv HOME || echo none", { env = { HOME = false } }))
+      -- a recipe's own program has it from there, too
+      local recipe = { namespaces = { mount = true, user = user or nil }, root = { bind = "/" }, args = { "printenv", "HOME" },
+        mounts = { { bind = path, at = "/etc/passwd" } }, idmap = inside.options.idmap, user = inside.options.user }
+      assert.equal("/home/zero\n", assert(caisson.run(caisson.recipe(recipe), { stdout = "capture" })).stdout)
+      os.remove(path)
       if t.is_root then
         assert.equal("/long\n", j.output(inside, "printenv HOME", { user = 5 }))
         for _, uid in ipairs { 6, 7 } do assert.equal("/\n", j.output(inside, "printenv HOME", { user = uid })) end
