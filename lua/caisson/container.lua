@@ -41,10 +41,14 @@ end
 
 -- ---- what is there ----
 
+-- A number of JSON is a float in Lua 5.3 and later, and would look like one in a path.
+local whole = math.tointeger or function(n) return n end
+
 -- Read the state again. Returns it | nil, message, errno, failure.
 local function load(self)
   local s, message, number = self.dir:load()
   if not s then return refuse(number, message) end
+  s.pid, s.start_time = s.pid and whole(s.pid), s.start_time and whole(s.start_time)
   if self.pidfd and (s.pid ~= self.saved.pid or s.start_time ~= self.saved.start_time) then
     return refuse(errno.ESTALE, ("container '%s' was deleted; there is another one of its name"):format(self.id))
   end

@@ -318,6 +318,25 @@ describe("A container", function()
     nothing_left()
   end)
 
+  it("is deleted cleanly when whoever starts it is killed at any instant", function()
+    local seen = {}
+    for i = 1, 16 do
+      local c = assert(create({ args = { "/bin/sleep", "30" } }))
+      t.sh("exec 2>/dev/null; " .. ("%s & pid=$!; sleep %.3f; kill -9 $pid; wait $pid"):format(
+        t.lua_command(([[
+          local c = assert(require("caisson").open(%q, { root = %q }))
+          c:start()
+          require("caisson.core").poll({}, 1)]]):format(c.id, root)):match("^[^;]+"), 0.008 + i * 0.0015))
+      -- it waits still, or runs, or has ended with its start; and a start is tried again only if it waits
+      local now = status(c)
+      seen[now] = true
+      assert.is_true(now == "created" or now == "running" or now == "stopped", now)
+      if now == "created" then assert(c:start()) else assert.is_nil((c:start())) end
+      assert(c:delete { force = true })
+    end
+    assert.is_true(seen.created or seen.running)
+  end)
+
   it("keeps a creator's death in its hook from leaving anything, and its name free", function()
     local id = new_id()
     local out = t.sh("exec 2>/dev/null; " .. t.lua_command(([[
