@@ -42,7 +42,7 @@ end
 -- ---- what is there ----
 
 -- A number of JSON is a float in Lua 5.3 and later, and would look like one in a path.
-local whole = math.tointeger or function(n) return n end
+local whole = rawget(math, "tointeger") or function(n) return n end
 
 -- Read the state again. Returns it | nil, message, errno, failure.
 local function load(self)
