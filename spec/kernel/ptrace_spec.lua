@@ -173,6 +173,19 @@ describe("A tracer", function()
     assert.equal(real, notes["../../../../../../../etc/hostname"])
   end)
 
+  it("reads what openat2 is told, and does not guess at a root of its own", function()
+    local function decide(call)
+      if call.name ~= "openat2" then return end
+      local p = call:paths()[1]
+      call:note(("%s %s"):format(p.access, p.path or core.errno.name(p.errno)))
+      if not p.path then return call:deny(p.errno) end
+    end
+    local r = assert(run(decide, tracee("inroot", "version")))
+    assert.same({ "opened\n", { "read /proc/version" } }, { r.stdout, r.trace_notes })
+    r = assert(run(decide, tracee("inroot", "/version", "root")))
+    assert.same({ "ENOSYS\n", { "read ENOSYS" } }, { r.stdout, r.trace_notes })
+  end)
+
   it("sees paths as the container does", function()
     local function decide(call)
       local p = call.name == "openat" and call:paths()[1]

@@ -39,6 +39,13 @@ describe("the judge recipe with mode=ptrace", function()
     end
   end)
 
+  it("is not led on by links that the program makes", function()
+    local r = judge({ writable = { "/tmp/" } }, "ln -s /proc/version /tmp/l; echo made; cat /tmp/l")
+    assert.same({ "made\n", "openat", "/proc/version" }, { r.stdout, r.denied.call, r.denied.path })
+    r = judge({ writable = { "/tmp/" } }, "ln /etc/passwd /tmp/l")
+    assert.same({ "linkat", "write", "/etc/passwd" }, { r.denied.call, r.denied.why, r.denied.path })
+  end)
+
   it("ends what writes, makes, removes or renames, unless the set says that it may", function()
     for call, script in pairs { open = "echo x > /tmp/x", mkdir = "mkdir /tmp/d", unlink = "rm -f /tmp/none", rename = "mv /tmp/x /tmp/d" } do
       local r = judge({}, script)

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -142,6 +143,11 @@ main(int argc, char **argv)
 
     printf("%ld %s", rc, rc < 0 ? strerrorname_np(err) : "-");
     puts(access(path, F_OK) ? " absent" : " there");
+  } else if (!strcmp(what, "inroot")) {
+    struct open_how how = { .flags = O_RDONLY, .resolve = argc > 3 ? RESOLVE_IN_ROOT : 0 };
+    long fd = syscall(SYS_openat2, open("/proc", O_PATH), path, &how, sizeof(how));
+
+    puts(fd < 0 ? strerrorname_np(errno) : "opened");
   } else if (!strcmp(what, "stop")) {
     kill(getpid(), 19);
     puts("continued");

@@ -188,10 +188,18 @@ local function one_path(self, p)
   local text, message, number
   if p.how then -- struct open_how
     local how
-    how, message, number = self:bytes(p.how, 8)
+    how, message, number = self:bytes(p.how, 24)
     if how then flags = number_at(how, 1) end
+    -- RESOLVE_IN_ROOT: the directory is the root, to links too; as where the call is not known
+    if how and has(number_at(how, 17), 16) then message, number = "a root of its own", errno.ENOSYS end
   end
-  if not message then text, message, number = self:string(p.path) end
+  local why, err = message, number
+  text, message, number = self:string(p.path)
+  if why then
+    found.text, found.message, found.errno = text, why, err
+    if p.access == "open" then found.access = err == errno.ENOSYS and open_access(flags) or "write" end
+    return found
+  end
   if not text and p.empty == true and self.args[p.path] == 0 then text, message, number = "", nil, nil end
   found.text = text
   local follow = not p.nofollow
