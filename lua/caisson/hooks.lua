@@ -9,13 +9,14 @@
 --   poststop         the runtime's namespaces     the container is gone
 --
 -- A hook is a function(state), { call = function, timeout = seconds }, or a command
--- { path =, args =, env =, timeout = } that gets the state as JSON on its standard input.
+-- { path =, args =, env =, dir =, timeout = } that gets the state as JSON on its standard input; dir is its
+-- working directory, "/" if not given.
 local core = require "caisson.core"
 local json = require "caisson.json"
 
 local M = {}
 
-local keys = { call = "function", path = "string", args = "table", env = "table", timeout = "number" }
+local keys = { call = "function", path = "string", args = "table", env = "table", dir = "string", timeout = "number" }
 
 -- Returns true | nil, message.
 function M.check(hook)
@@ -24,12 +25,15 @@ function M.check(hook)
   for k, v in pairs(hook) do
     if not keys[k] then
       return nil, require("caisson.words").unknown("unknown option", tostring(k),
-        { "args", "call", "env", "path", "timeout" })
+        { "args", "call", "dir", "env", "path", "timeout" })
     end
     if type(v) ~= keys[k] then return nil, ("option '%s': %s expected, got %s"):format(k, keys[k], type(v)) end
   end
   if (hook.call == nil) == (hook.path == nil) then return nil, "either 'call' or 'path' expected" end
   if hook.path and hook.path:sub(1, 1) ~= "/" then return nil, "option 'path': an absolute path expected" end
+  if hook.dir and (hook.call or hook.dir:sub(1, 1) ~= "/") then
+    return nil, hook.call and "option 'dir': a function has none" or "option 'dir': an absolute path expected"
+  end
   if hook.timeout and hook.timeout <= 0 then return nil, "option 'timeout': more than 0 seconds expected" end
   return true
 end
@@ -85,7 +89,7 @@ local function run_command(hook, state, cancel)
   local plan = core.plan {
     { step = "clone", options = {} },
     { step = "session" },
-    { step = "chdir", options = "/" }, -- not wherever the caller happens to be
+    { step = "chdir", options = hook.dir or "/" }, -- not wherever the caller happens to be
     { step = "exec", options = { path = hook.path, argv = args, env = env, files = { "stdin", "stdout", "stdout" } } },
   }
   local r, w = core.pipe()
@@ -93,11 +97,13 @@ local function run_command(hook, state, cancel)
   local input, message, errno = core.memfd("state", state_json(state))
   if not input then return nil, message, errno end
   local process
-  process, message, errno = core.spawn { plan = plan, slots = { stdin = input, stdout = w } }
+  local failure
+  process, message, errno, failure = core.spawn { plan = plan, slots = { stdin = input, stdout = w } }
   w:close()
   input:close()
   if not process then
     r:close()
+    if failure and failure.step == "chdir" then message = ("%s: dir %s"):format(hook.path, message) end
     return nil, message, errno
   end
   local deadline = hook.timeout and core.now() + hook.timeout * 1e9

@@ -15,7 +15,10 @@ local stream_names = { "stdin", "stdout", "stderr" }
 -- A hook as JSON can hold it: a command as OCI has it, a function by its place in the recipe.
 local function hook_out(hook)
   if type(hook) == "table" and hook.path then
-    return { path = hook.path, args = hook.args, env = hook.env, timeout = hook.timeout }
+    local env = hook.env and {}
+    for k, v in pairs(hook.env or {}) do env[#env + 1] = type(k) == "number" and v or k .. "=" .. v end
+    if env then table.sort(env) end
+    return { path = hook.path, args = hook.args, env = env, dir = hook.dir, timeout = hook.timeout }
   end
   return { ["function"] = true, timeout = type(hook) == "table" and hook.timeout or nil }
 end
@@ -110,7 +113,7 @@ local readers = {
       local what = "hooks." .. point
       check(type(list) == "table", what, "a list")
       for i, h in ipairs(list) do
-        keys(h, ("%s[%d]"):format(what, i), { "path", "args", "env", "timeout", "function" })
+        keys(h, ("%s[%d]"):format(what, i), { "path", "args", "env", "dir", "timeout", "function" })
         if not h["function"] then
           local ok, message = hooks.check(h)
           if not ok then error(("run.%s[%d]: %s"):format(what, i, message), 0) end

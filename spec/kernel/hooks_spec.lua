@@ -110,6 +110,22 @@ describe("hooks", function()
     os.remove(out)
   end)
 
+  it("that are commands run in their dir", function()
+    local out = os.tmpname()
+    local function hook(dir) return { path = "/bin/sh", args = { "sh", "-c", "pwd -P >" .. out }, dir = dir } end
+    assert(sh("true", nil, { hooks = { createRuntime = hook "/usr/bin" } }))
+    assert.equal("/usr/bin\n", t.read_file(out))
+    os.remove(out)
+    local r, message, errno = sh("true", nil, { hooks = { createRuntime = hook "/nonexistent" } })
+    assert.is_nil(r)
+    assert.matches("/bin/sh: dir .*chdir%[1%] /nonexistent: .*No such file", message)
+    assert.equal(t.core.errno.ENOENT, errno)
+    for dir, why in pairs { usr = "option 'dir': an absolute path expected", [5] = "option 'dir': string expected" } do
+      local _, text = caisson.recipe({ namespaces = {}, hooks = { prestart = hook(dir) } }):build { args = { "x" } }
+      assert.truthy(text:find("hooks.prestart[1]: " .. why, 1, true), text)
+    end
+  end)
+
   it("that are commands fail with their output, and end at their time limit with all they started", function()
     local r, message = sh("true", nil, { hooks = { createRuntime = {
       { path = "/bin/sh", args = { "sh", "-c", "echo bad disk >&2; exit 4" } } } } })

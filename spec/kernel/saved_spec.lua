@@ -41,15 +41,16 @@ describe("A saved plan", function()
 
   it("keeps command hooks, with what they are told", function()
     local out = os.tmpname()
-    local function hook(name) return { path = "/bin/sh", args = { "sh", "-c", "echo $A >> $OUT; cat >> $OUT" },
-      env = { A = name, OUT = out, PATH = "/usr/bin:/bin" } } end
+    local function hook(name) return { path = "/bin/sh", args = { "sh", "-c", "echo $A >> $OUT; pwd -P >> $OUT; cat >> $OUT" },
+           env = { A = name, OUT = out, PATH = "/usr/bin:/bin" }, dir = "/usr/bin", timeout = 9 } end
     local plan, text = saved(caisson.recipe { namespaces = { pid = true }, args = { "true" },
       hooks = { prestart = hook "first", poststart = hook "second", poststop = hook "third" } })
     assert.truthy(text:find('"path": "/bin/sh"', 1, true))
+    assert.truthy(text:find('"A=first"', 1, true), "as OCI has it")
     assert.equal("exited", assert(caisson.run(plan, { id = "saved" })).status)
     local told = t.read_file(out)
     os.remove(out)
-    assert.truthy(told:find("^first\n.-\"creating\".-second\n.-\"running\".-third\n.-\"stopped\""), told)
+    assert.truthy(told:find("^first\n/usr/bin\n.-\"creating\".-second\n.-\"running\".-third\n.-\"stopped\""), told)
   end)
 
   it("finds its functions again in its recipe: hooks, a script's steps, streams, result", function()
