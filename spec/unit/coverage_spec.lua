@@ -1,0 +1,273 @@
+-- What the seed systems do, field by field, and the spec that proves that ours does: what is allowed works and what is
+-- denied fails, as the kernel has it. A spec that is renamed or removed makes its rows fail here.
+--
+-- Each row: a name of the seeds' own, then places: a spec file (without "_spec.lua") and a part of the title of a spec in it.
+-- A row with `lack` says what this kernel, or the virtual machine's, can't show, and which error is tested in its place.
+
+local read = {}
+
+-- The titles of a file's specs: the lines that begin one.
+local function titles(file)
+  if read[file] == nil then
+    local f = io.open("spec/" .. file .. "_spec.lua", "r")
+    local list = f and {}
+    for line in (f and f:read("*a") or ""):gmatch("[^\n]+") do
+      if line:find("^%s*it%(") or line:find("^%s*describe%(") then list[#list + 1] = line end
+    end
+    if f then f:close() end
+    read[file] = list or false
+  end
+  return read[file]
+end
+
+local function is_there(file, part)
+  for _, line in ipairs(titles(file) or {}) do
+    if line:find(part, 1, true) then return true end
+  end
+  return false
+end
+
+local P, J, C = "kernel/process", "kernel/join", "kernel/config"
+local A, F = "kernel/attributes", "kernel/forkexec"
+local L, K = "kernel/lifecycle", "kernel/container"
+local lsm = "no LSM with labels is in this kernel: the error that names it is tested; AppArmor in the VM"
+
+local sections = {}
+
+sections["A. Process"] = {
+  ["Args, Env"] = { P, "has its arguments, the container's environment and its own, and a PATH" },
+  ["Env: HOME"] = { P, "has the home directory of its user from /etc/passwd inside", P, "finds no home where" },
+  ["UID, GID, AdditionalGroups"] = { P, "has its ids and groups, in the container's user namespace, and takes no names" },
+  Cwd = { P, "starts in its directory, which is of the root", "kernel/root", "never leads out of the root, by a descriptor" },
+  ["Stdin, Stdout, Stderr"] = { P, "reads and writes what the caller says", "kernel/run", "hands chunks to a function" },
+  ExtraFiles = { P, "has further descriptors as 3, 4, ..., and no other", "kernel/exec", "are those that the plan names, and no other" },
+  exeseal = { P, "can't overwrite what it was started by", "kernel/init", "shows the host the sealed runner as its program" },
+  ["ConsoleWidth, ConsoleHeight"] = { P, "has a terminal of the container's devpts, of its size" },
+  ConsoleSocket = { J, "sends the terminal and a pidfd over the sockets" },
+  PidfdSocket = { J, "sends the terminal and a pidfd over the sockets", P, "tells its exit code or signal, and what it used" },
+  Capabilities = { P, "has five sets of capabilities, the container's where none are said", "kernel/capability", "set each of the five by itself" },
+  AppArmorProfile = { J, "says which security module is missing", "vm/apparmor", "confines what is executed", lack = lsm },
+  Label = { J, "says which security module is missing", "kernel/lsm", "says that SELinux is missing", lack = lsm },
+  NoNewPrivileges = { P, "has no_new_privs in three states" },
+  Rlimits = { P, "has its limits, all 16", A, "sets each of the 16, soft and hard, as 64-bit numbers", A, "takes max for no limit" },
+  Init = { "kernel/init", "reaps orphans", "kernel/init", "hands signals on to the program", "kernel/init", "ends with the program's exit code",
+    "kernel/wait", "reaps what is orphaned in the container" },
+  SubCgroupPaths = { J, "makes a group below the container's, and refuses all that leads out of it",
+    "kernel/cgroup_group", "is joined by a second process, in a group below it", "kernel/cgroup_calls", "makes no group outside of where it may" },
+  Scheduler = { A, "sets the policies of every user", A, "sets realtime policies with their priority and flags",
+    A, "sets deadline with runtime, deadline and period", P, "has its umask, personality, OOM score, nice, scheduler",
+    C, "says what of it the kernel lacks", lack = "SCHED_ISO and uclamp are in no kernel here: their errors are tested" },
+  IOPriority = { A, "sets class and level", P, "has its umask, personality, OOM score, nice, scheduler, I/O priority" },
+  ["Wait, Pid, Signal"] = { P, "tells its exit code or signal, and what it used", P, "is an error, not an object, where it was never started",
+    "kernel/engine", "returns after its time limit, and the same status" },
+}
+
+sections["B. Config"] = {
+  NoPivotRoot = { C, "moves the root in place of pivoting it" },
+  ParentDeathSignal = { C, "is any signal, or none", "long/traps", "when the program runs leaves nothing" },
+  Rootfs = { "kernel/root", "is a directory of the host's, with flags", "kernel/root", "has its size, mode, flags and options",
+    "kernel/filesystem", "may be the root" },
+  Umask = { A, "is the program's, not the host's" },
+  Readonlyfs = { "kernel/root", "makes the root read-only at the end" },
+  RootPropagation = { C, "is that of the container's own root", "kernel/mount", "leaks nothing into the host, even from a shared tree" },
+  ["Mounts: bind, recursive"] = { "kernel/mount", "takes the mounts below only where it is recursive" },
+  ["Mounts: flags"] = { "kernel/mount", "sets each flag, and clears it again", "kernel/mount", "has the flags' effect" },
+  ["Mounts: recursive flags"] = { "kernel/mount", "sets every recursive flag on the mounts below", "kernel/mount", "by rro, and not by ro" },
+  ["Mounts: idmapped"] = { "kernel/idmapped", "shows each owner as mapped, and writes as mapped", "kernel/idmapped", "is refused to an ordinary user" },
+  ["Mounts: propagation"] = { "kernel/mount", "is set per mount, as mountinfo's tags show", "kernel/mount", "is set for the whole tree by the r words" },
+  ["Mounts: tmpcopyup"] = { "kernel/filesystem", "starts with what it covers, and changes to it stay its own" },
+  ["Mounts: data, lazytime"] = { C, "are set: lazytime, dirsync, inode64", "kernel/filesystem", "mounts any filesystem with its options and source" },
+  Devices = { "kernel/device", "makes a node where that is allowed", "kernel/device", "binds the host's where none can be made",
+    "kernel/cgroup_device", "allow the recipe's own nodes by themselves" },
+  NetDevices = { "kernel/network", "is a device of the host's, renamed, with its addresses, which comes back" },
+  MountLabel = { C, "is SELinux's, which must be there", lack = lsm },
+  ["Hostname, Domainname"] = { "kernel/uts", "set the container's names and leave the host's" },
+  ["Namespaces: new"] = { "kernel/namespace", "makes all eight namespaces", "kernel/namespace", "makes each of them alone" },
+  ["Namespaces: by path"] = { "kernel/namespace", "joins each by its path", "kernel/namespace", "refuses what is no namespace" },
+  Capabilities = { "kernel/capability", "set each of the five by itself", "kernel/capability", "fail, naming set and capability" },
+  ["Networks: loopback"] = { "kernel/sysctl", "brings lo up, which then has its addresses" },
+  ["Networks: veth on a bridge"] = { "kernel/network", "is a cable to the host's bridge", "kernel/network", "reaches who is on its bridge, and nobody else" },
+  Routes = { "kernel/network", "is a cable to the host's bridge, with addresses and routes" },
+  ["Cgroups: path"] = { "kernel/cgroup", "can stand deeper, and all that was made for them goes", "unit/cgroup", "refuses a path that is not one of names below" },
+  ["Cgroups: every resource"] = { "unit/cgroup", "has each resource of the OCI runtime specification, as each version calls it",
+    "kernel/cgroup", 'it("have " .. name', "kernel/cgroup_v1", "io.max holds bytes and operations", "vm/resources", "max and swap: what does not fit" },
+  ["Cgroups: unified"] = { "vm/cgroup", "writes any file that unified names", "unit/cgroup", "takes any file of v2 under unified" },
+  AppArmorProfile = { "kernel/lsm", "says that AppArmor is missing", "vm/apparmor", "confines what is executed", lack = lsm },
+  ProcessLabel = { "kernel/lsm", "says that SELinux is missing", lack = lsm },
+  Rlimits = { A, "sets each of the 16, soft and hard", A, "holds: a file size limit kills" },
+  OomScoreAdj = { A, "is lowered by who may alone" },
+  ["UIDMappings, GIDMappings"] = { "kernel/idmap", "writes 340 lines, and refuses one more", "kernel/idmap", "names the ranges that overlap",
+    "kernel/idmap", "has newuidmap and newgidmap write ranges" },
+  MaskPaths = { "kernel/root", "covers files with the null device and directories" },
+  ReadonlyPaths = { "kernel/root", "makes a path and all mounts below it read-only" },
+  Sysctl = { "kernel/sysctl", "sets what is the container's, of net, ipc and uts", "kernel/sysctl", "refuses each without a namespace",
+    "kernel/sysctl", "refuses what no namespace has for its own" },
+  NoNewPrivileges = { A, "no_new_privs keeps a setuid program to its user" },
+  ["Version"] = { K, "waits for its start as the runner", "unit/state", "is an error if it is of a later version" },
+  ["Labels"] = { C, "are told to hooks", L, "write the process id, and tell hooks of bundle and annotations" },
+  NoNewKeyring = { C, "is called after the container, and can be found by who joins it", A, "is a new one without a name, each time",
+    C, "has the label of its keys from SELinux", lack = "no SELinux here: the error of a labelled keyring is tested" },
+  IntelRdt = { C, "is refused where the machine has none, with the reason", "unit/resctrl", "is a schema as the kernel prints it",
+    lack = "no resctrl here: its error is tested" },
+  MemoryPolicy = { C, "is the program's, in every mode and with every flag", C, "names nodes that are there" },
+  RootlessEUID = { "kernel/idmap", "maps the caller's own ids", "kernel/idmap", "says what more than the own id takes" },
+  RootlessCgroups = { "kernel/cgroup_rootless", "kill at memory.max, and live at pids.max, as for root", "kernel/cgroup_rootless", "are refused outside of it",
+    "vm/delegation", "limits memory, processes and CPU of a rootless container" },
+  TimeOffsets = { "kernel/namespace", "moves both clocks of the program", "kernel/namespace", "refuses bad offsets" },
+  Scheduler = { A, "sets the policies of every user", A, "refuses what the kernel does, and what it would cut" },
+  Personality = { A, "sets domain and flags", A, "takes away the randomness of addresses" },
+  IOPriority = { A, "sets class and level" },
+  ExecCPUAffinity = { C, "is initial while the container is made, and final for the program" },
+}
+
+sections["B. Seccomp"] = {
+  ["default action, errno"] = { "kernel/seccomp", "errno fails the call with its number", "unit/seccomp", "gives each call its rule's action and all others the default" },
+  architectures = { "unit/seccomp", "knows the numbers of every architecture asked for", "unit/seccomp", "kills calls of an architecture that was not asked for" },
+  ["flag TSYNC"] = { "kernel/seccomp", "tsync reaches threads that are there already" },
+  flags = { "kernel/seccomp", "are taken where the kernel knows them", "kernel/seccomp", "are an error where it does not" },
+  ["several names a rule"] = { "unit/policy", "are read as runc reads them", "unit/seccomp", "gives each call its rule's action" },
+  ["Allow, Log"] = { "kernel/seccomp", "allow and log let the call happen", "kernel/seccomp", "log is told to audit" },
+  ["Kill, KillThread, KillProcess"] = { "kernel/seccomp", "kill_thread ends one thread, kill_process all" },
+  Trap = { "kernel/seccomp", "trap sends SIGSYS, which can be caught" },
+  Trace = { "kernel/seccomp", "trace asks the tracer, with its number" },
+  Notify = { "kernel/seccomp", "notify hands the call to who has the listener", "kernel/seccomp", "notify without a listener fails the call" },
+  ["argument operators"] = { "unit/seccomp", "compares 64 bits with", "kernel/seccomp", "are 64 bits wide in the kernel" },
+}
+
+sections["B. CPU lists"] = {
+  affinity = { "kernel/affinity", "takes lists, ranges, spaces and empty elements", "kernel/affinity", "refuses what is no list, naming the fault",
+    "kernel/affinity", "has no limit at 1024" },
+  cpuset = { "unit/cgroup", "writes what each version calls a limit", "unit/cgroup", "refuses what is not right, naming the option",
+    "kernel/cgroup_v1", "cpuset holds the program to its processors" },
+  ["memory nodes"] = { C, "names nodes that are there" },
+}
+
+sections["B. Hooks"] = {
+  ["six points"] = { "kernel/hooks", "run at their points, in order", "kernel/container_hooks", "run at all six points, in three processes" },
+  namespaces = { "kernel/hooks", "see all eight namespaces as documented", "kernel/container_hooks", "in the right namespaces" },
+  ["commands: path, args, env"] = { "kernel/hooks", "are commands too, with the state on stdin", C, "gets the default one and /, and nothing of the host's" },
+  ["commands: dir"] = { "kernel/hooks", "that are commands run in their dir" },
+  ["commands: timeout, output"] = { "kernel/hooks", "fail with their output, and end at their time limit with all they started" },
+  functions = { "kernel/hooks", "that fail stop construction, with their traceback", "kernel/hooks", "that are functions end at their time limit" },
+  ["round trip"] = { "kernel/saved", "keeps command hooks, with what they are told", "kernel/saved", "finds its functions again in its recipe" },
+  ["recipe changed"] = { "kernel/container_hooks", "are not found in a recipe that has changed" },
+}
+
+-- The order and each step's own place are of one spec; what each does, of its own.
+local order = "names each place where it fails, in libcontainer's order"
+sections["C. setns init"] = {
+  namespaces = { J, order, J, "puts the process into the container's namespaces, all of them" },
+  ["session keyring"] = { J, order, P, "has a session keyring of its own" },
+  console = { J, order, P, "has a terminal of the container's devpts" },
+  pidfd = { J, order, J, "sends the terminal and a pidfd" },
+  ["no_new_privs"] = { J, order, P, "has no_new_privs in three states" },
+  ["umask, scheduler, I/O priority"] = { J, order, P, "has its umask, personality, OOM score, nice, scheduler" },
+  ["ready-sync"] = { J, order, "kernel/join_hostile", "gets no one that has not dropped its privileges" },
+  ["LSM label, AppArmor"] = { J, "says which security module is missing", lack = lsm },
+  ["seccomp early and late"] = { J, order, P, "has a filter of system calls: its own, the container's, or none; without no_new_privs too" },
+  ["credentials, capabilities"] = { J, order, P, "has its ids and groups", P, "has five sets of capabilities" },
+  personality = { J, order, P, "has its umask, personality" },
+  ["look up the program"] = { J, "tells a program that is not found from one that can't be executed" },
+  ["close every other descriptor"] = { J, "keeps nothing of the caller", P, "has further descriptors as 3, 4, ..., and no other" },
+  exec = { J, order },
+  ["paused container"] = { J, "does not enter a paused container, unless told to" },
+  ["CVE-2016-9962"] = { "kernel/join_hostile", "a hostile process, root of its container", "kernel/join_hostile", "gets no one that has not dropped its privileges" },
+  ["CLONE_INTO_CGROUP"] = { "vm/cgroup", "puts a second program into the group of a running one", J, "puts the process into every group of the container" },
+}
+
+local places = "kernel/forkexec_places"
+sections["D. Runner"] = {
+  ["Args, Env"] = { F, "are the program's, to the byte" },
+  ExecFile = { F, "is a descriptor, whatever its path has become, or a memfd" },
+  RLimits = { F, "are in /proc/PID/limits, and stop what is above" },
+  Files = { F, 'are exactly the descriptors, \\"-\\" is closed', "kernel/exec", "may stand in several places, and be swapped" },
+  WorkDir = { F, "is where the program starts, of its root" },
+  Seccomp = { F, "is a program as bytes, or a policy, in force at exec", "kernel/seccomp", "are loaded as they are" },
+  CloneFlags = { F, "are any subset of the namespaces" },
+  ["Mounts, PivotRoot"] = { F, "take the kernel's own parameters, make what leads there" },
+  ["HostName, DomainName"] = { F, "are the container's" },
+  ["UIDMappings, GIDMappings"] = { F, "are what /proc/PID/uid_map and gid_map say" },
+  GIDMappingsEnableSetgroups = { F, "leave setgroups to those who may have it", F, "without a gid map deny setgroups, to both" },
+  CgroupFd = { F, "is the cgroup that the child is born into", "vm/cgroup", "the child is born in its group" },
+  Credential = { F, "is taken with groups and without" },
+  SyncFunc = { F, "is called with the pid right before exec; its error ends the child" },
+  Ptrace = { F, "has the program stop at its exec, traced by who started it", F, "stops before seccomp too" },
+  StopBeforeSeccomp = { F, "is a stop that the host sees, does its steps in, and ends" },
+  NoNewPrivs = { F, "is set, and comes with seccomp in a recipe unless that says no" },
+  DropCaps = { F, "leaves no capability, and securebits that give none back" },
+  UnshareCgroupAfterSync = { F, "makes the cgroup namespace once the host has moved the child" },
+  CTTY = { F, "is the session's terminal" },
+  ["error places"] = { places, "is step %s[%d]", places, "with a step of ours or with a reason why there is none", places, "that is injected is told apart as well" },
+}
+
+sections["D. A judge"] = {
+  status = { "recipes/judge", "tells the limits apart", "recipes/judge", "tells errors and forbidden calls apart", "recipes/judge", "limits memory" },
+  ["CPU time, peak memory"] = { "kernel/run", "ends a program at its CPU limit", "kernel/pool", "counts each run by itself" },
+  ["set-up and running time"] = { "kernel/run", "tells the exit code, and the clock starts at exec" },
+  ["container: exec"] = { "kernel/pool", "gives the result that caisson.run gives", "kernel/agent", "runs one program after the other" },
+  ["container: open, delete"] = { "kernel/pool", "hands over files inside, in the program's name", "kernel/pool", "removes a file or a tree, and follows no link" },
+  ["container: reset"] = { "kernel/pool", 'leaves nothing of " .. name', "kernel/pool", "destroys a container that can't be proved clean" },
+  ["container: destroy, ping"] = { "kernel/pool", "that have died in the pool are not handed out", "kernel/pool", "die with their host" },
+  ["ptrace mode by paths"] = { "recipes/judge_ptrace", "ends what reads another file, and says which", "recipes/judge_ptrace", "accepts what keeps to its files" },
+  ["ptrace: answers"] = { "kernel/ptrace", "denies with any errno", "kernel/ptrace", "fakes a result", "kernel/ptrace", "kills, and the result says for what" },
+  ["ptrace: threads and children"] = { "kernel/ptrace", "follows threads, forks and what they fork" },
+}
+
+-- As root and as a user the same specs; where a user has no cgroup here, the error says so and the VM proves the rest.
+sections["Lifecycle"] = {
+  ["create, start, state, list, wait, delete: methods"] = { K, "waits for its start as the runner", K, "is created, started and deleted by three processes" },
+  ["create, start, state, list, wait, delete: commands"] = { L, "create, state, list, start, wait and delete: one life" },
+  ["kill: method"] = { K, "gets a signal as a whole, or its program alone", K, "is ended by kill while it waits" },
+  ["kill: command"] = { L, "sends the signal by word or number, to the first process or to all" },
+  ["exec: command"] = { L, "runs in the container's namespaces, with this command's streams", L, "detached goes on without us" },
+  ["pause, resume: methods"] = { K, "stands still while it is paused" },
+  ["pause, resume: commands"] = { L, "pause and resume stop and continue all of it" },
+  ["update: method"] = { K, "has its limits changed while it runs" },
+  ["update: command"] = { L, "update writes the limits, and names what it does not know" },
+  ["stats, ps: commands"] = { L, "stats and ps read the groups", K, "is found by its processes without a group too" },
+  ["events: command"] = { L, "tell its end, and how", L, "tell that memory is out" },
+  ["events: groups"] = { "kernel/cgroup_events", "tell of the OOM killer", "kernel/cgroup_events", "have no pressure without a v2 group", "vm/resources", "pressure: a trigger tells of it" },
+  ["state: atomic, locked, versioned"] = { "unit/state", "is never seen half by a reader", "unit/state", "is one process's at a time", "unit/state", "is an error if it is of a later version" },
+  ["killed at any instant"] = { K, "is deleted cleanly, or not there, when its creator is killed", "long/lifecycle", "while it deletes leaves what can be deleted" },
+  ["two commands at once"] = { L, "start and delete leave it whole or gone", "long/lifecycle", "worked on by 8 processes at random leave nothing" },
+  ["ids"] = { L, "refuse bad ids", "unit/state", "takes what runc takes" },
+  ["bad input"] = { "unit/bad_input", "every option of recipes", "unit/bad_input", "every field of every primitive", "unit/bad_input", "every function of the core" },
+  ["supervision of 1000"] = { "long/supervision", "by caisson.loop", "long/supervision", "by luv", "kernel/supervision", "in a loop of luv's" },
+}
+
+-- Rows that nothing else asks for.
+sections["Others"] = {
+  ["W1 loopback"] = { "kernel/sysctl", "brings lo up" },
+  ["W2 veth, rename, address, route, bridge"] = { "kernel/network", "is a cable to the host's bridge", "kernel/network", "belongs to the container's user namespace" },
+  ["W3 macvlan, ipvlan"] = { "kernel/network", "is over a device of the host's", "vm/network", "ipvlan: addresses of the container's own" },
+  ["W4 a device moved in and back"] = { "kernel/network", "which comes back", "kernel/network", "gives a device back that the program has renamed" },
+  ["M18 console by descriptor"] = { C, "is the program's terminal, by descriptor", C, "CVE-2025-52565" },
+  ["M20 nofollow"] = { C, "refuses a source that is a symlink", C, "refuses a symlink on the way to the target, for each kind of mount" },
+  ["M21 live mounts"] = { "kernel/live", "gets a directory of the host's, read-only, and loses it again", "kernel/live", "leads no mount anywhere by its symlinks" },
+  ["I5 status descriptor"] = { "kernel/status", "tells the child's pid and namespaces, exec and the end", "kernel/status", "is the command's too" },
+  ["B4 logs"] = { "unit/log", "writes JSON, as runc's logs are", "unit/log", "writes to the journal", "unit/log", "writes to syslog" },
+  ["C5 device rules"] = { "kernel/cgroup_device", "allow the defaults and nothing else: mknod c 1 3, not c 1 1" },
+  ["C6 freeze, thaw"] = { "kernel/cgroup", "freeze all processes where they are, and thaw them", "kernel/cgroup", "are thawed again where freezing takes too long" },
+  ["C10 OOM events"] = { "kernel/cgroup_events", "tell of the OOM killer, and are silent before", "kernel/cgroup", "kill what needs more memory than memory.max" },
+  ["C13 live update"] = { "kernel/cgroup_update", "changes each limit, and what is not named stays", "kernel/cgroup_update", "takes back what it had changed when one fails" },
+  ["C14 escape of groups"] = { J, "makes a group below the container's, and refuses all that leads out", "kernel/cgroup_calls", "takes no file outside of it" },
+  ["L1 AppArmor"] = { "vm/apparmor", "stacks a profile on the one in force", lack = lsm },
+  ["L2 SELinux"] = { "kernel/lsm", "says that SELinux is missing", lack = lsm },
+  ["P13 core scheduling"] = { C, "has a cookie of its own, or the kernel can't, and says why", lack = "no SCHED_CORE in either kernel: its error is tested" },
+  ["Y11 pool"] = { "kernel/pool", "are made in advance, handed out once, and made again" },
+}
+
+describe("coverage of", function()
+  for section, rows in pairs(sections) do
+    it(section .. ": each row has its specs", function()
+      for name, row in pairs(rows) do
+        assert.truthy(#row > 0 and #row % 2 == 0, name)
+        for i = 1, #row, 2 do
+          assert.truthy(titles(row[i]), ("%s: spec/%s_spec.lua is not there"):format(name, row[i]))
+          assert.truthy(is_there(row[i], row[i + 1]), ("%s: spec/%s_spec.lua has no spec '%s'"):format(name, row[i], row[i + 1]))
+        end
+        if row.lack then assert.truthy(#row.lack > 20, name) end
+      end
+    end)
+  end
+end)
