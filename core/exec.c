@@ -96,7 +96,8 @@ place_files(const struct engine_exec_args *a, struct csn_ctx *c)
     else if (c->slots[want[i]] < 0)
       return at_number(c, -EBADF, "no descriptor in the slot for descriptor ", i);
     else if ((rc = (int)csn_sys(__NR_dup3, c->slots[want[i]], i, 0)) < 0)
-      return at_number(c, rc, "dup3 to descriptor ", i);
+      /* the old one is open: EBADF says that the new number is beyond the limit */
+      return at_number(c, rc == -EBADF ? -EMFILE : rc, "dup3 to descriptor ", i);
   }
   if (rc >= 0 && (rc = (int)csn_sys(__NR_close_range, n, ~0u, CLOSE_RANGE_CLOEXEC)) < 0)
     return csn_detail(c, rc, "close_range", NULL);

@@ -43,7 +43,7 @@ local function contained(...) return t.steps(t.contained { "mount" }, step("moun
 local PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP = 38, 24
 
 local many = {}
-for i = 1, 40 do many[i] = "stdin" end
+for i = 1, 400 do many[i] = "stdin" end -- more than this process may hold, so that the slot is among them
 
 -- place (forkexec's name) -> our step, its index, the errno, what the detail says; how it is provoked.
 -- `none`: why we have no such place.
@@ -69,7 +69,7 @@ local places = {
   { place = "dup3", step = "exec", errno = "EBUSY", detail = "dup3 to descriptor 2",
     steps = function() return nnp_and("EBUSY", { "dup3", { { 1, "==", 2 } } }, { step("umask", "022") }) end },
   { place = "fcntl", step = "exec", errno = "EMFILE", detail = "fcntl", -- F_DUPFD beyond the limit
-    steps = { step("rlimit", { resource = "nofile", soft = 12 }) }, opts = { files = many } },
+    steps = { step("rlimit", { resource = "nofile", soft = 300 }) }, opts = { files = many } },
   { place = "setsid", step = "session", index = 2, errno = "EPERM", steps = { step("session"), step("session") } },
   { place = "ioctl", step = "tty", errno = "ENOTTY", steps = { step("session"), step("tty", "stdin") } },
   { place = "mount_root", step = "mount.propagation", errno = "EINVAL", detail = "not a mount",
