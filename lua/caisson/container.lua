@@ -151,7 +151,8 @@ end
 
 ---Make a container that waits for its start. opts: id, root (directory of the states; `state.root`), params, args, env,
 ---bundle, annotations, stdin, stdout, stderr ("inherit", "null", "pipe", { file = }, { data = }, a descriptor), files and
----slots (more descriptors), window, cancel, fail: as caisson.start has them. It outlives this process.
+---slots (more descriptors), window, cancel, fail: as caisson.start has them. It outlives this process, unless the recipe
+---says die_with_parent. Groups to count, freeze and kill by are made where they can be had, asked for or not.
 ---@param recipe caisson.Recipe
 ---@param opts table
 ---@return caisson.Container? container, string? message, integer? errno, table? failure
@@ -377,7 +378,7 @@ end
 local function mounting(self)
   local pidfd, status, number, failure = expect(self, "created", "running", "paused")
   if not pidfd then return nil, status, number, failure end
-  return { pid = self.saved.pid, pidfd = pidfd, no_setuid = self.built ~= nil and self.built.no_setuid ~= nil }
+  return { pid = self.saved.pid, pidfd = pidfd, no_setuid = (self.saved.options or {}).no_setuid ~= nil }
 end
 
 ---Add a mount to it: { bind =, at = } or { tmpfs = }, as in a recipe's mounts. What an ordinary user makes writable,
@@ -482,32 +483,6 @@ function Container:events(opts)
   events, message, number = require("caisson.container.events").open(self, groups(self), opts)
   if not events then return refuse(number, message) end
   return events
-end
-
--- Work on the tree of mounts that its processes see.
-local function with_mounts(self, work, ...)
-  local pidfd, status, number, failure = expect(self, "created", "running", "paused")
-  if not pidfd then return nil, status, number, failure end
-  local ok, message
-  ok, message, number, failure = work({ pid = self.saved.pid, pidfd = pidfd,
-    no_setuid = self.saved.options and self.saved.options.no_setuid ~= nil }, ...)
-  if not ok then return refuse(number or errno.EINVAL, message, failure) end
-  return true
-end
-
----Mount something in it while it runs; m as caisson.live.mount has it: { bind =, at =, … } or { tmpfs =, … }.
----@param m table
----@return true? ok, string? message, integer? errno, table? failure
-function Container:mount(m)
-  return locked(self, with_mounts, require("caisson.live").mount, m)
-end
-
----Take it away again. opts: lazy.
----@param path string  inside
----@param opts? { lazy?: boolean }
----@return true? ok, string? message, integer? errno, table? failure
-function Container:unmount(path, opts)
-  return locked(self, with_mounts, require("caisson.live").unmount, path, opts)
 end
 
 ---The numbers of its processes, as this process sees them.
