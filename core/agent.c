@@ -186,34 +186,51 @@ reap(void)
   over.kind = 0;
 }
 
-/* True where the program has ended within the time that the host has for it, and that has been told. */
+/* Until the child no longer shares this memory: it executes its program, or has ended. That is what a vfork would
+ * wait for; but a program that ends soon then wakes the agent once, and not twice. */
+static void
+await_exec(volatile s32 *shared)
+{
+  while (*shared)
+    csn_sys(__NR_futex, shared, 0 /* FUTEX_WAIT */, 1, NULL);
+}
+
+/* Has a child ended in this time? Its signal is taken: it is to be reaped. Meanwhile nothing is touched here that
+ * the child may be using. */
 static bool
-ended_soon(u32 patience_us)
+ends_within(u32 patience_us)
 {
   const s64 time[2] = { patience_us / 1000000, (s64)(patience_us % 1000000) * 1000 };
   const u64 chld = 1ull << (CHLD - 1);
 
-  over.numbers[CSN_OVER_EXEC_NS] = job.record->msg.exec_ns;
-  if (patience_us && csn_sys(__NR_rt_sigtimedwait, &chld, NULL, time, 8) == CHLD)
-    reap();
-  return !program;
+  return patience_us && csn_sys(__NR_rt_sigtimedwait, &chld, NULL, time, 8) == CHLD;
 }
 
 static void
 clone_program(struct csn_msg *m, u32 patience_us)
 {
-  struct csn_clone_args ca = { .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND,
+  static volatile s32 shared;
+  struct csn_clone_args ca = { .flags = CSN_CLONE_VM | CSN_CLONE_CHILD_CLEARTID |
+                                        CSN_CLONE_CLEAR_SIGHAND,
+                               .child_tid = (u64)(uintptr_t)&shared,
                                .exit_signal = CHLD,
                                .stack = (u64)(uintptr_t)stack,
                                .stack_size = sizeof(stack) };
+  bool ended = false;
   int pidfd = -1;
   long pid;
 
   csn_sys(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0); /* or its /proc files are root's */
+  shared = 1;
   pid = csn_clone3(&ca, sizeof(ca), run_child, &job);
-  csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   program = pid > 0 ? (s32)pid : 0;
+  if (program) {
+    ended = ends_within(patience_us);
+    await_exec(&shared);
+  }
+  csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   m->pid = program;
+  over.numbers[CSN_OVER_EXEC_NS] = m->exec_ns;
   if (pid < 0) {
     m->kind = CSN_MSG_FAILED;
     m->step = job.plan->nsteps;
@@ -222,8 +239,11 @@ clone_program(struct csn_msg *m, u32 patience_us)
   } else if (m->kind == CSN_MSG_DONE && !job.record->executing) {
     m->kind = CSN_MSG_FAILED; /* killed; its end tells the signal */
     m->err = 0;
-  } else if (m->kind == CSN_MSG_DONE && !m->nskipped && ended_soon(patience_us)) {
-    return;
+  } else if (m->kind == CSN_MSG_DONE && !m->nskipped && ended) {
+    reap();
+    if (!program) /* the word of its end is all that is to be said */
+      return;
+    ended = false;
   }
   if (program) /* not reaped: the number is its own */
     pidfd = (int)csn_sys(__NR_pidfd_open, program, 0);
@@ -233,6 +253,8 @@ clone_program(struct csn_msg *m, u32 patience_us)
     csn_send_msg(base->sock, m);
   csn_close(pidfd);
   csn_send_skipped(&job);
+  if (ended)
+    reap();
 }
 
 static void
