@@ -62,9 +62,7 @@ csn_recv_fd(int sock)
   char c;
   struct bytes iov = { &c, 1 };
   struct rights rights = { 0 };
-  struct message msg = {
-    .iov = &iov, .iov_len = 1, .control = &rights, .control_len = sizeof(rights)
-  };
+  struct message msg = { .iov = &iov, .iov_len = 1, .control = &rights, .control_len = ONE_FD };
   long rc = CSN_RETRY(csn_sys(__NR_recvmsg, sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
 
   if (rc < 0)
