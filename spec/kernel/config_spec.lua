@@ -367,3 +367,55 @@ describe("a command hook without an environment", function()
     assert.is_nil((hook {}):find "LD_PRELOAD")
   end)
 end)
+
+-- What the steps' own specs prove in full, asked for by a recipe.
+describe("a recipe's option", function()
+  local cases = {
+    { "umask", { umask = "027" }, "umask", "0022\n", "0027\n" },
+    { "personality", { personality = { domain = "linux32" } }, "uname -m | grep -c '^i.86$'", "0\n", "1\n" },
+    { "oom_score_adj", { oom_score_adj = 555 }, "cat /proc/self/oom_score_adj", "0\n", "555\n" },
+    { "nice", { nice = 7 }, "nice", "0\n", "7\n" },
+    { "rlimits", { rlimits = { nofile = { 60, 70 }, core = 0 } }, "ulimit -Sn; ulimit -Hn; ulimit -c", nil, "60\n70\n0\n" },
+    { "scheduler", { scheduler = { "batch" } }, "cut -d' ' -f41 /proc/self/stat", "0\n", "3\n" },
+    { "ioprio", { ioprio = { "idle" } }, "command -v ionice >/dev/null && ionice || echo idle", nil, "idle\n" },
+    { "session = false", { session = false }, "cut -d' ' -f6 /proc/self/stat", nil, nil },
+  }
+  for _, c in ipairs(cases) do
+    it(c[1] .. " is seen by the program", function()
+      local now = t.sh(c[3])
+      local without = assert(bare(c[3], {}))
+      local with = assert(bare(c[3], c[2]))
+      if c[4] then assert.equal(now, without) end -- what it is anyway
+      if c[5] then
+        assert.equal(c[5], with)
+        if c[4] then assert.not_equal(with, without) end
+      else
+        assert.not_equal(without, with)
+      end
+      assert.equal(now, t.sh(c[3])) -- and not the host's
+    end)
+  end
+
+  it("hostname, domainname and time_offsets are seen by the program", function()
+    if not t.needs "userns" then return end
+    local script = "cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname; cut -d. -f1 /proc/uptime"
+    local host, boot = t.read_file "/proc/sys/kernel/hostname", tonumber((t.read_file "/proc/uptime"):match "^%d+")
+    local seen = assert(sh(script, { hostname = "box", domainname = "example.org", namespaces = { time = true },
+      time_offsets = { boottime = 1000000 } }))
+    local uptime = tonumber(seen:match "^box\nexample%.org\n(%d+)\n$")
+    assert.truthy(uptime and uptime >= boot + 1000000 and uptime < boot + 1000100, seen)
+    assert.equal(host, t.read_file "/proc/sys/kernel/hostname")
+    seen = assert(sh(script))
+    assert.matches("^sandbox\n", seen)
+    assert.truthy(tonumber(seen:match "(%d+)\n$") < boot + 1000)
+  end)
+
+  it("readonly_root, masked, readonly and devices are seen by the program", function()
+    if not t.needs "userns" then return end
+    assert.matches("Read%-only", (sh "(> /x) 2>&1"))
+    assert.is_nil(sh("(> /x) 2>&1", { readonly_root = false }):find "Read%-only") -- though not the user's
+    assert.equal("0\n", (sh("wc -c < /etc/secret", { mounts = { { file = "/etc/secret", data = "x" } }, masked = { "/etc/secret" } })))
+    assert.matches("Read%-only", (sh("(> /tmp/d/x) 2>&1", { mounts = { { dir = "/tmp/d" } }, readonly = { "/tmp/d" } })))
+    assert.equal("1:3\n1:7\n", (sh "stat -c %t:%T /dev/null /dev/full"))
+  end)
+end)
