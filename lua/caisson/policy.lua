@@ -347,7 +347,10 @@ function M.no_setuid()
   return (M.new { default = "allow", newest = false } - setuid.rules):answer("ENOSYS", setuid.absent)
 end
 
-local function notifies(p)
+-- Does it ask a listener about some call?
+---@param p caisson.Policy
+---@return boolean
+function M.notifies(p)
   if p.default == "notify" then return true end
   if p.make then return false end -- the default policy
   for _, clauses in pairs(p.calls) do
@@ -362,7 +365,7 @@ function M.step(p, options)
   if not program then return nil, message, errno end
   local o = { program = program }
   if type(p) ~= "string" then
-    if not p.listener and notifies(p) then
+    if not p.listener and M.notifies(p) then
       return nil, "action notify needs option 'listener', the slot for its descriptor", core.errno.EINVAL
     end
     if #p.flags > 0 then o.flags = p.flags end

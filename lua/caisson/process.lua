@@ -44,6 +44,7 @@ local M = {}
 ---@field apparmor? string|false     profile
 ---@field selinux? string|false      label
 ---@field seccomp? any               a policy, a program, or a list of them; false: none
+---@field seccomp_listener? { path: string, metadata?: string }  the agent for calls with action notify
 ---@field landlock? table|false
 ---@field rlimits? table<string, any>  all 16; added to the container's
 ---@field umask? string|false
@@ -68,7 +69,7 @@ local inherited = { "user", "cwd", "capabilities", "securebits", "no_new_privs",
   "personality", "oom_score_adj", "nice", "scheduler", "ioprio", "affinity", "keyring", "apparmor", "selinux",
   "memory_policy", "core_scheduling" }
 local own = { "args", "env", "stdin", "stdout", "stderr", "files", "tty", "console_socket", "pidfd_socket", "rlimits",
-  "cgroup", "session", "detach", "ignore_paused", "limits" }
+  "seccomp_listener", "cgroup", "session", "detach", "ignore_paused", "limits" }
 
 local keys = {}
 for _, k in ipairs(own) do keys[#keys + 1] = k end
@@ -111,6 +112,7 @@ local function options_of(spec, target)
   end
   o.env, o.rlimits = merge(container.env, spec.env), merge(container.rlimits, spec.rlimits)
   o.cwd = o.cwd or "/"
+  if spec.seccomp == nil and o.seccomp_listener == nil then o.seccomp_listener = container.seccomp_listener end
   if spec.core_scheduling == nil and o.core_scheduling then o.core_scheduling = { share = target.pid } end
   if o.detach then o.die_with_parent = false end
   o.hooks = {}

@@ -131,6 +131,8 @@ sections["B. Seccomp"] = {
   Trap = { "kernel/seccomp", "trap sends SIGSYS, which can be caught" },
   Trace = { "kernel/seccomp", "trace asks the tracer, with its number" },
   Notify = { "kernel/seccomp", "notify hands the call to who has the listener", "kernel/seccomp", "notify without a listener fails the call" },
+  ["listener path and metadata"] = { "kernel/coverage_listener", "is sent to the agent with the state, and nobody keeps it",
+    "kernel/coverage_listener", "is a joining process's too", "kernel/coverage_listener", "is an error where nobody listens" },
   ["argument operators"] = { "unit/seccomp", "compares 64 bits with", "kernel/seccomp", "are 64 bits wide in the kernel" },
 }
 
