@@ -113,6 +113,42 @@ describe("caisson's commands", function()
     assert.equal(before, t.read_file("/proc/self/mountinfo"))
   end)
 
+  it("give a terminal's other side to who listens for it", function()
+    if not t.needs("perl") then return end
+    local recipe, path = world.dir .. "/tty.lua", world.dir .. "/console"
+    local f = assert(io.open(recipe, "w"))
+    f:write('return require("caisson").recipe { extends = "sandbox", tty = true }')
+    f:close()
+    assert.truthy(world:fails("create", "x", recipe, "--", "/bin/true"):find("--console-socket says who gets its other side", 1, true))
+    assert.truthy(world:fails("create", "x", recipe, "--console-socket", path, "--", "/bin/true"):find("--console-socket: ", 1, true))
+    assert.equal("", world:ok("list", "--quiet"))
+    if not t.sh("uname -m"):find("x86_64") then return pending("the receiver knows x86-64 only") end
+    local out = assert(io.popen(([[perl -MSocket -e '
+      socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un("%s")); listen(S, 5); $| = 1; print "ready\n";
+      accept(C, S);
+      my ($data, $control) = ("\0" x 64, "\0" x 24);
+      my $iov = pack("PQ", $data, 64); my $msg = pack("QQPQPQQ", 0, 0, $iov, 1, $control, 24, 0);
+      my $n = syscall(47, fileno(C), $msg, 0); my $fd = unpack("x16 l", $control);
+      print substr($data, 0, $n), "\n"; open(M, "+<&=", $fd); syswrite(M, "typed\n");
+      while (sysread(M, my $bytes, 100)) { print $bytes }' 2>&1]]):format(path)))
+    assert.equal("ready", out:read("*l"))
+    -- (with streams of its own: until it starts, the container holds those of its maker)
+    local create = world:begin { "create", "box", recipe, "--console-socket", path, "--", "/bin/sh", "-c",
+      "tty; read x; echo got $x; exit 3" }
+    assert.equal(0, create:wait().code)
+    create:close()
+    assert.equal("/dev/ptmx", out:read("*l"))
+    local waiting = world:begin { "wait", "box" }
+    settle()
+    world:ok("start", "box")
+    local text = out:read("*a")
+    out:close()
+    assert.truthy(text:find("/dev/pts/0\r\n", 1, true), text)
+    assert.truthy(text:find("got typed\r\n", 1, true), text)
+    assert.equal(3, waiting:wait().code)
+    waiting:close()
+  end)
+
   it("say 127 and 126 for a program that is not there, or is none", function()
     local r = world:run { "create", "x", world.box, "--", "/no/such/program" }
     assert.equal(127, r.code, r.err)

@@ -25,6 +25,8 @@ M.commands = {
     c:option("--id", "The container's name, in place of the first word."):argname("ID")
     env(c)
     c:option("--bundle", "The directory that hooks are told; by default the recipe's."):argname("DIR")
+    c:option("--console-socket", "Where the other side of its terminal is sent (tty = true).")
+      :argname("PATH")
     c:option("--annotation", "What hooks are told besides, and state shows."):argname("NAME=VALUE"):count("*")
     pid_file(c)
   end, "create" },
