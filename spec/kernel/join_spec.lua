@@ -187,6 +187,29 @@ for _, user in ipairs(t.is_root and { false, true } or { true }) do
       assert.equal("console_socket: the process has no terminal (tty = true)", message)
     end)
 
+    it("leaves nothing in the container when its caller is killed, whenever that is", function()
+      local r, reaped = j.container({ init = true }, user)
+      local path = os.tmpname()
+      local f = assert(io.open(path, "w"))
+      f:write(("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath), ([[
+        local core, process = require "caisson.core", require "caisson.process"
+        local target = { pid = %d, pidfd = assert(core.pidfd.open(%d)), options = {} }
+        while true do
+          assert(process.start(target, { args = { "/bin/sleep", "50" }, stdin = "null", stdout = "null", capabilities = {} }))
+        end]]):format(reaped.pid, reaped.pid))
+      f:close()
+      local live = "cat /proc/[0-9]*/stat 2>/dev/null | awk '$3 != \"Z\" { print $2 }' | grep -v -e '(cat)' -e '(awk)' -e '(sh)' -e '(grep)'"
+      local before = j.output(reaped, live)
+      for i = 1, 12 do
+        t.sh(("exec timeout -s KILL 0.%03d %s %s 2>&1"):format(20 + i * 7, core.realpath("/proc/self/exe"), path))
+      end
+      os.remove(path)
+      core.poll({}, 0.05)
+      assert.equal(before, j.output(reaped, live))
+      assert.equal("(caisson-init)\n(sleep)\n", before)
+      r:close()
+    end)
+
     it("is not fooled by what the container has laid over /proc and /dev/pts", function()
       local r, fake = j.container({ mounts = { { proc = "/proc" }, { tmpfs = "/tmp" }, { devpts = "/dev/pts" } } }, user)
       j.output(fake, "mount -t tmpfs none /dev/pts; : > /dev/pts/ptmx; mount -t tmpfs none /proc; mkdir -p /proc/self/attr; echo > /proc/self/oom_score_adj")
