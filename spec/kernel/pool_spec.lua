@@ -466,6 +466,26 @@ describe("caisson.pool", function()
     end)
   end)
 
+  it("runs the judge recipe: many answers in one container", function()
+    local p = assert(caisson.pool { recipe = "judge", params = { dir = "/usr/bin", time = 0.2, wall = 5,
+      optional_limits = not t.is_root } })
+    local c = assert(p:get())
+    local file = assert(c:open("/tmp/answer", { "write", "create" }, 493))
+    file:write("#!/bin/sh\nread a b; [ $a = loop ] && while :; do :; done; echo $((a + b)) | tee -a /tmp/log\n")
+    file:close()
+    local function judge(input) return assert(c:exec { args = { "/tmp/answer" }, stdin = { data = input } }) end
+    for i = 1, 5 do
+      local r = judge(i .. " 2\n")
+      assert.same({ "accepted", i + 2 .. "\n" }, { r.verdict, r.stdout })
+    end
+    assert.equal("time limit exceeded", judge("loop 1\n").verdict)
+    local log = assert(c:open("/tmp/log"))
+    assert.equal("3\n4\n5\n6\n7\n", log:read())
+    log:close()
+    assert.equal(2, assert(c:reset()).files)
+    c:destroy()
+  end)
+
   it("limits memory and processes, and tells of both by run", function()
     if not t.needs("root", "cgroup_v1") then return end
     local p = assert(caisson.pool { recipe = "judge", params = { memory = 33554432, pids = 24, time = 20 } })
