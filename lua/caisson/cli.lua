@@ -41,7 +41,7 @@ end
 -- One line that says what failed and where it was asked for, and what to do about it.
 function M.tell(message, failure)
   local at = failure and failure.at
-  if M.log then
+  if M.log and not (failure and failure.logged) then
     M.log:error(message, { at = at, step = failure and failure.step, errno = failure and failure.code })
   end
   io.stderr:write("caisson: ", at and at .. ": " or "", message, "\n")

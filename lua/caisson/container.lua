@@ -284,8 +284,12 @@ local function start(self, opts)
     if step then failure.at, failure.phase = require("caisson.plan").at(step), step.phase end
     failure.hint = require("caisson.hints").find(failure, { plan = plan, options = s.options or {},
       identity = core.identity() })
+    if opts.log then
+      opts.log:steps(plan, plan:find("wait") + 1, failure.number or 0, s.pid, {}, failure, message)
+    end
     return give_up(message, number, failure)
   end
+  if opts.log then opts.log:steps(plan, plan:find("wait") + 1, #plan.steps, s.pid, started.skipped or {}) end
   ok, message, number, failure = save(self, { status = "running" })
   if not ok then
     end_all(self)
@@ -301,20 +305,20 @@ local function start(self, opts)
 end
 
 ---Start the program of a container that was created: its startContainer hooks, the rest of its construction, its
----poststart hooks. After a failure the container has ended. opts: cancel.
+---poststart hooks. After a failure the container has ended. opts: cancel, log.
 ---Functions among these hooks are looked for in the recipe, which must not have changed since.
 ---@return true? ok, string? message, integer? errno, table? failure
 function Container:start(opts)
-  opts = check_opts("start", opts, { "cancel" })
+  opts = check_opts("start", opts, { "cancel", "log" })
   return locked(self, start, opts)
 end
 
----Start another process in it; see caisson.process. opts: detach, ignore_paused (also in spec), window, cancel, fail.
+---Start another process in it; see caisson.process. opts: detach, ignore_paused (also in spec), window, cancel, log, fail.
 ---@param spec table
 ---@param opts? table
 ---@return table? running, string? message, integer? errno, table? failure
 function Container:exec(spec, opts)
-  opts = check_opts("exec", opts, { "detach", "ignore_paused", "window", "cancel", "fail" })
+  opts = check_opts("exec", opts, { "detach", "ignore_paused", "window", "cancel", "fail", "log" })
   if type(spec) ~= "table" then error("exec: a table of options expected, got " .. type(spec), 2) end
   local pidfd, status, number, failure = expect(self, "created", "running", "paused")
   if not pidfd then return nil, status, number, failure end
@@ -326,7 +330,8 @@ function Container:exec(spec, opts)
   if opts.ignore_paused ~= nil then process.ignore_paused = opts.ignore_paused end
   local into = target(self)
   into.options = require("caisson.container.create").options(self.saved.options or {}, plan)
-  return require("caisson.process").start(into, process, { window = opts.window, cancel = opts.cancel, fail = opts.fail })
+  return require("caisson.process").start(into, process, { window = opts.window, cancel = opts.cancel, fail = opts.fail,
+    log = opts.log })
 end
 
 -- A signal to each of its processes, by a descriptor that is of that process.

@@ -162,6 +162,31 @@ function Logger:warning(...) self:write("warning", ...) end
 function Logger:info(...) self:write("info", ...) end
 function Logger:debug(...) self:write("debug", ...) end
 
+-- What a child has done, as its record tells: each step that was applied (debug), each optional one that was left out
+-- (warning), the one that it failed in (error). from, to: the steps' numbers.
+-- skipped: { [number] = errno }; failure: as of a run that failed, with its message.
+function Logger:steps(plan, from, to, pid, skipped, failure, message)
+  if failure and failure.number then to = math.min(to, failure.number - 1) end
+  if self.least >= levels.debug or next(skipped) ~= nil then
+    for _, row in ipairs(plan:rows()) do
+      local errno = skipped[row.number]
+      if row.number >= from and row.number <= to and (errno or self.least >= levels.debug) then
+        self:write(errno and "warning" or "debug", errno and "step left out" or "step done", { number = row.number,
+          phase = row.phase, side = row.side, step = row.step, object = row.object, pid = pid,
+          at = row.at ~= "" and row.at or nil, errno = errno and core.errno.name(errno) })
+      end
+    end
+  end
+  if failure then
+    self:error(message, { at = failure.at, step = failure.step, index = failure.index, number = failure.number,
+      side = failure.side, phase = failure.phase, errno = failure.code, pid = pid })
+    failure.logged = true
+  end
+end
+
+-- Is it a logger?
+function M.is(v) return getmetatable(v) == Logger end
+
 function Logger:close()
   if self.fd then self.fd:close() end
   self.fd = nil

@@ -344,7 +344,7 @@ local function compile(target, spec, opts)
 end
 
 -- Start a process in a container. opts: window ({ rows, columns } of its terminal), cancel (a descriptor: given up
--- when it becomes readable), fail (for tests: { step = number, errno = }).
+-- when it becomes readable), log (a caisson.Logger), fail (for tests: { step = number, errno = }).
 -- Returns the running process, an object as caisson.run.start's | nil, message, errno, failure.
 ---@param target caisson.process.Target
 ---@param spec caisson.process.Spec
@@ -362,7 +362,7 @@ function M.start(target, spec, opts)
   built.joined = true
   local ok, running
   ok, running, message, errno, failure = pcall(require("caisson.run").launch, built,
-    { slots = built.slots, cancel = opts.cancel, fail = opts.fail }, started)
+    { slots = built.slots, cancel = opts.cancel, fail = opts.fail, log = opts.log }, started)
   for _, fd in ipairs(built.keep) do fd:close() end
   if not ok then return refused((tostring(running):gsub("^[^:]*:%d+: ", ""))) end
   if running and built.options.detach then running.process:detach() end

@@ -104,7 +104,7 @@ local function refuse_stream(name, spec)
 end
 
 local known_opts = { "params", "args", "default_args", "env", "stdin", "stdout", "stderr", "files", "slots",
-  "limits", "id", "window", "cancel", "fail", "status" }
+  "limits", "id", "window", "cancel", "fail", "status", "log" }
 
 local function blame(message)
   local level = 3
@@ -123,6 +123,9 @@ local function check_types(opts)
   end
   if opts.id and (not opts.id:find "^[%w_.+-]+$" or #opts.id > 255) then
     blame("run: id: 1 to 255 letters, digits, '_', '.', '+' or '-' expected, got '" .. words.show(opts.id) .. "'")
+  end
+  if opts.log ~= nil and not require("caisson.log").is(opts.log) then
+    blame("run: log: a logger (caisson.log) expected, got " .. type(opts.log))
   end
   for i, v in pairs(opts.window or {}) do
     if (i ~= 1 and i ~= 2) or type(v) ~= "number" or not (v >= 0 and v <= 65535) then
@@ -206,7 +209,11 @@ function M.launch(built, opts, started)
       failure.phase = step.phase
     end
     failure.hint = require("caisson.hints").find(failure, built)
+    if opts.log then opts.log:steps(built.plan, 1, failure.number and failure.number or 0, nil, {}, failure, message) end
     return nil, message, errno, failure
+  end
+  if opts.log then
+    opts.log:steps(built.plan, 1, built.wait and built.plan:find("wait") or #built.plan.steps, process:pid(), process:skipped())
   end
   self.process, self.built = process, built
   self.started = started
@@ -239,8 +246,8 @@ end
 -- Start a recipe. opts: params, args, env (added to the recipe's), stdin, stdout, stderr, files (slots
 -- for more descriptors), limits, id, window ({ rows, columns } of its terminal), cancel (a descriptor:
 -- construction is given up when it becomes readable), status (a descriptor, { file = } or a function that is told
--- what becomes of it: caisson.status), fail (for tests: { step = number, errno = }, that
--- step is not done and fails so).
+-- what becomes of it: caisson.status), log (a caisson.Logger: what each step came to), fail (for tests:
+-- { step = number, errno = }, that step is not done and fails so).
 -- Returns the running container | nil, message, errno, failure.
 function M.start(recipe, opts)
   opts = opts or {}

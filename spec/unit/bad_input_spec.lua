@@ -196,7 +196,7 @@ end)
 
 describe("every option of caisson.run", function()
   local names = { "params", "args", "env", "stdin", "stdout", "stderr", "files", "slots", "limits", "id", "window", "cancel", "fail",
-    "status" }
+    "status", "log" }
   local fine = { cancel = {}, args = { string = true, number = true }, status = { ["function"] = true }, stdout = { ["function"] = true },
     stderr = { ["function"] = true } }
   local bad_values = { io.stdout, nothing, true, -1, 1.5, inf, nan, "a\0b", huge, deep(300), cyclic, named_cycle, { no_such_key = 1 },

@@ -52,6 +52,8 @@ sections["A. Process"] = {
   Rlimits = { P, "has its limits, all 16", A, "sets each of the 16, soft and hard, as 64-bit numbers", A, "takes max for no limit" },
   Init = { "kernel/init", "reaps orphans", "kernel/init", "hands signals on to the program", "kernel/init", "ends with the program's exit code",
     "kernel/wait", "reaps what is orphaned in the container" },
+  ["LogLevel, log pipe"] = { "kernel/coverage_log", "has each step that was done, and each that was left out",
+    "kernel/coverage_log", "ends with the step that it failed in", "kernel/coverage_log", "is of a joining process too" },
   SubCgroupPaths = { J, "makes a group below the container's, and refuses all that leads out of it",
     "kernel/cgroup_group", "is joined by a second process, in a group below it", "kernel/cgroup_calls", "makes no group outside of where it may" },
   Scheduler = { A, "sets the policies of every user", A, "sets realtime policies with their priority and flags",

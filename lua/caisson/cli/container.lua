@@ -105,7 +105,7 @@ local commands = {}
 
 function commands.start(o)
   local c = container(o)
-  local ok, message, _, failure = c:start()
+  local ok, message, _, failure = c:start { log = cli.log }
   warn(c.warnings)
   if not ok then return attendant.failed(message, failure) end
   return 0

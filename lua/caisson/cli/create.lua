@@ -65,7 +65,8 @@ function M.main(o)
   local container, _, failure
   container, message, _, failure = require("caisson").create(recipe, { id = id, root = o.root,
     params = plan.parameters(words, 2), args = o.program, env = plan.environment(o.env), bundle = o.bundle,
-    annotations = pairs_of("--annotation", o.annotation), cancel = by.cancel, window = attendant.window() })
+    annotations = pairs_of("--annotation", o.annotation), cancel = by.cancel, window = attendant.window(),
+    log = cli.log })
   if not container then
     local given_up = failure and failure.code == "ECANCELED" and by:given_up()
     by:let_go()

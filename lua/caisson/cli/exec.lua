@@ -50,7 +50,7 @@ function M.main(o)
     args = o.program, env = require("caisson.cli.plan").environment(o.env), cwd = o.cwd, user = user_of(o),
     capabilities = capabilities_of(o), no_new_privs = o.no_new_privs, apparmor = o.apparmor, selinux = o.selinux,
     cgroup = o.cgroup, tty = o.tty, console_socket = o.console_socket, detach = o.detach, ignore_paused = o.ignore_paused,
-  }, { cancel = by.cancel, window = attendant.window() })
+  }, { cancel = by.cancel, window = attendant.window(), log = cli.log })
   if not running then
     local given_up = failure and failure.code == "ECANCELED" and by:given_up()
     by:let_go()

@@ -111,7 +111,7 @@ end
 -- ---- creating ----
 
 local known = { "id", "root", "params", "args", "default_args", "env", "bundle", "annotations", "stdin", "stdout", "stderr",
-  "files", "slots", "window", "cancel", "fail" }
+  "files", "slots", "window", "cancel", "fail", "log" }
 
 local function refuse(message, number, failure)
   failure = failure or { step = "create", errno = number, code = errno.name(number), detail = message }
@@ -127,6 +127,7 @@ local function check_opts(opts)
     if not found then error(words.unknown("create: unknown option", tostring(k), known), 4) end
   end
   if opts.bundle ~= nil and type(opts.bundle) ~= "string" then error("create: bundle: string expected", 4) end
+  if opts.log ~= nil and not require("caisson.log").is(opts.log) then error("create: log: a logger expected", 4) end
   if opts.annotations ~= nil then
     if type(opts.annotations) ~= "table" then error("create: annotations: table expected", 4) end
     for k, v in pairs(opts.annotations) do
@@ -173,7 +174,7 @@ local function make(dir, built, opts, started)
   if not slots.start then return nil, message, number end
   local running, failure
   running, message, number, failure = require("caisson.run").launch(built, { stdin = opts.stdin, stdout = opts.stdout,
-    stderr = opts.stderr, slots = slots, cancel = opts.cancel, fail = opts.fail }, started)
+    stderr = opts.stderr, slots = slots, cancel = opts.cancel, fail = opts.fail, log = opts.log }, started)
   slots.start:close()
   if not running then return nil, message, number, failure end
   local done, why = pcall(function()
