@@ -488,7 +488,7 @@ function Running:close()
   self.process:close()
   -- its members have left it by ending
   local group = self.built.own_resctrl_group
-  if group then os.remove("/sys/fs/resctrl/" .. group) end
+  if group then require("caisson.resctrl").remove(group) end
 end
 
 -- Start and wait. Returns the result | nil, message, errno, failure. A container with a terminal that
