@@ -41,7 +41,8 @@ sections["A. Process"] = {
   Cwd = { P, "starts in its directory, which is of the root", "kernel/root", "never leads out of the root, by a descriptor" },
   ["Stdin, Stdout, Stderr"] = { P, "reads and writes what the caller says", "kernel/run", "hands chunks to a function" },
   ExtraFiles = { P, "has further descriptors as 3, 4, ..., and no other", "kernel/exec", "are those that the plan names, and no other" },
-  exeseal = { P, "can't overwrite what it was started by", "kernel/init", "shows the host the sealed runner as its program" },
+  exeseal = { "kernel/coverage_container", "can't be changed by who has it open: it is sealed", "kernel/coverage_container",
+    "where /proc/self/exe is what is executed", "kernel/init", "shows the host the sealed runner as its program" },
   ["ConsoleWidth, ConsoleHeight"] = { P, "has a terminal of the container's devpts, of its size" },
   ConsoleSocket = { J, "sends the terminal and a pidfd over the sockets" },
   PidfdSocket = { J, "sends the terminal and a pidfd over the sockets", P, "tells its exit code or signal, and what it used" },
@@ -119,7 +120,7 @@ sections["B. Config"] = {
   Scheduler = { A, "sets the policies of every user", A, "refuses what the kernel does, and what it would cut" },
   Personality = { A, "sets domain and flags", A, "takes away the randomness of addresses" },
   IOPriority = { A, "sets class and level" },
-  ExecCPUAffinity = { C, "is initial while the container is made, and final for the program" },
+  ExecCPUAffinity = { "kernel/coverage_container", "is bound to the CPUs of affinity's initial, its program to the final ones", C, "is initial while the container is made, and final for the program" },
 }
 
 sections["B. Seccomp"] = {
@@ -223,6 +224,9 @@ sections["Lifecycle"] = {
   ["create, start, state, list, wait, delete: commands"] = { L, "create, state, list, start, wait and delete: one life" },
   ["kill: method"] = { K, "gets a signal as a whole, or its program alone", K, "is ended by kill while it waits" },
   ["kill: command"] = { L, "sends the signal by word or number, to the first process or to all" },
+  ["exec: method"] = { "kernel/coverage_container", "exec starts another process in it, running or not yet" },
+  ["events: method"] = { "kernel/coverage_container", "events tells its end, with the status, once" },
+  ["stats, ps: methods"] = { "kernel/coverage_container", "stats counts what it has used, pause and update act; or there is no cgroup" },
   ["exec: command"] = { L, "runs in the container's namespaces, with this command's streams", L, "detached goes on without us" },
   ["pause, resume: methods"] = { K, "stands still while it is paused" },
   ["pause, resume: commands"] = { L, "pause and resume stop and continue all of it" },
