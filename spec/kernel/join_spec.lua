@@ -195,7 +195,7 @@ for _, user in ipairs(t.is_root and { false, true } or { true }) do
         local core, process = require "caisson.core", require "caisson.process"
         local target = { pid = %d, pidfd = assert(core.pidfd.open(%d)), options = {} }
         while true do
-          assert(process.start(target, { args = { "/bin/sleep", "50" }, stdin = "null", stdout = "null", capabilities = {} }))
+          assert(process.start(target, { args = { "/bin/sleep", "50" }, stdin = "null", stdout = "null", stderr = "null", capabilities = {} }))
         end]]):format(reaped.pid, reaped.pid))
       f:close()
       local live = "cat /proc/[0-9]*/stat 2>/dev/null | awk '$3 != \"Z\" { print $2 }' | grep -v -e '(cat)' -e '(awk)' -e '(sh)' -e '(grep)'"
