@@ -198,15 +198,21 @@ describe("a resource of cgroup v2:", function()
       assert.is_true(part > 0.4, tostring(part))
     end)
 
+    -- By the figures only: under emulation this kernel's triggers for CPU never fire, not even for a program
+    -- that polls /proc/pressure/cpu itself. (Those for memory do, and are tried above.)
     it("pressure tells that one waits for the other", function()
-      local process, groups = g.start({ cpuset = { cpus = "1" } }, { "/bin/sh", "-c",
-        "while :; do :; done & while :; do :; done" })
-      local events = assert(groups:events { pressure = { cpu = { some = 0.2, window = 1 } }, state = false })
-      local list = events:wait(10)
-      events:close()
-      groups:close()
-      process:close()
-      assert.same({ type = "pressure", resource = "cpu" }, list[1])
+      local function waited(script)
+        local process, groups = g.start({ cpuset = { cpus = "1" } }, { "/bin/sh", "-c", script })
+        core.poll({}, 0.3)
+        local before = groups:pressure().cpu.some.total_us
+        core.poll({}, 3)
+        local part = (groups:pressure().cpu.some.total_us - before) / 3e6
+        groups:close()
+        process:close()
+        return part
+      end
+      local one, two = waited "while :; do :; done", waited "while :; do :; done & while :; do :; done"
+      assert.is_true(two > 0.3 and one < two / 2, one .. " and " .. two)
     end)
 
     it("a limit that this kernel has no file for is an error that names it", function()
