@@ -89,6 +89,7 @@ test-vm:
 	@spec/tools/deps build run test vm
 	@$(MAKE) all
 	@spec/tools/vm spec/tools/suite vm root:vm user:vm
+	@VM_INIT=systemd spec/tools/vm spec/tools/suite vm.systemd root:systemd
 arm64:
 	@spec/tools/deps build arm64
 	@spec/tools/arm64

@@ -199,6 +199,11 @@ function probes.cgroup_v2()
   return c ~= nil and c:match("memory") ~= nil, "no pure cgroup v2 here; make test-vm proves it"
 end
 
+function probes.systemd()
+  return M.sh("test -d /run/systemd/system && grep -q :54321: /etc/passwd && echo yes") == "yes\n",
+    "no systemd as pid 1, with user 54321; make test-vm proves it"
+end
+
 function probes.landlock()
   local abi, message = core.landlock.abi()
   return (abi or 0) >= 6, message or ("ABI " .. tostring(abi) .. ", 6 is needed; make test-vm proves it")
