@@ -99,7 +99,8 @@ receive(struct csn_agent *a, union incoming *in, int *fd, bool block)
   struct msghdr msg = { .msg_iov = &iov,
                         .msg_iovlen = 1,
                         .msg_control = control.bytes,
-                        .msg_controllen = sizeof(control.bytes) };
+                        /* not its padding too, in which a second one would come */
+                        .msg_controllen = CMSG_LEN(sizeof(int)) };
   struct cmsghdr *c;
   ssize_t n;
 

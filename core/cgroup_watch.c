@@ -204,7 +204,9 @@ l_ready(lua_State *L)
       lua_pushboolean(L, 1);
     } else {
       lua_pushboolean(L, 0);
-      close(s->fd); /* which takes it out of the epoll */
+      /* a fork of this process may hold a copy, which would keep it in the epoll */
+      epoll_ctl(w->epoll, EPOLL_CTL_DEL, s->fd, NULL);
+      close(s->fd);
       s->kind = SOURCE_NONE;
     }
     lua_rawseti(L, -2, 2);

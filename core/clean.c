@@ -547,13 +547,15 @@ csn_clean_delete(const char *path, struct csn_answer *a)
   static char parent[PATH_MAX];
   struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS };
-  size_t n = csn_append(parent, sizeof(parent), 0, "/"), slash = 0;
+  size_t n = csn_append(parent, sizeof(parent), 0, *path == '/' ? "" : "/"), slash = 0;
   CSN_CLEANUP_FD int dir = -1;
   struct statfs fs = { 0 };
   struct statx st;
   u64 removed = 0;
   int rc;
 
+  if (n + csn_strlen(path) >= sizeof(parent)) /* cut, it would be another's */
+    return tell(a, -ENAMETOOLONG, "", "");
   n = csn_append(parent, sizeof(parent), n, path);
   while (n > 1 && parent[n - 1] == '/')
     parent[--n] = 0;

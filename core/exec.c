@@ -264,9 +264,9 @@ void
 csn_exec_release(const struct engine_exec_args *a)
 {
   if (a->argv.count > SMALL_VECTOR && argv_of_run)
-    csn_sys(__NR_munmap, argv_of_run, ((size_t)a->argv.count + 1) * sizeof(*argv_of_run));
+    csn_sys(__NR_munmap, argv_of_run, ((size_t)a->argv.count + 2) * sizeof(*argv_of_run));
   if (a->env.count > SMALL_VECTOR && env_of_run)
-    csn_sys(__NR_munmap, env_of_run, ((size_t)a->env.count + 1) * sizeof(*env_of_run));
+    csn_sys(__NR_munmap, env_of_run, ((size_t)a->env.count + 2) * sizeof(*env_of_run));
   argv_of_run = env_of_run = NULL;
 }
 

@@ -11,18 +11,20 @@
   F(bool, searchable, 0, NULL, 0)
 CSN_ARGS(keyring, KEYRING)
 
-/* "keyring;uid;gid;perm;name" */
+#define MOST 4400 /* with a name of 4095 bytes, the longest */
+
+/* "keyring;uid;gid;perm;name"; a buffer that is too short stays as it was. */
 static long
 permissions_of(long key, u32 *permissions)
 {
-  char text[512];
+  char text[MOST];
   long n = csn_sys(__NR_keyctl, KEYCTL_DESCRIBE, key, text, sizeof(text) - 1, 0);
   int fields = 0;
 
-  if (n < 0)
-    return n;
+  if (n < 0 || n >= MOST)
+    return n < 0 ? n : -EMSGSIZE;
   *permissions = 0;
-  for (long i = 0; i < n && i < (long)sizeof(text) - 1 && fields < 4; i++) {
+  for (long i = 0; i < n && fields < 4; i++) {
     char d = text[i];
 
     if (d == ';')

@@ -179,9 +179,15 @@ l_wait(lua_State *L)
       lua_pushliteral(L, "timeout");
       return 2;
     }
-    rc = csn_reap_pidfd(pfd.fd, &e, false);
+    /* Who is traced by another has ended for its parent only when the tracer has seen that. */
+    rc = csn_reap_pidfd(pfd.fd, &e, timeout < 0);
     if (rc == -ECHILD)
       rc = ended_elsewhere(pfd.fd, &e);
+    if (rc == 0) {
+      lua_pushnil(L);
+      lua_pushliteral(L, "timeout");
+      return 2;
+    }
   }
   if (rc == -ECHILD) {
     lua_newtable(L);

@@ -262,8 +262,8 @@ skip_call(pid_t pid, s64 result)
   struct iovec v = { &r, sizeof(r) };
   long rc = csn_sys(__NR_ptrace, PTRACE_GETREGSET, pid, NT_PRSTATUS, &v);
 
-  if (rc < 0)
-    return rc;
+  if (rc < 0 || v.iov_len != sizeof(r)) /* in 32-bit mode they are others */
+    return rc < 0 ? rc : -EOPNOTSUPP;
   r.orig_rax = ~0ull;
   r.rax = (u64)result;
   return csn_sys(__NR_ptrace, PTRACE_SETREGSET, pid, NT_PRSTATUS, &v);
@@ -281,8 +281,8 @@ skip_call(pid_t pid, s64 result)
   struct iovec nr = { &none, sizeof(none) };
   long rc = csn_sys(__NR_ptrace, PTRACE_GETREGSET, pid, NT_PRSTATUS, &v);
 
-  if (rc < 0)
-    return rc;
+  if (rc < 0 || v.iov_len != sizeof(r)) /* in 32-bit mode they are others */
+    return rc < 0 ? rc : -EOPNOTSUPP;
   r.regs[0] = (u64)result;
   rc = csn_sys(__NR_ptrace, PTRACE_SETREGSET, pid, NT_PRSTATUS, &v);
   return rc < 0 ? rc : csn_sys(__NR_ptrace, PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &nr);

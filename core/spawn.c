@@ -80,7 +80,8 @@ receive(struct csn_spawn *s, void *buf, size_t size, int *fd)
   struct msghdr msg = { .msg_iov = &iov,
                         .msg_iovlen = 1,
                         .msg_control = control.bytes,
-                        .msg_controllen = sizeof(control.bytes) };
+                        /* not its padding too, in which a second one would come */
+                        .msg_controllen = CMSG_LEN(sizeof(int)) };
   struct cmsghdr *c;
   ssize_t n;
 
@@ -110,8 +111,10 @@ take_slot(struct csn_spawn *s, u32 step, int fd)
 {
   const struct csn_step *st;
 
-  if (fd < 0 || step >= s->plan->nsteps)
+  if (fd < 0 || step >= s->plan->nsteps) {
+    csn_close(fd);
     return -EBADMSG;
+  }
   st = csn_plan_step(s->plan, step);
   if (csn_step_prim(st)->action != CSN_ACT_SEND) {
     close(fd);
@@ -342,6 +345,10 @@ attend(struct csn_spawn *s)
         csn_close(fd);
       csn_detail(&s->ctx, rc, "a descriptor for the child", NULL);
       set_failure(s, s->plan->nsteps, -rc);
+      return;
+    }
+    if ((m.kind == CSN_MSG_SYNC || m.kind == CSN_MSG_STOP) && m.step <= turn) {
+      set_failure(s, s->plan->nsteps, EBADMSG); /* what has been done is not done again */
       return;
     }
     if (m.kind != CSN_MSG_HELLO)

@@ -358,6 +358,15 @@ describe("keyring", function()
     assert.matches("keyring%s+_ses%.caisson", keys)
   end)
 
+  it("has the same permissions under a long name", function()
+    local function permissions(name)
+      local keys = assert(session_keyring(step("keyring", { name = name, searchable = true })))
+      return keys:match("(%x+) +%d+ +%d+ +keyring +" .. name .. ":")
+    end
+    assert.equal(assert(permissions("caisson")), (permissions(("x"):rep(600))))
+    assert.equal(permissions("caisson"), (permissions(("y"):rep(4000))))
+  end)
+
   it("is a new one without a name, each time", function()
     -- the user's other session keyrings are listed too
     local seen = {}
