@@ -117,6 +117,30 @@ describe("core.cgroup", function()
       assert.equal(0, core.cgroup.signal(dir, "TERM")) -- nobody is in it
     end)
 
+    it("lets go of a group that is gone, once, though a fork holds a copy of the descriptor", function()
+      if h.version ~= 2 then return end
+      local watch = assert(core.cgroup.watch())
+      assert(core.files.mkdir(dir, "gone"))
+      local gone = assert(core.files.open(dir, "gone", "directory"))
+      assert(watch:file(gone, "cgroup.events"))
+      local first, second, other
+      assert(t.run({ t.step("clone", {}), { "lua", name = "look", side = "parent" }, { "lua", name = "idle", side = "child" } },
+        { script = "true", functions = { idle = function() end, look = function()
+          gone:close()
+          assert(core.files.remove(dir, "gone"))
+          first = watch:ready()
+          other = { assert(core.open("/etc/passwd")), assert(core.open("/etc/passwd")) }
+          second = watch:ready()
+        end } }))
+      watch:close()
+      assert.same({ { 1, false } }, first)
+      assert.same({}, second)
+      for _, fd in ipairs(other) do
+        assert.matches("root", fd:read(100))
+        fd:close()
+      end
+    end)
+
     it("takes no file outside of it", function()
       for _, file in ipairs { "../cgroup.procs", "/etc/hostname", "", ".", "..", "a/b" } do
         local ok, _, errno = core.cgroup.set { group = dir, file = file, value = "0" }

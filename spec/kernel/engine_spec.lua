@@ -149,6 +149,46 @@ describe("Lua steps", function()
   end)
 end)
 
+describe("Who speaks for the child", function()
+  local has_ffi, ffi = pcall(require, "ffi")
+  if not has_ffi then return end
+  pcall(ffi.cdef, [[
+    struct csnspec_message { uint32_t kind, step; int32_t err, pid, signal; uint64_t exec_ns; uint32_t skipped, detail_len; char detail[192]; };
+    struct csnspec_fds { size_t len; int level, type, fd[2]; };
+    struct csnspec_iov { const void *base; size_t len; };
+    struct csnspec_msghdr { void *name; unsigned name_len; const void *iov; size_t iov_len; void *control; size_t control_len; int flags; };
+    long sendmsg(int, const void *, int); ]])
+
+  -- Say it on every socket of this process, with two descriptors where so.
+  local function say(kind, number, with_fds)
+    local m, fds = ffi.new("struct csnspec_message"), ffi.new("struct csnspec_fds")
+    local iov, h = ffi.new("struct csnspec_iov"), ffi.new("struct csnspec_msghdr")
+    m.kind, m.step = kind, number
+    fds.len, fds.level, fds.type = 24, 1, 1
+    iov.base, iov.len = m, ffi.sizeof(m)
+    h.iov, h.iov_len = iov, 1
+    if with_fds then h.control, h.control_len = fds, 24 end
+    for fd = 3, 63 do ffi.C.sendmsg(fd, h, 0x4000) end
+  end
+
+  it("leaves the host no descriptor that it has not asked for", function()
+    local before = t.count_fds()
+    local ok, _, errno = t.run({ step("clone", {}), child "say" }, { script = "true", functions = { say = function()
+      for _ = 1, 3 do say(1, 0, true) end
+    end } })
+    assert.same({ nil, core.errno.EBADMSG }, { ok, errno })
+    assert.equal(before, t.count_fds())
+  end)
+
+  it("gets no step of the host's done again", function()
+    local n = 0
+    local ok, _, errno = t.run({ step("clone", {}), parent "count", child "say" }, { script = "true", functions = {
+      count = function() n = n + 1 end, say = function() say(3, 1) end } })
+    assert.equal(1, n)
+    assert.same({ nil, core.errno.EBADMSG }, { ok, errno })
+  end)
+end)
+
 describe("Plans of any size", function()
   it("run: 64 KiB, a byte less, a byte more, and more than 1 MiB", function()
     for _, size in ipairs { 60000, 65000, 65300, 65400, 65500, 65600, 130000, 1200000 } do
