@@ -17,41 +17,106 @@ local function to_recipe(r)
   return r
 end
 
--- Run a recipe (or the one of that name or file) and wait. See caisson.run.start for opts.
--- Returns the result | nil, message, errno, failure.
+---@alias caisson.Stream any
+---Where a stream of the program's comes from or goes to: "inherit", "null", "pipe" (this side of it is then a field of
+---the object, of the stream's name), { file =, append = }, a descriptor; stdin also { data = }; output also "capture" or
+---a function that gets the chunks; stderr also "stdout".
+
+---@class caisson.run.Options
+---@field params? table<string, any>      the recipe's parameters
+---@field args? string[]                  the program
+---@field env? table<string, string|number|false>  added to the recipe's
+---@field stdin? caisson.Stream
+---@field stdout? caisson.Stream
+---@field stderr? caisson.Stream
+---@field files? string[]                 slots of the program's descriptors 0, 1, 2, …
+---@field slots? table<string, integer|caisson.core.Fd>  descriptors by name, for steps and `files`
+---@field limits? { time?: number, cpu?: number, output?: integer }  seconds, seconds of CPU, bytes
+---@field id? string                      what hooks are told
+---@field window? integer[]               { rows, columns } of its terminal
+---@field cancel? integer|caisson.core.Fd construction is given up when it becomes readable
+---@field status? any                     a descriptor, { file = } or a function: told what becomes of it (caisson.status)
+---@field log? caisson.Logger             what each step came to
+---@field fail? { step: integer, errno: integer }  for tests: that step is not done, and fails so
+
+---Run a recipe (or the one of that name or file) and wait.
+---@param r caisson.Recipe|string
+---@param opts? caisson.run.Options
+---@return caisson.Result? result, string? message, integer? errno, table? failure
 function M.run(r, opts)
   local found, message = to_recipe(r)
   if not found then return nil, message, 2, { step = "recipe", errno = 2, code = "ENOENT", status = "failed" } end
   return run.run(found, opts)
 end
 
--- Start a recipe and give back the running container.
+---Start a recipe and give back the running container.
+---@param r caisson.Recipe|string
+---@param opts? caisson.run.Options
+---@return caisson.Running? running, string? message, integer? errno, table? failure
 function M.start(r, opts)
   local found, message = to_recipe(r)
   if not found then return nil, message, 2, { step = "recipe", errno = 2, code = "ENOENT", status = "failed" } end
   return run.start(found, opts)
 end
 
--- Containers made in advance, that run many programs. See caisson.pool.new for opts.
--- Returns the pool | nil, message, errno.
+---@class caisson.pool.Options
+---@field recipe caisson.Recipe|string
+---@field size? integer                   how many stand ready: 1
+---@field params? table<string, any>
+---@field env? table<string, string|number|false>
+---@field args? string[]                  the program where a run names none
+---@field shared? boolean                 writable files of the host's are meant to be there
+---@field slots? table<string, integer|caisson.core.Fd>  descriptors that the container's steps name
+---@field id? string
+
+---Containers made in advance, that run many programs. They are made by fill() and get().
+---@param opts caisson.pool.Options
+---@return caisson.Pool? pool, string? message, integer? errno
 function M.pool(opts) return require("caisson.pool").new(opts) end
 
--- Make a container that waits for its start, and outlives this process. See caisson.container.create for opts.
--- Returns the container | nil, message, errno, failure.
+---@class caisson.create.Options
+---@field id string                       1 to 255 letters, digits, "_", "+", "-" or "."
+---@field root? string                    the directory of the states: /run/caisson for root, else $XDG_RUNTIME_DIR/caisson
+---@field params? table<string, any>
+---@field args? string[]
+---@field env? table<string, string|number|false>
+---@field bundle? string                  the directory that hooks are told
+---@field annotations? table<string, string>
+---@field stdin? caisson.Stream           neither "capture" nor a function, here and below
+---@field stdout? caisson.Stream
+---@field stderr? caisson.Stream
+---@field files? string[]
+---@field slots? table<string, integer|caisson.core.Fd>
+---@field window? integer[]
+---@field cancel? integer|caisson.core.Fd
+---@field log? caisson.Logger
+---@field fail? { step: integer, errno: integer }
+
+---Make a container that waits for its start, and outlives this process, unless the recipe says die_with_parent. Groups to
+---count, freeze and kill by are made where they can be had, asked for or not.
+---@param r caisson.Recipe|string
+---@param opts caisson.create.Options
+---@return caisson.Container? container, string? message, integer? errno, table? failure
 function M.create(r, opts)
   local found, message = to_recipe(r)
   if not found then return nil, message, 2, { step = "recipe", errno = 2, code = "ENOENT", status = "failed" } end
   return require("caisson.container").create(found, opts)
 end
 
--- A container that was created, by its id. opts: root.
+---A container that was created, by its id.
+---@param id string
+---@param opts? { root?: string }
+---@return caisson.Container? container, string? message, integer? errno, table? failure  ENOENT; EBADMSG: damaged
 function M.open(id, opts) return require("caisson.container").open(id, opts) end
 
--- All of them. opts: root.
+---All of them: { id, status, pid, created, recipe }; one whose state can't be used has the status "damaged", and the reason
+---as `error`.
+---@param opts? { root?: string }
+---@return table[]? list, string? message, integer? errno, table? failure
 function M.list(opts) return require("caisson.container").list(opts) end
 
--- Many running containers, seen to their ends in one loop. See caisson.loop.
--- Returns the loop | nil, message, errno.
+---Many running containers, seen to their ends in one loop.
+---@return caisson.Loop? loop, string? message, integer? errno
 function M.loop() return require("caisson.loop").new() end
 
 -- Modules that not every program needs are loaded when first asked for.

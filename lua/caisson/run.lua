@@ -30,6 +30,10 @@ local M = {}
 ---@field landlock_left_out? string[]  rights that best_effort names and this kernel lacks
 ---@field skipped table        optional steps that were left out: { step =, object =, errno =, at = }
 
+---@class caisson.Running
+---@field stdin? caisson.core.Fd   of "pipe"; stdout and stderr too
+---@field pty? caisson.core.Fd     the other side of its terminal
+---@field cgroup? caisson.cgroup.Groups
 local Running = {}
 Running.__index = Running
 

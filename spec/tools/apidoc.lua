@@ -119,7 +119,7 @@ local function lines_of(command)
 end
 
 read("lua/caisson/init.lua", "caisson", "caisson")
-for _, path in ipairs(lines_of("find lua/caisson -name '*.lua' ! -path lua/caisson/init.lua | sort")) do
+for _, path in ipairs(lines_of("find lua/caisson -name '*.lua' ! -path lua/caisson/init.lua ! -path 'lua/caisson/cli/*' | sort")) do
   local name = path:match("^lua/(.*)%.lua$"):gsub("/init$", ""):gsub("/", ".")
   read(path, name, name)
 end
@@ -168,10 +168,19 @@ for key, metatable in pairs(debug.getregistry()) do
     end
   end
 end
-for _, module in ipairs { "policy", "cgroup", "landlock" } do
+for _, module in ipairs { "policy", "cgroup", "landlock", "trace" } do
   local _ = caisson[module] -- loaded when first asked for
 end
 walk(caisson, "caisson", true)
+-- Modules that programs require by their names.
+for _, module in ipairs { "log", "luv", "process", "state" } do
+  for name, entry in pairs(entries) do
+    if name:find("^caisson%." .. module .. "%.%l") then
+      public[entry] = name
+      if #entry.block.text == 0 and #entry.block.returns == 0 then missing[name] = true end
+    end
+  end
+end
 
 -- ------------------------------------------------------------------------------------- the page
 
