@@ -168,11 +168,15 @@ local function make(pool)
   self.process = process
   local agent = core.agent.open(process)
   self.agent = agent
-  self.spawn = function(o) return agent:run { plan = o.plan, slots = o.slots, fail = o.fail } end
+  self.spawn = function(o) return agent:run(o) end
   -- for who waits anyway, and need not be woken twice for a short program
   self.spawn_patiently = function(o)
-    return agent:run { plan = o.plan, slots = o.slots, fail = o.fail, patience = 0.002 }
+    o.patience = 0.002
+    return agent:run(o)
   end
+  -- what run.launch() takes; of a run its plan, its figures and how it is spawned are put in
+  self.job = { plan = pool.program, options = pool.options, optional_limits = built.optional_limits,
+    landlock_left_out = built.landlock_left_out }
   if built.cgroup then self.group = require("caisson.cgroup").open(built, process) end
   local shared
   shared, message, errno = watch_mounts(self)
@@ -271,59 +275,74 @@ function Share:kill() return true end
 function Share:close() end
 
 local start_keys = { "args", "env", "stdin", "stdout", "stderr", "slots", "limits", "window", "fail" }
+local is_start_key = {}
+for _, name in ipairs(start_keys) do is_start_key[name] = true end
+
+-- Are the two tables equal? nil and an empty one are.
+local function same(a, b)
+  if a then
+    for k, v in pairs(a) do
+      if not b or b[k] ~= v then return false end
+    end
+  end
+  if b then
+    for k in pairs(b) do
+      if not a or a[k] == nil then return false end
+    end
+  end
+  return true
+end
+
+local function copy(t)
+  local other = {}
+  for k, v in pairs(t or {}) do other[k] = v end
+  return other
+end
+
+-- The environment with what a run adds to it.
+local function add_env(list, more)
+  local env, names = {}, {}
+  for _, e in ipairs(list) do
+    local name, value = e:match("^(.-)=(.*)$")
+    env[name] = value
+  end
+  for k, v in pairs(more) do env[k] = v or nil end
+  for k, v in pairs(env) do names[#names + 1] = k .. "=" .. v end
+  table.sort(names)
+  return names
+end
 
 -- The plan of a run: the program's steps with this program and environment. The last one is kept.
 local function plan_of_run(pool, spec)
-  local args = spec.args or pool.args
+  local args, env = spec.args or pool.args, spec.env
   if type(args) == "string" then args = { args } end
   if type(args) ~= "table" or #args == 0 then error("exec: no program given (args)", 5) end
-  local key = { #args }
-  for _, a in ipairs(args) do key[#key + 1] = tostring(a) end
-  if spec.env then
-    local names = {}
-    for k, v in pairs(spec.env) do names[#names + 1] = tostring(k) .. "=" .. tostring(v) end
-    table.sort(names)
-    for _, v in ipairs(names) do key[#key + 1] = v end
-  end
-  key = table.concat(key, "\0")
-  if pool.last_key == key then return pool.last_plan end
+  local last = pool.last
+  if last and same(args, last.args) and same(env, last.env) then return last.plan end
   local list = pool.program_list
   local exec = list[#list].options
   exec.argv = args
-  exec.env = pool.env
-  if spec.env then
-    local env, names = {}, {}
-    for _, e in ipairs(pool.env) do
-      local name, value = e:match("^(.-)=(.*)$")
-      env[name] = value
-    end
-    for k, v in pairs(spec.env) do env[k] = v or nil end
-    for k, v in pairs(env) do names[#names + 1] = k .. "=" .. v end
-    table.sort(names)
-    exec.env = names
-  end
-  pool.last_plan = core.plan(list)
-  pool.last_key = key
-  return pool.last_plan
+  exec.env = env and add_env(pool.env, env) or pool.env
+  last = { plan = core.plan(list), args = copy(args), env = env and copy(env) }
+  pool.last = last
+  return last.plan
 end
 
+local no_spec = {}
+
 local function start(self, spec, spawn)
-  spec = spec or {}
+  spec = spec or no_spec
   for k in pairs(spec) do
-    local found = false
-    for _, name in ipairs(start_keys) do found = found or name == k end
-    if not found then error(words.unknown("exec: unknown option", tostring(k), start_keys), 3) end
+    if not is_start_key[k] then error(words.unknown("exec: unknown option", tostring(k), start_keys), 3) end
   end
   if spec.limits ~= nil then
     local ok, key, message = require("caisson.build").check_limits(spec.limits)
     if not ok then error(("exec: limits%s: %s"):format(key == "" and "" or "." .. key, message), 3) end
   end
-  local pool = self.pool
   local started = core.now()
-  local built = { plan = pool.program, options = pool.options, compiled = plan_of_run(pool, spec),
-    optional_limits = pool.built.optional_limits, landlock_left_out = pool.built.landlock_left_out,
-    spawn = spawn, group = share(self) }
-  return run.launch(built, spec, started)
+  local job = self.job
+  job.compiled, job.spawn, job.group = plan_of_run(self.pool, spec), spawn, share(self)
+  return run.launch(job, spec, started)
 end
 
 -- Start a program in it. spec: args, env (added to the recipe's), stdin, stdout, stderr, slots, limits, window,

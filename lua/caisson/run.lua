@@ -164,34 +164,54 @@ local function check_opts(opts)
   end
 end
 
+-- All three, into slots. Returns what is to take the terminal's output. Raises what a misuse is, and
+-- { message, errno }.
+local function open_streams(self, opts, o, keep, slots)
+  local terminal_output
+  for _, name in ipairs(names) do
+    local spec = opts[name]
+    if spec == nil then spec = o[name] end
+    if o.tty then
+      if name == "stdout" and (type(spec) == "function" or spec == "capture") then
+        terminal_output = spec
+      else
+        refuse_stream(name, spec)
+      end
+      spec = "inherit" -- no step uses it
+    end
+    local fd, message, errno = open_stream(self, name, spec, keep)
+    if fd == nil then error({ message, errno }, 0) end
+    slots[name] = fd
+  end
+  return terminal_output
+end
+
+local no_limits = {}
+
+local function limits_of(o, opts)
+  if not opts.limits then return o.limits or no_limits end
+  local limits = {}
+  for k, v in pairs(o.limits or no_limits) do limits[k] = v end
+  for k, v in pairs(opts.limits) do limits[k] = v end
+  return limits
+end
+
 -- Start what was built (plan, compiled, functions, options; cgroup where it has groups of its own): streams, the
 -- child, its terminal. opts: of start(). started: when that was called. built.spawn takes the place of core.spawn,
 -- built.group that of the groups' object.
 -- Returns the running process | nil, message, errno, failure.
 function M.launch(built, opts, started)
-  local self = setmetatable({ streams = {}, output = 0 }, Running)
   local o = built.options
+  local self = setmetatable({ streams = {}, output = 0, built = built, started = started, limits = limits_of(o, opts) },
+    Running)
   local keep, slots, message, errno = {}, {}, nil, nil
   built.cancel = opts.cancel
-  local terminal_output
-  local ok, err = pcall(function()
-    for _, name in ipairs(names) do
-      local spec = opts[name]
-      if spec == nil then spec = o[name] end
-      if o.tty then
-        if name == "stdout" and (type(spec) == "function" or spec == "capture") then
-          terminal_output = spec
-        else
-          refuse_stream(name, spec)
-        end
-        spec = "inherit" -- no step uses it
-      end
-      slots[name], message, errno = open_stream(self, name, spec, keep)
-      if slots[name] == nil then error({ message, errno }, 0) end
-    end
-  end)
+  local ok, err = pcall(open_streams, self, opts, o, keep, slots)
+  local terminal_output = ok and err
   if slots.stderr == "stdout" then slots.stderr = slots.stdout end
-  for name, fd in pairs(opts.slots or {}) do slots[name] = fd end
+  if opts.slots then
+    for name, fd in pairs(opts.slots) do slots[name] = fd end
+  end
   local process, failure
   if ok then
     local spawn = built.spawn or core.spawn
@@ -219,8 +239,7 @@ function M.launch(built, opts, started)
   if opts.log then
     opts.log:steps(built.plan, 1, built.wait and built.plan:find("wait") or #built.plan.steps, process:pid(), process:skipped())
   end
-  self.process, self.built = process, built
-  self.started = started
+  self.process = process
   if o.tty then
     self.pty = process:slot("pty", true)
     if terminal_output then
@@ -235,9 +254,6 @@ function M.launch(built, opts, started)
   end
   local _, exec_ns = process:times()
   self.exec_ns = exec_ns
-  self.limits = {}
-  for k, v in pairs(o.limits or {}) do self.limits[k] = v end
-  for k, v in pairs(opts.limits or {}) do self.limits[k] = v end
   if self.limits.time then self.deadline = exec_ns + self.limits.time * 1e9 end
   if built.group then
     self.cgroup = built.group
@@ -407,22 +423,30 @@ function Running:step()
   return self:finish(status, ended)
 end
 
+-- The optional steps that were left out, as the result lists them; by is what process:skipped() answers.
+local function list_skipped(plan, by)
+  if next(by) == nil then return by end
+  local list = {}
+  for i, errno in pairs(by) do
+    local step = plan.steps[i]
+    list[#list + 1] = { number = i, step = step.step, errno = errno, code = core.errno.name(errno),
+      at = require("caisson.plan").at(step) }
+  end
+  return list
+end
+
 function Running:finish(status, ended)
-  local r = { code = status.code, signal = status.signal, user_ns = status.user_us * 1e3,
-    system_ns = status.system_us * 1e3, cpu_from = "rusage", memory_peak = status.maxrss_kb * 1024,
+  -- with all that it gets below, so that it need not grow
+  local r = { status = "exited", code = status.code, signal = status.signal, user_ns = status.user_us * 1e3,
+    system_ns = status.system_us * 1e3, cpu_ns = 0, cpu_from = "rusage", memory_peak = status.maxrss_kb * 1024,
     memory_from = "rusage", oom = false, wall_ns = ended - self.exec_ns, setup_ns = self.exec_ns - self.started,
-    skipped = {} }
+    skipped = list_skipped(self.built.plan, self.process:skipped()) }
   if self.cgroup then self.cgroup:account(r) end
   r.cpu_ns = math.max(r.user_ns + r.system_ns, r.cpu_from == "rusage" and self.cpu_at_stop or 0)
   if self.built.optional_limits then
     for name in pairs(self.built.optional_limits) do r[name] = "unlimited" end
   end
   r.landlock_left_out = self.built.landlock_left_out
-  for i, errno in pairs(self.process:skipped()) do
-    local step = self.built.plan.steps[i]
-    r.skipped[#r.skipped + 1] = { number = i, step = step.step, errno = errno,
-      code = core.errno.name(errno), at = require("caisson.plan").at(step) }
-  end
   if self.stopped then
     r.status = self.stopped
   elseif self.limits.cpu and r.cpu_ns > self.limits.cpu * 1e9 or r.signal == 24 then
@@ -435,8 +459,6 @@ function Running:finish(status, ended)
     r.status = "output_limit"
   elseif r.signal then
     r.status = "signalled"
-  else
-    r.status = "exited"
   end
   if self.tracing then self.tracing:account(r) end
   for _, s in ipairs(self.streams) do
