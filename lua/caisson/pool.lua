@@ -247,9 +247,10 @@ local function share(self)
     s.exact = core.cgroup.set { group = memory.dir, file = "memory.max_usage_in_bytes", value = "0" } and true
   end
   s.user, s.system = group:times()
-  s.total = group:cpu_ns()
+  s.total = s.user and s.user + s.system or group:cpu_ns()
   s.oom = group:figure("oom_kills") or 0
-  s.peak, s.pids = group:figure("memory_peak"), group:figure("pids_peak")
+  if not s.exact then s.peak = group:figure("memory_peak") end
+  s.pids = group:figure("pids_peak")
   return s
 end
 

@@ -119,13 +119,20 @@ function Groups:group(controllers)
   return v2
 end
 
--- One figure of files.figures; nil where it can't be had.
-function Groups:figure(name)
+-- One figure of files.figures; nil where it can't be had. texts: a table that keeps what was read, for several
+-- figures of one moment.
+function Groups:figure(name, texts)
   local f = files.figures[name]
   local g = self:group(f.controller)
-  local where = g and f["v" .. g.version]
-  local text = where and core.cgroup.read(g.dir, where[1])
+  local where = g and (g.version == 1 and f.v1 or g.version == 2 and f.v2)
+  if not where then return nil end
+  local of_group = texts and (texts[g] or {}) or {}
+  local text = of_group[where[1]] or core.cgroup.read(g.dir, where[1])
   if not text then return nil end
+  if texts then
+    texts[g] = of_group
+    of_group[where[1]] = text
+  end
   -- a word of its own: "oom_kill" is not "oom_group_kill"
   local s = where[2] and ("\n" .. text):match("\n" .. where[2]) or not where[2] and text:match("^%d+")
   return s and tonumber(s) * (where.scale or 1) or nil
@@ -210,7 +217,8 @@ end
 ---@return caisson.cgroup.Stats
 function Groups:stats()
   local t = {}
-  for name in pairs(files.figures) do t[name] = self:figure(name) end
+  local texts = {}
+  for name in pairs(files.figures) do t[name] = self:figure(name, texts) end
   t.io = self:io()
   t.pressure = self:pressure()
   return t
@@ -234,7 +242,8 @@ function Groups:cpu_ns() return self:figure("cpu_ns") end
 -- User and system time, which together are the CPU time: v1 samples the two at each tick, and measures only
 -- their sum. nil where they can't be had.
 function Groups:times()
-  local total, user, system = self:cpu_ns(), self:figure("user_ns"), self:figure("system_ns")
+  local texts = {}
+  local total, user, system = self:figure("cpu_ns", texts), self:figure("user_ns", texts), self:figure("system_ns", texts)
   if not (total and user and system) then return nil end
   local part = user + system > 0 and user / (user + system) or 1
   user = math.floor(total * part)
