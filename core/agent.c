@@ -206,6 +206,16 @@ ends_within(u32 patience_us)
   return patience_us && csn_sys(__NR_rt_sigtimedwait, &chld, NULL, time, 8) == CHLD;
 }
 
+/* What came with the last question; a child has its own. */
+static void
+close_received(void)
+{
+  for (u32 i = 0; i < in.ask.nfds + (in.ask.in_memfd != 0); i++) {
+    csn_close(fds[i]);
+    fds[i] = -1;
+  }
+}
+
 static void
 clone_program(struct csn_msg *m, u32 patience_us)
 {
@@ -225,6 +235,7 @@ clone_program(struct csn_msg *m, u32 patience_us)
   pid = csn_clone3(&ca, sizeof(ca), run_child, &job);
   program = pid > 0 ? (s32)pid : 0;
   if (program) {
+    close_received(); /* now, while nobody waits for it */
     ended = ends_within(patience_us);
     await_exec(&shared);
   }
@@ -443,8 +454,7 @@ dispatch(void)
   default:
     answer(&a, -EINVAL, -1);
   }
-  for (u32 i = 0; i < in.ask.nfds + (in.ask.in_memfd != 0); i++)
-    csn_close(fds[i]);
+  close_received();
 }
 
 /* ---- its life ---- */
