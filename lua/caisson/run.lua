@@ -177,7 +177,7 @@ local function open_streams(self, opts, o, keep, slots)
       else
         refuse_stream(name, spec)
       end
-      spec = "inherit" -- no step uses it
+      spec = "null" -- no step uses it; the creator's must not be held by who waits for its start
     end
     local fd, message, errno = open_stream(self, name, spec, keep)
     if fd == nil then error({ message, errno }, 0) end
