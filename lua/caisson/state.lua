@@ -72,7 +72,7 @@ local function open_root(root, make)
     if not name then return nil, message, number end
     local above
     above, message, number = core.open(parent == "" and "/" or parent, { "read", "directory" })
-    if not above then return nil, message, number end
+    if not above then return nil, ("%s: %s"):format(root, message), number end
     local ok
     ok, message, number = files.mkdir(above, name)
     above:close()
@@ -118,7 +118,7 @@ local function absent(self)
   return fail(errno.ENOENT, ("there is no container '%s' in %s"):format(self.id, self.root))
 end
 
--- Descriptors of the root and of the directory in it.
+-- Descriptors of the root and of the directory in it | nil, message, errno, whether it was there a moment ago.
 local function open_dir(self, make)
   local root, message, number = open_root(self.root, make)
   if not root then
@@ -137,8 +137,9 @@ local function open_dir(self, make)
   fd, message, number = files.open(root, self.id, { "read", "directory" })
   if not fd then
     root:close()
-    if number == errno.ENOENT then return absent(self) end
-    return nil, ("%s: %s"):format(self.path, message), number
+    if number ~= errno.ENOENT then return nil, ("%s: %s"):format(self.path, message), number end
+    message, number = select(2, absent(self))
+    return nil, message, number, make
   end
   return root, fd
 end
@@ -265,6 +266,9 @@ local fields = {
   { "namespaces", "an object", is_map },
   { "options", "an object", is_map },
   { "plan", "a string", function(v) return type(v) == "string" end },
+  { "hooks", "an object", is_map },
+  { "rdt", "a string", function(v) return type(v) == "string" end },
+  { "ended", "an object of numbers", function(v) return is_map(v, "number") end },
 }
 
 ---A state from its text, each field that we know checked.
@@ -428,9 +432,9 @@ function M.create(root, id)
   local self = new(root, id)
   local deadline = core.now() + 5e9
   while true do
-    local top, fd
-    top, fd, number = open_dir(self, true)
-    if not top and number ~= errno.ENOENT then return nil, fd, number end -- ENOENT: made, and removed by others since
+    local top, fd, removed
+    top, fd, number, removed = open_dir(self, true)
+    if not top and not removed then return nil, fd, number end -- removed: by others, after it was made
     local exists
     if top then
       ok, message, number = files.lock(fd)

@@ -128,6 +128,17 @@ describe("state", function()
     assert.equal(errno.EEXIST, select(3, state.create(root, "one")))
   end)
 
+  it("is refused at once, for what it is, where there is no place for it", function()
+    for path, what in pairs { [root .. "/no/such"] = "no/such", ["/proc/no-such"] = "/proc/no-such" } do
+      local now = core.now()
+      local dir, message, number = state.create(path, "box")
+      assert.is_nil(dir)
+      assert.not_equal(errno.EEXIST, number)
+      assert.truthy(message:find(what, 1, true), message)
+      assert.truthy(core.now() - now < 1e9)
+    end
+  end)
+
   it("is taken over where a create or remove was killed before there was, or was no longer, a state", function()
     new("one"):unlock()
     os.remove(root .. "/one/state.json")
@@ -332,7 +343,7 @@ describe("state", function()
         start_time = { "-1", '"x"', "1e300" },
         annotations = { '"x"', "[1]", '{"a":1}', '{"a":{}}' },
         cgroup = { "1", '"x"', "true" }, namespaces = { "1", "[1]" }, options = { "[1]", "0" }, plan = { "{}", "1" },
-        recipe = { '"x"' }, bundle = { "7" }, created = { "{}" },
+        recipe = { '"x"' }, hooks = { "1", "[1]" }, rdt = { "{}", "1" }, ended = { "1", '{"code":"1"}' }, bundle = { "7" }, created = { "{}" },
       } do
         for _, value in ipairs(values) do
           local base = { version = "1", id = '"box"', status = '"running"', pid = "5", start_time = "6" }
