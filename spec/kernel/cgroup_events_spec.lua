@@ -53,21 +53,6 @@ for _, world in ipairs(g.worlds()) do
       assert.is_true(#events:step() > 0)
     end)
 
-    it("end with the process, after what it did", function()
-      start({ memory = { max = "16M", swap = 0 } }, "exec tail /dev/zero")
-      events:close()
-      events = assert(groups:events({}, process:pidfd()))
-      local seen, last = {}, nil
-      repeat
-        for _, e in ipairs(events:wait(10)) do seen[e.type], last = true, e.type end
-      until events.ended
-      assert.equal("exit", last)
-      assert.is_true(seen.oom_kill)
-      assert.same({}, events:wait())
-      assert.equal(1, #events:fds())
-      assert.equal(9, assert(process:wait(5)).signal) -- which is the caller's to reap
-    end)
-
     it("cost no descriptor once they are closed", function()
       start({ memory = { max = "16M" } }, "sleep 100")
       local before = t.count_fds()

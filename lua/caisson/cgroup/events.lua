@@ -15,14 +15,14 @@ local M = {}
 ---@field window? number  seconds, 0.5 to 10 (1). Without CAP_SYS_RESOURCE: 2, 4, 6, 8 or 10
 
 ---@class caisson.cgroup.Event
----@field type "oom"|"oom_kill"|"memory"|"pressure"|"frozen"|"thawed"|"populated"|"empty"|"gone"|"exit"
+---@field type "oom"|"oom_kill"|"memory"|"pressure"|"frozen"|"thawed"|"populated"|"empty"|"gone"
 ---@field count? integer            oom, oom_kill: how many since the last event
 ---@field total? integer            and since the group was made
 ---@field limit? "max"|"high"       memory: the limit that was hit, count times
 ---@field resource? string          pressure: "cpu", "memory" or "io"
 
 ---@class caisson.cgroup.Events
----@field ended? boolean            the container's process has ended, or the groups are gone: nothing more will come
+---@field ended? boolean            the groups are gone: nothing more will come
 local Events = {}
 Events.__index = Events
 
@@ -55,7 +55,8 @@ local function trigger(resource, t)
     seconds(key .. ".window", window, 0.5, 10))
 end
 
-local function check(opts)
+-- Options of open(): raises what is a misuse. Returns what to write for pressure, by resource.
+function M.check(opts)
   check_keys("", opts, { "oom", "state", "pressure" })
   for _, k in ipairs { "oom", "state" } do
     if opts[k] ~= nil and type(opts[k]) ~= "boolean" then
@@ -107,14 +108,13 @@ local function watch_file(self, g, file, changed)
 end
 
 -- Of caisson.cgroup.Groups. What a group does not have is left out, but for pressure, which is asked for by name.
--- pidfd: of the container's process, whose end is an event too; it stays the caller's.
 -- Returns the events | nil, message, errno; raises what is a misuse.
-function M.open(groups, opts, pidfd)
+function M.open(groups, opts)
   opts = opts or {}
-  local triggers = check(opts)
+  local triggers = M.check(opts)
   local watch, message, errno = core.cgroup.watch()
   if not watch then return nil, message, errno end
-  local self = setmetatable({ watch = watch, sources = {}, groups = groups, pidfd = pidfd }, Events)
+  local self = setmetatable({ watch = watch, sources = {}, groups = groups }, Events)
   local ok = true
   local memory = groups:group { "memory" }
   local v2
@@ -152,9 +152,7 @@ end
 ---What to poll for reading; when it is ready, or timeout() seconds are over, call step().
 ---@return { fd: integer|caisson.core.Fd, events: "r" }[]
 function Events:fds()
-  local fds = { { fd = self.watch:fileno(), events = "r" } }
-  if self.pidfd and not self.ended then fds[2] = { fd = self.pidfd, events = "r" } end
-  return fds
+  return { { fd = self.watch:fileno(), events = "r" } }
 end
 
 ---Seconds until step() has something to do without a descriptor being ready. (v1 tells that memory is out, but not
@@ -175,8 +173,6 @@ end
 ---What has happened since the last call; empty where nothing has. Does not block.
 ---@return caisson.cgroup.Event[]
 function Events:step()
-  -- asked first: what has happened until then is told before it
-  local exited = self.pidfd and not self.ended and next(core.poll({ { fd = self.pidfd, events = "r" } }, 0) or {})
   local list, gone = {}, false
   for _, ready in ipairs(self.watch:ready()) do
     local source, text = self.sources[ready[1]], ready[2]
@@ -200,8 +196,7 @@ function Events:step()
     self.gone = true
     put(list, { type = "gone" })
   end
-  if exited then put(list, { type = "exit" }) end
-  if exited or gone then self.ended = true end
+  if gone then self.ended = true end
   return list
 end
 

@@ -227,10 +227,9 @@ end
 ---What happens in the groups from now on: an object with fds(), timeout() and step() as a running container has
 ---them, and wait(timeout). Raises what is a misuse.
 ---@param opts? caisson.cgroup.EventOptions
----@param pidfd? integer|caisson.core.Fd  of the container's process, whose end then is an event too
 ---@return caisson.cgroup.Events? events, string? message, integer? errno
-function Groups:events(opts, pidfd)
-  local called, list, message, errno = pcall(events.open, self, opts, pidfd)
+function Groups:events(opts)
+  local called, list, message, errno = pcall(events.open, self, opts)
   if not called then error(list, 2) end
   return list, message, errno
 end

@@ -22,7 +22,7 @@ function M.open(container, group, opts)
     local message, errno
     self.groups, message, errno = group:events(opts)
     if not self.groups then return nil, message, errno end
-  elseif opts and opts.pressure then
+  elseif next(require("caisson.cgroup.events").check(opts or {})) then
     return nil, "pressure: the container has no cgroup", core.errno.EOPNOTSUPP
   end
   return self
