@@ -72,13 +72,14 @@ local function look(self)
   return nil
 end
 
--- Its groups; nil where it has none, or they are gone.
+-- Its groups; nil where it has none; nil, message, errno where they can't be opened (ENOENT: they are gone).
 local function groups(self)
   if self.group then return self.group end
   local saved = self.saved.cgroup
   if not saved or #saved == 0 then return nil end
-  self.group = require("caisson.cgroup").reopen(saved)
-  return self.group
+  local message, number
+  self.group, message, number = require("caisson.cgroup").reopen(saved)
+  return self.group, message, number
 end
 
 -- The true status, and whether it is being worked on.
@@ -222,30 +223,33 @@ function Container:state()
   local status = status_of(self)
   return { ociVersion = "1.2.0", id = self.id, status = status,
     pid = (status == "created" or status == "running" or status == "paused") and s.pid or nil,
-    bundle = s.bundle, annotations = s.annotations or {} }
+    bundle = s.bundle, annotations = s.annotations and next(s.annotations) and s.annotations or nil }
 end
 
 -- ---- its life ----
 
 -- End all that runs in it. Returns true | nil, message, errno.
 local function end_all(self, seconds)
-  local group = groups(self)
+  local group, message, number = groups(self)
   local pidfd = look(self) or self.pidfd -- it may be a child of this process, to be reaped
   if pidfd then core.pidfd.kill(pidfd, "KILL") end
-  if group then
-    local ok, message, number = group:kill(seconds)
-    if not ok and number ~= errno.ENOENT then return nil, message, number end
-  end
+  local ok = not message
+  if group then ok, message, number = group:kill(seconds) end
+  if not ok and number ~= errno.ENOENT then return nil, message, number end
   if pidfd then
-    local ended, message = core.pidfd.wait(pidfd, seconds or 10)
+    local ended
+    ended, message = core.pidfd.wait(pidfd, seconds or 10)
     if not ended then return nil, ("process %d does not end: %s"):format(self.saved.pid, message), errno.ETIMEDOUT end
     if not ended.unknown then self.ended = self.ended or { code = ended.code, signal = ended.signal } end
   end
   return true
 end
 
+-- For what joins it; never without its limits: nil, message, errno where its groups can't be opened.
 local function target(self)
-  return { pid = self.saved.pid, pidfd = self.pidfd, cgroup = groups(self) }
+  local group, message, number = groups(self)
+  if message then return nil, message, number end
+  return { pid = self.saved.pid, pidfd = self.pidfd, cgroup = group }
 end
 
 local function start(self, opts)
@@ -269,8 +273,10 @@ local function start(self, opts)
     save(self, { status = "stopped" })
     return refuse(code or errno.ECANCELED, text, fail)
   end
-  local ok
-  ok, message, number, failure = hooks.run_inside(self, "startContainer", found.startContainer, target(self), opts.cancel)
+  local ok, into
+  into, message, number = target(self)
+  if not into then return give_up(message, number) end
+  ok, message, number, failure = hooks.run_inside(self, "startContainer", found.startContainer, into, opts.cancel)
   if not ok then return give_up(message, number, failure) end
   local socket
   socket, message, number = core.socket.connect(self.dir.fd, "start")
@@ -328,7 +334,9 @@ function Container:exec(spec, opts)
   for k, v in pairs(spec) do process[k] = v end
   if opts.detach ~= nil then process.detach = opts.detach end
   if opts.ignore_paused ~= nil then process.ignore_paused = opts.ignore_paused end
-  local into = target(self)
+  local into
+  into, message, number = target(self)
+  if not into then return refuse(number, message) end
   into.options = require("caisson.container.create").options(self.saved.options or {}, plan)
   return require("caisson.process").start(into, process, { window = opts.window, cancel = opts.cancel, fail = opts.fail,
     log = opts.log })
@@ -341,8 +349,9 @@ local function signal_each(self, signal)
     local stat = processes.stat(pid)
     local fd = stat and processes.open(pid, stat.start_time)
     if fd then
-      core.pidfd.kill(fd, signal)
+      local ok, message, number = core.pidfd.kill(fd, signal)
       fd:close()
+      if not ok and number ~= errno.ESRCH then return nil, message, number end
     end
   end
   return true
@@ -373,7 +382,7 @@ function Container:kill(signal, opts)
     elseif group then
       ok, message, number = group:signal(signal)
     else
-      ok = signal_each(self, signal)
+      ok, message, number = signal_each(self, signal)
     end
   end
   if not ok then return refuse(number, message) end
@@ -407,9 +416,9 @@ function Container:unmount(path, opts)
 end
 
 local function freezer(self)
-  local group = groups(self)
+  local group, message, number = groups(self)
   if group then return group end
-  return refuse(errno.EOPNOTSUPP, ("container '%s' has no cgroup to freeze"):format(self.id))
+  return refuse(number or errno.EOPNOTSUPP, message or ("container '%s' has no cgroup to freeze"):format(self.id))
 end
 
 ---Stop all of its processes where they are, until resume().
@@ -446,9 +455,10 @@ end
 local function with_group(self, what)
   local s, message, number, failure = load(self)
   if not s then return nil, message, number, failure end
-  local group = groups(self)
+  local group
+  group, message, number = groups(self)
   if group then return group end
-  return refuse(errno.EOPNOTSUPP, ("%s: container '%s' has no cgroup"):format(what, self.id))
+  return refuse(number or errno.EOPNOTSUPP, message or ("%s: container '%s' has no cgroup"):format(what, self.id))
 end
 
 ---Change its limits: a table as a recipe's `cgroup`, with those to change.
@@ -587,7 +597,12 @@ local function delete(self, force)
     group:close()
     self.group = nil
   end
-  if s.rdt then require("caisson.resctrl").remove(s.rdt) end
+  if s.rdt then
+    ok, message, number = require("caisson.resctrl").remove(s.rdt)
+    if not ok and number ~= errno.ENOENT then
+      self.warnings[#self.warnings + 1] = ("the resctrl group %s stays: %s"):format(s.rdt, message)
+    end
+  end
   if not interrupted then
     local found, warnings = hooks.find(self, { "poststop" }, true)
     for _, w in ipairs(warnings) do self.warnings[#self.warnings + 1] = w end
@@ -629,6 +644,23 @@ function M.delete(id, opts)
   dir, message, number = state.open(root, id)
   if not dir then return refuse(number, message) end
   return locked(new(root, id, dir), delete, opts.force)
+end
+
+-- Of a creation whose process has died: removed, in one turn of the lock with the look at it, since others may be
+-- about to create under the same name. Returns true | nil, message, errno.
+function M.remove_unfinished(root, id)
+  local dir, message, number = state.open(root, id)
+  if not dir then return nil, message, number end
+  local ok
+  ok, message, number = dir:lock(0)
+  if not ok then return nil, message, number end
+  local self = new(root, id, dir)
+  return unlocked(self, pcall(function()
+    local s, why, code = dir:load()
+    if not s then return nil, why, code end
+    if s.status ~= "creating" then return nil, is(self, s.status), errno.EEXIST end
+    return delete(self, true)
+  end))
 end
 
 ---Let go of the descriptors; the container goes on.

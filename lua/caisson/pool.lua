@@ -520,6 +520,9 @@ function M.new(opts)
   if type(size) ~= "number" or size < 0 or size ~= math.floor(size) or size > 65536 then
     error("pool: option 'size': a whole number from 0 on expected", 2)
   end
+  if opts.shared ~= nil and type(opts.shared) ~= "boolean" then
+    error("pool: option 'shared': boolean expected, got " .. type(opts.shared), 2)
+  end
   local recipe, message = opts.recipe, nil -- luacheck: ignore
   if type(recipe) == "string" then
     recipe, message = recipe_module.load(recipe)

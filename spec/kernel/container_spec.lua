@@ -235,6 +235,99 @@ describe("A container", function()
     assert(c:delete())
   end)
 
+  it("takes no option of events that there is not, with a cgroup or without", function()
+    local open = require("caisson.container.events").open
+    for _, opts in ipairs { { presure = {} }, { oom = 1 }, { pressure = { cpu = {} } } } do
+      assert.has_error(function() open({}, nil, opts) end)
+    end
+    local events, message, errno = open({}, nil, { pressure = { cpu = { some = 0.1 } } })
+    assert.same({ nil, core.errno.EOPNOTSUPP }, { events, errno })
+    assert.truthy(message:find("no cgroup", 1, true), message)
+    assert(open({}, nil, { oom = false })):close()
+  end)
+
+  it("with a terminal holds nothing of its creator's streams while it waits", function()
+    local id = new_id()
+    assert.equal("0\n", other(([[
+      local c = assert(caisson.create(caisson.recipe { extends = "sandbox", args = { "/bin/true" }, tty = true },
+        { id = %q, root = root }))
+      local own, held, at = core.lstat("/proc/self/fd/1").target, 0, ("/proc/%%d/fd/"):format(c:state().pid)
+      for _, fd in ipairs(core.list(at)) do
+        if (core.lstat(at .. fd) or {}).target == own then held = held + 1 end
+      end
+      print(held)
+      assert(c:delete { force = true })
+      ]]):format(id)))
+  end)
+
+  it("whose groups can't be opened is entered, started and deleted by nobody, as if it had none", function()
+    local c = assert(create({ args = { "/bin/sleep", "100" } }))
+    local state = t.read_file(root .. "/" .. c.id .. "/state.json")
+    local function write(text)
+      local f = assert(io.open(root .. "/" .. c.id .. "/state.json", "w"))
+      f:write(text)
+      f:close()
+    end
+    local changed = require("caisson.json").decode(state)
+    changed.cgroup = { { path = "/", controllers = { "pids" }, version = 1 } } -- where no group is
+    changed.pid, changed.start_time = nil, nil
+    local text = require("caisson.json").document(changed):gsub("^{", ('{ "pid": %d, "start_time": %s,'):format(c:state().pid,
+      state:match('"start_time": (%d+)')))
+    local why = select(2, core.cgroup.open("/"))
+    assert.truthy(why)
+    write(text)
+    local again = assert(caisson.open(c.id, { root = root }))
+    for _, f in ipairs { function() return again:exec { args = { "/bin/true" } } end, function() return again:pause() end,
+      function() return again:stats() end, function() return again:update { pids = { max = 5 } } end,
+      function() return again:delete { force = true } end } do
+      local ok, message = f()
+      assert.is_nil(ok)
+      assert.truthy(message:find(why, 1, true), message)
+    end
+    again:close()
+    write(state)
+    assert(c:delete { force = true })
+  end)
+
+  it("is told a signal that there is not, to all as to one", function()
+    local c = assert(create())
+    c.group, c.saved.cgroup = nil, nil
+    local load = c.dir.load
+    c.dir.load = function(dir)
+      local s = load(dir)
+      s.cgroup = nil
+      return s
+    end
+    local ok, _, errno = c:kill(99, { all = true })
+    assert.same({ nil, core.errno.EINVAL }, { ok, errno })
+    c.dir.load = nil
+    assert(c:delete { force = true })
+  end)
+
+  it("that another has made where a creation was interrupted is not taken for what that left", function()
+    local id, states = new_id(), require("caisson.state")
+    local dir = assert(states.create(root, id))
+    dir:unlock() -- as who was killed
+    local open, second = states.open, nil
+    states.open = function(...)
+      local old = open(...)
+      local unlock = old.unlock
+      old.unlock = function(d)
+        unlock(d)
+        if not second then -- the other one is faster
+          states.open, second = open, true
+          second = assert(create({}, { id = id }))
+        end
+      end
+      return old
+    end
+    local c, _, errno = create({}, { id = id })
+    states.open = open
+    assert.same({ nil, core.errno.EEXIST }, { c, errno })
+    assert.equal("created", status(second))
+    assert(second:delete { force = true })
+  end)
+
   it("is refused a second time, and found under its own name alone", function()
     local c = assert(create())
     assert.same({ nil, 17 }, { (create({}, { id = c.id })), (select(3, create({}, { id = c.id }))) })

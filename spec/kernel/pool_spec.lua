@@ -432,6 +432,8 @@ describe("caisson.pool", function()
       local c, message, errno = p:get()
       assert.same({ nil, 1 }, { c, errno })
       assert.truthy(message:find("/work", 1, true), message)
+      assert.has_error(function() caisson.pool { recipe = r, shared = "no" } end,
+        "pool: option 'shared': boolean expected, got string")
       p = assert(caisson.pool { recipe = r, shared = true })
       c = assert(p:get())
       assert.same({ "/work" }, c.shared)

@@ -141,12 +141,12 @@ function commands.stats(o)
     io.write(document(must(c:stats())), "\n")
     return 0
   end
+  local stats = must(c:stats())
   repeat
-    local stats = c:stats()
-    if not stats then break end
     io.write(line(stats), "\n")
     io.stdout:flush()
-  until c:wait(interval)
+    stats = not c:wait(interval) and c:stats()
+  until not stats
   return 0
 end
 

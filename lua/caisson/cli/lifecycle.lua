@@ -24,7 +24,7 @@ M.commands = {
       :args("*"):argname { "ID RECIPE", "NAME=VALUE" }
     c:option("--id", "The container's name, in place of the first word."):argname("ID")
     env(c)
-    c:option("--bundle", "The directory that hooks are told; by default the recipe's."):argname("DIR")
+    c:option("--bundle", "The directory that hooks are told; / by default."):argname("DIR")
     c:option("--console-socket", "Where the other side of its terminal is sent (tty = true).")
       :argname("PATH")
     c:option("--annotation", "What hooks are told besides, and state shows."):argname("NAME=VALUE"):count("*")

@@ -151,12 +151,7 @@ end
 local function take_directory(root, id)
   local dir, message, number = state.create(root, id)
   if dir or number ~= errno.EEXIST then return dir, message, number end
-  local old = state.open(root, id)
-  if not (old and old:lock(0)) then return nil, message, number end
-  local s = old:load()
-  old:unlock()
-  if not s or s.status ~= "creating" then return nil, message, number end
-  require("caisson.container").delete(id, { root = root, force = true })
+  if not require("caisson.container").remove_unfinished(root, id) then return nil, message, number end
   return state.create(root, id)
 end
 
