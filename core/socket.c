@@ -58,17 +58,30 @@ l_listen(lua_State *L)
   return 1;
 }
 
-/* core.socket.connect(directory, name, [type]) -> fd object | nil, message, errno */
+/* core.socket.connect(directory, name, [type], [timeout]) -> fd object | nil, message, errno
+ * Where the listener's queue is full since it accepts nobody, for at most so many seconds (10): EAGAIN. */
 static int
 l_connect(lua_State *L)
 {
   struct sockaddr_un a = { 0 };
-  int *fd = new_socket(L, &a);
+  lua_Number seconds = luaL_optnumber(L, 4, 10);
+  struct timeval time = { 0, 0 };
+  int *fd, rc;
 
+  luaL_argcheck(L, seconds > 0 && seconds <= 1e6, 4, "seconds, up to a million, expected");
+  fd = new_socket(L, &a);
   if (*fd < 0)
     return csn_pusherr(L, -*fd, "socket %s", lua_tostring(L, 2));
-  if (CSN_RETRY(connect(*fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0) < 0)
-    return csn_pusherr(L, errno, "connect to the socket %s", lua_tostring(L, 2));
+  time.tv_sec = (time_t)seconds;
+  time.tv_usec = (suseconds_t)((seconds - (lua_Number)time.tv_sec) * 1e6) | 1; /* 0 is for ever */
+  rc = setsockopt(*fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time)) < 0 ? -errno : 0;
+  if (rc == 0)
+    rc = (int)CSN_RETRY(connect(*fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0);
+  time = (struct timeval){ 0, 0 };
+  if (rc == 0 && setsockopt(*fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time)) < 0)
+    rc = -errno;
+  if (rc < 0)
+    return csn_pusherr(L, -rc, "connect to the socket %s", lua_tostring(L, 2));
   return 1;
 }
 

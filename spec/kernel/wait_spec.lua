@@ -393,6 +393,28 @@ describe("wait", function()
 end)
 
 describe("core.socket", function()
+  it("does not wait for ever for who accepts nobody", function()
+    local base = t.sh("mktemp -d"):match("%S+")
+    local directory = assert(core.open(base, { "path", "directory" }))
+    local listener = assert(core.socket.listen(directory, "start"))
+    local helper = assert(core.helper(function()
+      local held = {}
+      for i = 1, 100 do
+        local fd, _, errno = core.socket.connect(directory, "start", "seqpacket", 0.1)
+        if not fd then os.exit(errno == core.errno.EAGAIN and i > 5 and 7 or 8) end
+        held[i] = fd
+      end
+    end, { directory }))
+    local status, late = core.pidfd.wait(helper, 5)
+    core.pidfd.kill(helper, "KILL")
+    assert.same({ 7 }, { status and status.code, late })
+    os.execute("rm -rf " .. base)
+    assert.has_error(function() core.socket.connect(directory, "start", "seqpacket", 0) end)
+    helper:close()
+    listener:close()
+    directory:close()
+  end)
+
   it("finds names below a folder of any depth", function()
     local base = t.sh("mktemp -d"):match("%S+")
     local deep = base .. ("/" .. ("d"):rep(100)):rep(3)

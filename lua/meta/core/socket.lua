@@ -18,5 +18,6 @@ function core.socket.listen(directory, name, type) end
 ---@param directory integer|caisson.core.Fd
 ---@param name string
 ---@param type? "seqpacket"|"stream"|"dgram"
----@return caisson.core.Fd?, string?, integer? ENOENT, or ECONNREFUSED: nobody listens
-function core.socket.connect(directory, name, type) end
+---@param timeout? number seconds to wait where the listener's queue is full, 10 by default
+---@return caisson.core.Fd?, string?, integer? ENOENT, or ECONNREFUSED: nobody listens; EAGAIN: nobody accepts
+function core.socket.connect(directory, name, type, timeout) end
