@@ -401,13 +401,13 @@ describe("core.socket", function()
       local held = {}
       for i = 1, 100 do
         local fd, _, errno = core.socket.connect(directory, "start", "seqpacket", 0.1)
-        if not fd then os.exit(errno == core.errno.EAGAIN and i > 5 and 7 or 8) end
+        if not fd then os.exit(errno == core.errno.EAGAIN and #held > 5 and 7 or 8) end
         held[i] = fd
       end
     end, { directory }))
-    local status, late = core.pidfd.wait(helper, 5)
+    local ended, late = core.pidfd.wait(helper, 5)
     core.pidfd.kill(helper, "KILL")
-    assert.same({ 7 }, { status and status.code, late })
+    assert.same({ 7 }, { ended and ended.code, late })
     os.execute("rm -rf " .. base)
     assert.has_error(function() core.socket.connect(directory, "start", "seqpacket", 0) end)
     helper:close()
