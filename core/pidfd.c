@@ -68,6 +68,9 @@ csn_reap_pidfd(int pidfd, struct csn_ending *e, bool block)
   return 1;
 }
 
+/* How long what is waited for may hang on a process that is to be reaped. */
+enum { slice_ms = 20 };
+
 int
 csn_poll_for(struct pollfd *fds, nfds_t n, lua_Number seconds, bool restart)
 {
@@ -79,14 +82,13 @@ csn_poll_for(struct pollfd *fds, nfds_t n, lua_Number seconds, bool restart)
     end = (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9 + seconds;
   }
   for (;;) {
-    int rc = poll(fds, n,
-                  seconds < 0         ? -1
-                  : seconds > 2000000 ? 2000000000
-                                      : (int)(seconds * 1000 + 0.999));
+    int ms = seconds < 0 ? -1 : seconds > 2000000 ? 2000000000 : (int)(seconds * 1000 + 0.999);
+    bool slice = ms != 0 && (ms < 0 || ms > slice_ms) && csn_joined_sweep();
+    int rc = poll(fds, n, slice ? slice_ms : ms);
 
-    if (rc >= 0)
+    if (rc > 0 || (rc == 0 && !slice))
       return rc;
-    if (errno != EINTR || !restart)
+    if (rc < 0 && (errno != EINTR || !restart))
       return -errno;
     if (seconds >= 0) {
       clock_gettime(CLOCK_MONOTONIC, &now);

@@ -51,6 +51,7 @@ csn_release_process(struct csn_spawn *s)
     csn_close(s->ctx.slots[i]);
     s->ctx.slots[i] = -1;
   }
+  csn_joined_remove(s);
   csn_close(s->sock);
   csn_close(s->pidfd);
   csn_close(s->runner);
@@ -98,7 +99,13 @@ reap(struct csn_spawn *s, bool block)
     return csn_agent_reap(s->agent, s, block);
   if (s->pidfd < 0)
     return -ECHILD;
-  rc = csn_reap_pidfd(s->pidfd, &s->end, block);
+  do {
+    bool others = block && csn_joined_sweep();
+
+    if (others || (block && s->listed)) /* it may end only when they are reaped */
+      csn_poll_for(&(struct pollfd){ .fd = s->pidfd, .events = POLLIN }, 1, -1, true);
+    rc = s->listed ? csn_joined_reap(s) : csn_reap_pidfd(s->pidfd, &s->end, block && !others);
+  } while (rc == 0 && block);
   if (rc == 1) {
     s->reaped = true;
     hear_init(s);
@@ -336,6 +343,7 @@ l_close(lua_State *L)
   if (s->owner != getpid())
     return 0;
   if (s->detached && !s->reaped && reap(s, false) == 0) {
+    csn_joined_leave(s);
     s->owner = 0;
     csn_release_process(s);
     return csn_pushok(L);

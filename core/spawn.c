@@ -650,6 +650,7 @@ l_spawn(lua_State *L)
     csn_release_process(s);
     return n;
   }
+  csn_joined_add(s);
   lua_settop(L, 4);
   return 1;
 }

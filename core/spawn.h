@@ -38,7 +38,9 @@ struct csn_spawn {
   bool reaped, init;     /* init: what was started stays as the program's parent */
   bool waiting, kept;    /* it waits for its start, and for its host to keep it */
   struct csn_ending end; /* once reaped; stolen: by the host */
-  bool pid_here;         /* pid is that of this process's namespace, where an agent told it */
+  bool listed;           /* joined.c's */
+  struct csn_spawn *next;
+  bool pid_here; /* pid is that of this process's namespace, where an agent told it */
   struct csn_agent
       *agent; /* a run in a pooled container: the agent is the parent, and tells of its end */
 };
@@ -77,6 +79,13 @@ int csn_reap_pidfd(int pidfd, struct csn_ending *e, bool block);
 void csn_push_ending(lua_State *L, const struct csn_ending *e);
 /* poll(2) until something is ready or the seconds are over, whatever signals come (restart); -errno. */
 int csn_poll_for(struct pollfd *fds, nfds_t n, lua_Number seconds, bool restart);
+
+/* joined.c. Of this process's children those that have joined a pid namespace: they are reaped by whoever waits. */
+void csn_joined_add(struct csn_spawn *s);         /* if its plan does */
+void csn_joined_remove(struct csn_spawn *s);      /* its object ends */
+void csn_joined_leave(const struct csn_spawn *s); /* the same of one that goes on */
+int csn_joined_reap(struct csn_spawn *s);         /* as csn_reap_pidfd(), without blocking */
+bool csn_joined_sweep(void);                      /* is any left? */
 
 /* agent_host.c. What to poll for the end of its run; 1: it has ended, 0: not yet; end all of it. */
 int csn_agent_fd(const struct csn_agent *a);

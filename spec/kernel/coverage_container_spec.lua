@@ -102,6 +102,60 @@ describe("A container's method", function()
   end)
 end)
 
+-- The kernel has the first process of a pid namespace wait until all others in it are reaped: those that have joined,
+-- by this process.
+describe("A container's end", function()
+  local sleep = { args = { "/bin/sleep", "60" }, stdin = "null", stdout = "null", stderr = "null" }
+  local children, fds, from
+  before_each(function()
+    assert(core.runner()):close()
+    children, fds, from = t.count_children(), t.count_fds(), core.now()
+  end)
+  after_each(function()
+    collectgarbage()
+    collectgarbage()
+    assert.same({ children, fds }, { t.count_children(), t.count_fds() })
+    assert.truthy(core.now() - from < 5e9)
+  end)
+
+  it("does not wait for the object of a process that joined, which keeps its status", function()
+    local running, target = j.container({}, false)
+    local p = assert(process.start(target, sleep))
+    running:close()
+    assert.same({ "signalled", 9 }, { p:wait().status, p:wait().signal })
+  end)
+
+  it("does not wait for one that was detached", function()
+    local running, target = j.container({}, false)
+    for _, args in ipairs { { "/bin/true" }, { "/bin/sleep", "60" } } do
+      assert(process.start(target, { args = args, detach = true, stdin = "null", stdout = "null", stderr = "null" })):close()
+    end
+    running:close()
+    core.poll({}, 0.05)
+  end)
+
+  it("is seen by poll, by wait, and by delete", function()
+    root = t.sh("mktemp -d"):match("%S+")
+    local running, target = j.container({}, false)
+    local p = assert(process.start(target, sleep))
+    assert(running:kill("KILL"))
+    assert.truthy(assert(core.poll({ { fd = running.process:end_fd() } }, 4))[1])
+    assert.equal(9, running:wait().signal)
+    p:close()
+    for _, way in ipairs { "wait", "delete" } do
+      local c = create("sleep 60")
+      p = assert(c:exec(sleep))
+      if way == "wait" then
+        assert(c:kill("KILL"))
+        assert.equal(9, assert(c:wait(4)).signal)
+      end
+      assert(c:delete { force = true })
+      assert.equal(9, p:wait().signal)
+    end
+    os.execute("rm -rf " .. root)
+  end)
+end)
+
 describe("What a container is started by", function()
   it("can't be changed by who has it open: it is sealed (CVE-2019-5736)", function()
     root = t.sh("mktemp -d"):match("%S+")
