@@ -202,6 +202,10 @@ function Pooled:ping(seconds) return self.agent:ping(seconds or 10) end
 
 local function open_one(self, o)
   if type(o) == "string" then o = { path = o } end
+  if type(o) ~= "table" then error("open: a path, or { path =, flags =, mode = }, expected, got " .. type(o), 3) end
+  if type(o.path) ~= "string" or o.path == "" or o.path:find "%z" or #o.path > 4095 then
+    error("open: option 'path': a path expected", 3)
+  end
   local t = { path = o.path, flags = o.flags, mode = o.mode }
   for k in pairs(o) do
     if t[k] == nil then error("open: unknown option '" .. tostring(k) .. "'", 3) end
@@ -217,6 +221,9 @@ end
 function Pooled:open(what, flags, mode)
   if type(what) ~= "table" then return open_one(self, { path = what, flags = flags, mode = mode }) end
   local list = {}
+  for k in pairs(what) do
+    if type(k) ~= "number" then error("open: a list of paths expected, got the name '" .. tostring(k) .. "'", 2) end
+  end
   for i, o in ipairs(what) do
     local fd, message, errno = open_one(self, o)
     if not fd then
@@ -230,7 +237,10 @@ end
 
 -- Delete a file or a whole directory inside, whoever owns it. No symlink is followed. While a program runs it is
 -- refused. Returns how many files that were | nil, message, errno.
-function Pooled:delete(path) return self.agent:delete(path) end
+function Pooled:delete(path)
+  if type(path) ~= "string" or path == "" or path:find "%z" or #path > 4095 then error("delete: a path expected", 2) end
+  return self.agent:delete(path)
+end
 
 -- ---- runs ----
 
@@ -340,6 +350,7 @@ local function start(self, spec, spawn)
     local ok, key, message = require("caisson.build").check_limits(spec.limits)
     if not ok then error(("exec: limits%s: %s"):format(key == "" and "" or "." .. key, message), 3) end
   end
+  run.check_types(spec, "exec")
   local started = core.now()
   local job = self.job
   job.compiled, job.spawn, job.group = plan_of_run(self.pool, spec), spawn, share(self)

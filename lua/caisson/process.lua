@@ -139,7 +139,7 @@ local function socket_slot(b, key, slot)
   if v == nil then return nil end
   if type(v) == "string" then
     local dir, name = v:match("^(.*)/([^/]+)$")
-    if not dir then b:fail(key, "a path with a directory, or a descriptor, expected, got '" .. v .. "'") end
+    if not dir then b:fail(key, "a path with a directory, or a descriptor, expected, got '" .. words.show(v) .. "'") end
     local at, fd, message, errno
     at, message, errno = core.open(dir == "" and "/" or dir, { "path", "directory" })
     if at then

@@ -119,36 +119,44 @@ end
 local opt_types = { params = "table", env = "table", slots = "table", files = "table", window = "table", fail = "table",
   id = "string" }
 
-local function check_types(opts)
+-- Options of run, exec, create and of pools that have one type each. Raises, with the caller's name.
+local function check_types(opts, what)
+  what = what or "run"
   for k, kind in pairs(opt_types) do
     if opts[k] ~= nil and type(opts[k]) ~= kind then
-      blame(("run: %s: %s expected, got %s"):format(k, kind, type(opts[k])))
+      blame(("%s: %s: %s expected, got %s"):format(what, k, kind, type(opts[k])))
     end
   end
   if opts.id and (not opts.id:find "^[%w_.+-]+$" or #opts.id > 255) then
-    blame("run: id: 1 to 255 letters, digits, '_', '.', '+' or '-' expected, got '" .. words.show(opts.id) .. "'")
+    blame(what .. ": id: 1 to 255 letters, digits, '_', '.', '+' or '-' expected, got '" .. words.show(opts.id) .. "'")
   end
   if opts.log ~= nil and not require("caisson.log").is(opts.log) then
-    blame("run: log: a logger (caisson.log) expected, got " .. type(opts.log))
+    blame(what .. ": log: a logger (caisson.log) expected, got " .. type(opts.log))
   end
   for i, v in pairs(opts.window or {}) do
     if (i ~= 1 and i ~= 2) or type(v) ~= "number" or not (v >= 0 and v <= 65535) then
-      blame("run: window: { rows, columns } expected, from 0 to 65535")
+      blame(what .. ": window: { rows, columns } expected, from 0 to 65535")
     end
   end
   for i, v in pairs(opts.files or {}) do
-    if type(i) ~= "number" or type(v) ~= "string" or v:find "%z" or #v > 64 then blame("run: files: a list of slots expected") end
+    if type(i) ~= "number" or type(v) ~= "string" or v:find "%z" or #v > 64 then
+      blame(what .. ": files: a list of slots expected")
+    end
   end
   for k, v in pairs(opts.fail or {}) do
-    if (k ~= "step" and k ~= "errno") or type(v) ~= "number" then blame("run: fail: { step =, errno = } expected, numbers") end
+    if (k ~= "step" and k ~= "errno") or type(v) ~= "number" then
+      blame(what .. ": fail: { step =, errno = } expected, numbers")
+    end
   end
   for k, v in pairs(opts.slots or {}) do
-    if type(k) ~= "string" then blame("run: slots: names are strings, got " .. type(k)) end
+    if type(k) ~= "string" then blame(what .. ": slots: names are strings, got " .. type(k)) end
     if type(v) ~= "number" and type(v) ~= "userdata" then
-      blame(("run: slots: %s: descriptor expected, got %s"):format(words.show(k), type(v)))
+      blame(("%s: slots: %s: descriptor expected, got %s"):format(what, words.show(k), type(v)))
     end
   end
 end
+
+M.check_types = check_types
 
 -- A limit that is misspelt would be no limit. Raises, as misuse does.
 local function check_opts(opts)

@@ -50,6 +50,7 @@ end
 function M.root(dir)
   if dir ~= nil then
     if type(dir) ~= "string" then return fail(errno.EINVAL, "a root is a path, got " .. type(dir)) end
+    if #dir > 4000 then return fail(errno.ENAMETOOLONG, ("a root of %d bytes is too long"):format(#dir)) end
     if dir == "" or dir:find("\0", 1, true) then return fail(errno.EINVAL, "a root is a path, neither empty nor with a NUL") end
     if dir:sub(1, 1) ~= "/" then
       local here, message, number = core.realpath(".")

@@ -256,6 +256,22 @@ describe("scheduler", function()
     assert.matches("runtime=10000000", s)
   end)
 
+  it("has every flag of sched_setattr(2), or says that the kernel has not", function()
+    -- what was set before is kept
+    assert.equal("batch", policy(step("scheduler", { "batch" }), step("scheduler", { "other", flags = { "keep_policy" } })))
+    assert.equal("other", policy(step("scheduler", { "batch" }), step("scheduler", { "other" })))
+    assert.equal("6", see("nice", step("nice", 6), step("scheduler", { "batch", nice = 9, flags = { "keep_params" } })))
+    assert.equal("9", see("nice", step("nice", 6), step("scheduler", { "batch", nice = 9 })))
+    if have("sys_nice") then
+      assert.matches("flags={reset_on_fork dl_overrun}", (assert(see("scheduler", step("scheduler", { "deadline", runtime = 1000000,
+        deadline = 2000000, period = 2000000, flags = { "dl_overrun", "reset_on_fork" } })))))
+    end
+    for flag, key in pairs { util_clamp_min = "util_min", util_clamp_max = "util_max" } do
+      local ok, message, errno = t.run { step("scheduler", { "other", flags = { flag }, [key] = 500 }) }
+      if not ok then assert.equal(t.core.errno.EOPNOTSUPP, errno, message) end
+    end
+  end)
+
   it("refuses what the kernel does, and what it would cut", function()
     fails(22, "scheduler%[1%] other priority=3: Invalid", step("scheduler", { "other", priority = 3 }))
     fails(22, "scheduler%[1%] fifo priority=100: Invalid", step("scheduler", { "fifo", priority = 100 }))

@@ -58,7 +58,7 @@ sections["A. Process"] = {
   SubCgroupPaths = { J, "makes a group below the container's, and refuses all that leads out of it",
     "kernel/cgroup_group", "is joined by a second process, in a group below it", "kernel/cgroup_calls", "makes no group outside of where it may" },
   Scheduler = { A, "sets the policies of every user", A, "sets realtime policies with their priority and flags",
-    A, "sets deadline with runtime, deadline and period", P, "has its umask, personality, OOM score, nice, scheduler",
+    A, "sets deadline with runtime, deadline and period", A, "has every flag of sched_setattr(2)", P, "has its umask, personality, OOM score, nice, scheduler",
     C, "says what of it the kernel lacks", lack = "SCHED_ISO and uclamp are in no kernel here: their errors are tested" },
   IOPriority = { A, "sets class and level", P, "has its umask, personality, OOM score, nice, scheduler, I/O priority" },
   ["Wait, Pid, Signal"] = { P, "tells its exit code or signal, and what it used", P, "is an error, not an object, where it was never started",
@@ -240,6 +240,8 @@ sections["Lifecycle"] = {
   ["two commands at once"] = { L, "start and delete leave it whole or gone", "long/lifecycle", "worked on by 8 processes at random leave nothing" },
   ["ids"] = { L, "refuse bad ids", "unit/state", "takes what runc takes" },
   ["bad input"] = { "unit/bad_input", "every option of recipes", "unit/bad_input", "every field of every primitive", "unit/bad_input", "every function of the core" },
+  ["a container's end"] = { "kernel/coverage_container", "does not wait for the object of a process that joined",
+    "kernel/coverage_container", "does not wait for one that was detached" },
   ["supervision of 1000"] = { "long/supervision", "by caisson.loop", "long/supervision", "by luv", "kernel/supervision", "in a loop of luv's" },
 }
 

@@ -48,7 +48,7 @@ local kinds = {}
 function kinds.count(key, v)
   if type(v) == "number" and v >= 0 and v <= exact and v % 1 == 0 then return decimal(v) end
   if type(v) == "string" and v:find("^%d+$") and u64.parse(v) then return v end
-  fail(key, "a whole number from 0 expected (above 2^53 as text, to 2^64-1), got " .. tostring(v))
+  fail(key, "a whole number from 0 expected (above 2^53 as text, to 2^64-1), got " .. words.show(v))
 end
 
 -- v1's realtime budget: -1 lifts it.
@@ -88,14 +88,14 @@ function kinds.swap(key, v, version, all)
 end
 
 function kinds.boolean(key, v)
-  if type(v) ~= "boolean" then fail(key, "true or false expected, got " .. tostring(v)) end
+  if type(v) ~= "boolean" then fail(key, "true or false expected, got " .. words.show(v)) end
   return v and "1" or "0"
 end
 
 function kinds.percent(key, v)
   if type(v) == "number" and v >= 0 and v <= 100 then return ("%.2f"):format(v) end
   if v == "max" then return v end
-  fail(key, "a percentage from 0 to 100, or max, expected, got " .. tostring(v))
+  fail(key, "a percentage from 0 to 100, or max, expected, got " .. words.show(v))
 end
 
 local function in_range(key, v, least, most)
@@ -120,7 +120,7 @@ end
 
 function kinds.partition(key, v)
   if v == "member" or v == "root" or v == "isolated" then return v end
-  fail(key, "'member', 'root' or 'isolated' expected, got " .. tostring(v))
+  fail(key, "'member', 'root' or 'isolated' expected, got " .. words.show(v))
 end
 
 -- "0-3,5": spaces and empty elements are allowed, a reversed range and an empty set are not.
@@ -147,7 +147,7 @@ end
 function kinds.quota(key, v, version, _, row)
   local quota, period = nil, "100000"
   if type(v) == "number" then
-    if v < 0.01 or v > 65536 then fail(key, "a number of CPUs from 0.01 expected, got " .. tostring(v)) end
+    if v < 0.01 or v > 65536 then fail(key, "a number of CPUs from 0.01 expected, got " .. words.show(v)) end
     quota = decimal(math.floor(v * 100000 + 0.5))
   elseif type(v) == "string" then
     local q, p = v:match("^(%w+)%s*(%d*)$")
@@ -162,7 +162,7 @@ function kinds.quota(key, v, version, _, row)
     period = v.period and kinds.count(key .. ".period", v.period) or period
   end
   if not quota or not (quota == "max" or quota:find("^%d+$")) then
-    fail(key, "'50000 100000', { quota =, period = }, a number of CPUs, or max expected, got " .. tostring(v))
+    fail(key, "'50000 100000', { quota =, period = }, a number of CPUs, or max expected, got " .. words.show(v))
   end
   if quota ~= "max" and tonumber(quota) < 1000 then
     fail(key, "the kernel takes a quota from 1000 microseconds, not " .. quota)

@@ -126,8 +126,14 @@ local function check_opts(opts)
     for _, name in ipairs(known) do found = found or name == k end
     if not found then error(words.unknown("create: unknown option", tostring(k), known), 4) end
   end
-  if opts.bundle ~= nil and type(opts.bundle) ~= "string" then error("create: bundle: string expected", 4) end
-  if opts.log ~= nil and not require("caisson.log").is(opts.log) then error("create: log: a logger expected", 4) end
+  local id = opts.id -- which has an error of its own
+  opts.id = nil
+  local ok, message = pcall(require("caisson.run").check_types, opts, "create")
+  opts.id = id
+  if not ok then error(message, 0) end
+  if opts.bundle ~= nil and (type(opts.bundle) ~= "string" or #opts.bundle > 4096) then
+    error("create: bundle: a path expected", 4)
+  end
   if opts.annotations ~= nil then
     if type(opts.annotations) ~= "table" then error("create: annotations: table expected", 4) end
     for k, v in pairs(opts.annotations) do
