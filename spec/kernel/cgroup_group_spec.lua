@@ -47,7 +47,7 @@ for _, world in ipairs(g.worlds()) do
       assert.is_true(g.eventually(function() return groups:cpu_ns() > before end))
       assert.is_true(tonumber(elsewhere("print(group:signal 'STOP')")) >= 1)
       assert.is_true(g.eventually(function() return state_of(process:pid()) == "T" end, 5),
-        t.read_file("/proc/" .. process:pid() .. "/status") .. t.sh("cat /proc/" .. process:pid() .. "/{wchan,cgroup}; ps -eo pid,stat,args | grep ' T '"))
+        t.read_file("/proc/" .. process:pid() .. "/status"))
       elsewhere("group:signal(18)")
       assert.is_true(g.eventually(function() return state_of(process:pid()) ~= "T" end))
       assert.equal("true\n", elsewhere("group:freeze() print(group:kill())")) -- frozen ones die too
