@@ -183,7 +183,7 @@ function M.credentials(b)
   end
   local user = o.user
   if user ~= nil then
-    if type(user) == "string" then b:fail("user", "ids are numbers; look names up with caisson.passwd") end
+    if type(user) == "string" then b:fail("user", "ids are numbers, as they are inside; got a name") end
     if type(user) == "number" then user = { uid = user, gid = user } end
     b:check_keys("user", user, { "uid", "gid", "groups" })
     if not b.new.user or b.can_set_groups then
