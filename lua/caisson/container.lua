@@ -41,7 +41,7 @@ end
 
 -- ---- what is there ----
 
--- A number of JSON is a float in Lua 5.3 and later, and would look like one in a path.
+-- A number of JSON is a float in Lua 5.3 and later, and would look like one in a path, or printed.
 local whole = rawget(math, "tointeger") or function(n) return n end
 
 -- Read the state again. Returns it | nil, message, errno, failure.
@@ -49,6 +49,7 @@ local function load(self)
   local s, message, number = self.dir:load()
   if not s then return refuse(number, message) end
   s.pid, s.start_time = s.pid and whole(s.pid), s.start_time and whole(s.start_time)
+  for k, v in pairs(s.ended or {}) do s.ended[k] = whole(v) end
   if self.pidfd and (s.pid ~= self.saved.pid or s.start_time ~= self.saved.start_time) then
     return refuse(errno.ESTALE, ("container '%s' was deleted; there is another one of its name"):format(self.id))
   end

@@ -232,6 +232,9 @@ describe("A container", function()
     repeat for _, event in ipairs(e:wait(5)) do last = event end until e.ended
     assert.same({ "exit", 3 }, { last.type, last.code })
     e:close()
+    local again = assert(caisson.open(c.id, { root = root }))
+    assert.equal("3", tostring(assert(again:wait(0)).code)) -- as written down, and no 3.0
+    again:close()
     assert(c:delete())
   end)
 
