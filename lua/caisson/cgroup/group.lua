@@ -119,24 +119,23 @@ function Groups:group(controllers)
   return v2
 end
 
--- One figure of files.figures; nil where it can't be had. texts: a table that keeps what was read, for several
--- figures of one moment.
-function Groups:figure(name, texts)
+-- One figure. texts keeps what was read, for several figures of one moment.
+local function figure(self, name, texts)
   local f = files.figures[name]
   local g = self:group(f.controller)
   local where = g and (g.version == 1 and f.v1 or g.version == 2 and f.v2)
   if not where then return nil end
-  local of_group = texts and (texts[g] or {}) or {}
+  local of_group = texts[g] or {}
   local text = of_group[where[1]] or core.cgroup.read(g.dir, where[1])
   if not text then return nil end
-  if texts then
-    texts[g] = of_group
-    of_group[where[1]] = text
-  end
+  texts[g], of_group[where[1]] = of_group, text
   -- a word of its own: "oom_kill" is not "oom_group_kill"
   local s = where[2] and ("\n" .. text):match("\n" .. where[2]) or not where[2] and text:match("^%d+")
   return s and tonumber(s) * (where.scale or 1) or nil
 end
+
+-- One figure of files.figures; nil where it can't be had.
+function Groups:figure(name) return figure(self, name, {}) end
 
 local function io_v2(text)
   local list = {}
@@ -218,7 +217,7 @@ end
 function Groups:stats()
   local t = {}
   local texts = {}
-  for name in pairs(files.figures) do t[name] = self:figure(name, texts) end
+  for name in pairs(files.figures) do t[name] = figure(self, name, texts) end
   t.io = self:io()
   t.pressure = self:pressure()
   return t
@@ -242,7 +241,8 @@ function Groups:cpu_ns() return self:figure("cpu_ns") end
 -- their sum. nil where they can't be had.
 function Groups:times()
   local texts = {}
-  local total, user, system = self:figure("cpu_ns", texts), self:figure("user_ns", texts), self:figure("system_ns", texts)
+  local total = figure(self, "cpu_ns", texts)
+  local user, system = figure(self, "user_ns", texts), figure(self, "system_ns", texts)
   if not (total and user and system) then return nil end
   local part = user + system > 0 and user / (user + system) or 1
   user = math.floor(total * part)
