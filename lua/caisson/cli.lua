@@ -96,10 +96,10 @@ end
 -- argv: the arguments, from 1. Returns the exit status.
 function M.main(argv)
   io.stdout:setvbuf("line") -- what hooks print stands between what the program prints
-  local ok, status = xpcall(dispatch, function(e)
+  local ok, status = xpcall(function() return dispatch(argv) end, function(e) -- 5.1's xpcall hands nothing on
     if getmetatable(e) == Error then return e end
     return debug.traceback(tostring(e), 2)
-  end, argv)
+  end)
   if not ok then
     M.tell(tostring(status), type(status) == "table" and status.failure or nil)
     status = type(status) == "table" and status.status or M.failed

@@ -98,7 +98,11 @@ function M.document(v, indent)
   return "{\n" .. concat(items, ",\n") .. "\n" .. indent .. "}"
 end
 
+-- Where numbers are integers or floats, cjson reads all as floats, and a process id would be "17.0".
+local whole = rawget(math, "tointeger") or function(v) return v end
+
 local function plain(v)
+  if type(v) == "number" then return whole(v) or v end
   if type(v) ~= "table" then return v end
   if type(v.base64) == "string" then return unbase64(v.base64) end
   local t = {}

@@ -130,7 +130,6 @@ local readers = {
       check(type(g.slot) == "string" and type(g.at) == "string" and type(g.path) == "string" and
         (g.version == 1 or g.version == 2), what, "slot, version, at and path")
       strings(g.controllers, what .. ".controllers")
-      g.version = g.version == 1 and 1 or 2 -- a number of JSON is a float in Lua 5.3 and later
     end
     for i, m in ipairs(v.missing) do
       check(type(m) == "table" and type(m.key) == "string" and type(m.message) == "string" and

@@ -40,7 +40,7 @@ describe("seccomp_listener", function()
   after_each(function() os.remove(path) end)
 
   local function check(out, errors, id, status)
-    local state = require("cjson").decode(out:read("*l"))
+    local state = require("caisson.json").decode(out:read("*l"))
     local asked = tonumber((out:read("*l") or ""):match("^asked by (%d+)$"))
     out:close()
     assert.same({ "1.2.0", "seccompFd", "what\n \"I\" need" }, { state.ociVersion, state.fds[1], state.metadata })

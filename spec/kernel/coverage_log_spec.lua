@@ -23,7 +23,7 @@ describe("the log of a child", function()
     l:close()
     local all = { debug = {}, warning = {}, info = {}, error = {} }
     for line in t.read_file(path):gmatch("[^\n]+") do
-      local entry = require("cjson").decode(line)
+      local entry = require("caisson.json").decode(line)
       table.insert(all[entry.level], entry)
     end
     os.remove(path)

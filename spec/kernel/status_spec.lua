@@ -1,7 +1,7 @@
 -- What a run tells of itself while it goes on: the option `status`, and --status-fd.
 local t = require "support"
 local caisson = require "caisson"
-local cjson = require "cjson"
+local cjson = require "caisson.json"
 
 local function lines(text)
   local list = {}

@@ -107,7 +107,7 @@ Parameters:
   session  boolean    (default: true)
   tty      boolean    (default: false)
 ]], err = "", code = 0 }, (function(h) h.out = h.out:gsub(plain:gsub("%p", "%%%0"), "PLAIN") return h end)(cli.caisson { "help", plain }))
-    local list = require("cjson").decode(cli.caisson({ "recipes", "--json" }).out)
+    local list = require("caisson.json").decode(cli.caisson({ "recipes", "--json" }).out)
     local sandbox
     for _, item in ipairs(list) do if item.name == "sandbox" then sandbox = item end end
     assert.equal("size", sandbox.params.tmp.type)
@@ -151,13 +151,13 @@ describe("caisson run", function()
   it("writes the result as JSON", function()
     local r = cli.caisson { "run", "--json", plain, "count=1", "--", "sh", "-c", "echo out; exit 3" }
     assert.equal(3, r.code)
-    local doc = require("cjson").decode((r.out:match("^out\n(.*)")))
+    local doc = require("caisson.json").decode((r.out:match("^out\n(.*)")))
     assert.same({ "exited", 3, false }, { doc.status, doc.code, doc.oom })
     assert.truthy(doc.wall_ns > 0)
     r = cli.caisson { "run", "--result", dir .. "/result", plain, "count=1", "--", "sh", "-c", "kill -KILL $$" }
     assert.equal("", r.out)
     r = cli.caisson { "run", "--result", dir .. "/result", plain, "count=1", "--", "no-such" }
-    doc = require("cjson").decode(t.read_file(dir .. "/result"))
+    doc = require("caisson.json").decode(t.read_file(dir .. "/result"))
     assert.same({ "failed", "exec", 1, 2, "ENOENT" }, { doc.status, doc.failure.step, doc.failure.index, doc.failure.errno, doc.failure.code })
     assert.truthy(r.err:find(doc.message, 1, true))
   end)
@@ -505,7 +505,7 @@ describe("caisson doctor", function()
     local r = cli.caisson { "doctor", "--json" }
     assert.same({ "", 0 }, { r.err, r.code })
     local rows = {}
-    for _, row in ipairs(require("cjson").decode(r.out)) do rows[row.name] = row end
+    for _, row in ipairs(require("caisson.json").decode(r.out)) do rows[row.name] = row end
     -- each as this process finds it by itself
     assert.equal(t.probes.userns() and true or false, rows["user namespaces"].able)
     assert.equal(core.landlock.abi() ~= nil, rows.Landlock.able)

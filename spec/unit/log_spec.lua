@@ -42,11 +42,11 @@ describe("log.open", function()
     l:debug "detail"
     l:close()
     local first, second = slurp(dir .. "/log"):match "^([^\n]*)\n([^\n]*)\n$"
-    local doc = require("cjson").decode(first)
+    local doc = require("caisson.json").decode(first)
     assert.matches("^%d+%-%d%d%-%d%dT%d%d:%d%d:%d%dZ$", doc.time)
     doc.time = nil
     assert.same({ level = "warning", msg = 'say "hi"', errno = 2, step = "mount.bind", done = true }, doc)
-    assert.equal("detail", require("cjson").decode(second).msg)
+    assert.equal("detail", require("caisson.json").decode(second).msg)
   end)
 
   it("lets no message begin a line or an entry, or command a terminal", function()
