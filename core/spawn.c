@@ -306,6 +306,20 @@ take_creator(struct csn_spawn *s, int fd)
   }
 }
 
+/* Has every step of the host's been done, or left out? Who says so for the child may be lying. */
+static bool
+all_served(const struct csn_spawn *s)
+{
+  for (u32 i = 0; i < s->plan->nsteps; i++) {
+    const struct csn_step *st = csn_plan_step(s->plan, i);
+
+    if (st->side == CSN_PARENT && csn_step_prim(st)->action != CSN_ACT_CLONE && !s->done[i] &&
+        !s->skipped[i])
+      return false;
+  }
+  return true;
+}
+
 /* Answer the child until it has become the program, or has failed. */
 static void
 attend(struct csn_spawn *s)
@@ -379,6 +393,10 @@ attend(struct csn_spawn *s)
     case CSN_MSG_DONE:
     case CSN_MSG_FAILED:
       s->exec_ns = m.exec_ns;
+      if (m.kind == CSN_MSG_DONE && !all_served(s)) {
+        set_failure(s, s->plan->nsteps, EBADMSG);
+        return;
+      }
       if (m.nskipped)
         for (u32 i = 0; i < s->plan->nsteps; i += 256) {
           u8 chunk[256];

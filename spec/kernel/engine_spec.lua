@@ -180,6 +180,12 @@ describe("Who speaks for the child", function()
     assert.equal(before, t.count_fds())
   end)
 
+  it("can't have a step of the host's left out", function()
+    local ok, _, errno = t.run({ step("clone", {}), child "say", parent "count" }, { script = "true", functions = {
+      count = function() end, say = function() say(6, 4) end } })
+    assert.same({ nil, core.errno.EBADMSG }, { ok, errno })
+  end)
+
   it("gets no step of the host's done again", function()
     local n = 0
     local ok, _, errno = t.run({ step("clone", {}), parent "count", child "say" }, { script = "true", functions = {
