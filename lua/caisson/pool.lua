@@ -222,7 +222,9 @@ function Pooled:open(what, flags, mode)
   if type(what) ~= "table" then return open_one(self, { path = what, flags = flags, mode = mode }) end
   local list = {}
   for k in pairs(what) do
-    if type(k) ~= "number" then error("open: a list of paths expected, got the name '" .. tostring(k) .. "'", 2) end
+    if type(k) ~= "number" or k < 1 or k > #what then
+      error("open: a list of paths expected, got the name '" .. words.show(k) .. "'", 2)
+    end
   end
   for i, o in ipairs(what) do
     local fd, message, errno = open_one(self, o)
@@ -317,7 +319,13 @@ local function add_env(list, more)
     local name, value = e:match("^(.-)=(.*)$")
     env[name] = value
   end
-  for k, v in pairs(more) do env[k] = v or nil end
+  for k, v in pairs(more) do
+    if type(k) ~= "string" or k == "" or k:find "[%z=]" then error("exec: env: a name without '=' expected", 6) end
+    if v and type(v) ~= "string" and type(v) ~= "number" then
+      error(("exec: env: %s: string, number or false expected, got %s"):format(words.show(k), type(v)), 6)
+    end
+    env[k] = v or nil
+  end
   for k, v in pairs(env) do names[#names + 1] = k .. "=" .. v end
   table.sort(names)
   return names
@@ -527,6 +535,8 @@ function M.new(opts)
     for _, name in ipairs(pool_keys) do found = found or name == k end
     if not found then error(words.unknown("pool: unknown option", tostring(k), pool_keys), 2) end
   end
+  run.check_types(opts, "pool")
+  if type(opts.recipe) == "string" and #opts.recipe > 4095 then error("pool: option 'recipe': the name is too long", 2) end
   local size = opts.size or 1
   if type(size) ~= "number" or size < 0 or size ~= math.floor(size) or size > 65536 then
     error("pool: option 'size': a whole number from 0 on expected", 2)
