@@ -79,12 +79,12 @@ run:
 	@spec/tools/demo
 test:
 	@spec/tools/deps build run test
-	@$(MAKE) all $(PUC)
-	@spec/tools/suite test root:luajit user:luajit $(PUC:%=any:%)
+	@$(MAKE) all
+	@spec/tools/suite test root:luajit user:luajit
 test-long:
 	@spec/tools/deps build run test long
-	@$(MAKE) all asan lua5.4
-	@spec/tools/suite long any:valgrind root:asan user:asan root:long user:long
+	@$(MAKE) all asan $(PUC)
+	@spec/tools/suite long $(PUC:%=any:%) any:valgrind root:asan user:asan root:long user:long
 test-vm:
 	@spec/tools/deps build run test vm
 	@$(MAKE) all
