@@ -57,7 +57,7 @@ describe("a label", function()
   it("is not written to what an image has in place of /proc", function()
     if not t.needs "userns" then return end
     -- a tmpfs with a file of the right name (CVE-2019-16884); where the module is missing that comes first
-    if not active "apparmor" then return pending "needs AppArmor; make test-vm proves it" end
+    if not active "apparmor" then return pending "needs AppArmor: spec/vm/apparmor_spec.lua proves it" end
     local ok, message, errno = t.run(t.steps(t.contained { "mount" }, step("lua", { name = "lie" }),
       step("apparmor", "unconfined")), { functions = { lie = function()
         assert(os.execute("mount --make-rprivate / 2>/dev/null; mount -t tmpfs lie /proc && " ..
