@@ -92,6 +92,7 @@ describe("one process that holds many containers", function()
     loop:add(busy, function(r) cpu = r end)
     assert.equal(0, loop:run(30))
     assert.equal(10, #ends)
+    table.sort(ends, function(a, b) return a.i < b.i end) -- a busy machine finds several due at once
     for k, e in ipairs(ends) do
       assert.same({ k, "time_limit" }, { e.i, e.status })
       assert.truthy(e.at >= 0.04 * k)
