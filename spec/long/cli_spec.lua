@@ -226,7 +226,10 @@ local function started(words, script, prefix)
     slots = { stdin = core.open("/dev/null"), stdout = w } })
   w:close()
   for _ = 1, 500 do
-    if core.lstat(ready) then return process, r end
+    if core.lstat(ready) then
+      t.sh("sleep 0.1") -- a signal before the command has heard of it would give the container up
+      return process, r
+    end
     t.sh("sleep 0.01")
   end
   process:close()
@@ -243,9 +246,12 @@ end
 
 -- The one process whose command line has this pattern.
 local function pid_of(pattern)
-  for line in t.sh("ps -eo pid=,args="):gmatch("[^\n]+") do
-    local pid, args = line:match("^%s*(%d+) (.*)")
-    if args and args:find(pattern) then return tonumber(pid) end
+  for _ = 1, 100 do
+    for line in t.sh("ps -eo pid=,args="):gmatch("[^\n]+") do
+      local pid, args = line:match("^%s*(%d+) (.*)")
+      if args and args:find(pattern) then return tonumber(pid) end
+    end
+    t.sh("sleep 0.05")
   end
   error("no process is " .. pattern, 2)
 end
