@@ -141,7 +141,8 @@ l_start(lua_State *L)
   close(fd);
   if (rc == 0)
     rc = await_answer(sock, cancel);
-  judge(s, record, rc == -EPIPE ? 0 : rc, pidfd);
+  judge(s, record, rc == -EPIPE || rc == -ECONNRESET ? 0 : rc,
+        pidfd); /* it is gone: why, its pidfd tells */
   munmap(record, sizeof(*record));
   if (s->failed)
     return csn_push_failure(L, s);
