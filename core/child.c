@@ -446,24 +446,31 @@ creator_main(void *arg)
   if (fd < 0 || csn_send_fd(run->sock, &m, sizeof(m), fd) < 0)
     csn_leave(125);
   csn_close(fd);
-  run->in_group = true;
   make(run);
   csn_leave(0);
 }
 
-/* Moving a process into a v2 group takes some 10 ms, and being born there nothing; but that needs rights which
+/* A child with a copy of its creator's memory has one of its own, which is not the runner: whoever kills the
+ * container's processes may kill creator and child before the host has heard of the child. The runner is none of
+ * them, and tells.
+ *
+ * Moving a process into a v2 group takes some 10 ms, and being born there nothing; but that needs rights which
  * the creator will have given up when the child is born. So the creator itself is. */
 static bool
-make_in_group(struct csn_run *run)
+make_by_creator(struct csn_run *run)
 {
   const struct engine_clone_args *a = clone_args(run->plan);
   struct csn_clone_args ca = { 0 };
   long pid;
 
-  if (!a || !a->copy || a->cgroup < 0 || run->ctx.slots[a->cgroup] < 0)
+  if (!a || !a->copy)
     return false;
-  ca.flags = CSN_CLONE_VFORK | CSN_CLONE_PARENT | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_INTO_CGROUP;
-  ca.cgroup = (u64)run->ctx.slots[a->cgroup];
+  ca.flags = CSN_CLONE_VFORK | CSN_CLONE_PARENT | CSN_CLONE_CLEAR_SIGHAND;
+  if (a->cgroup >= 0 && run->ctx.slots[a->cgroup] >= 0) {
+    ca.flags |= CSN_CLONE_INTO_CGROUP;
+    ca.cgroup = (u64)run->ctx.slots[a->cgroup];
+    run->in_group = true;
+  }
   pid = csn_clone3(&ca, sizeof(ca), creator_main, run);
   if (pid < 0)
     note_failure(run, run->plan->clone, (int)pid);
@@ -471,7 +478,7 @@ make_in_group(struct csn_run *run)
 }
 
 #else
-#define make_in_group(run) false
+#define make_by_creator(run) false
 #endif
 
 void
@@ -486,7 +493,7 @@ csn_make_child(struct csn_run *run)
   r->msg.step = run->plan->nsteps;
   if (rc < 0)
     note_failure(run, run->plan->clone, rc);
-  else if (!make_in_group(run))
+  else if (!make_by_creator(run))
     make(run);
   if (r->handed_over)
     return; /* the child reports for itself */
@@ -495,5 +502,7 @@ csn_make_child(struct csn_run *run)
     r->msg.kind = CSN_MSG_FAILED;
     r->msg.err = 0;
   }
+  if (!r->msg.pid)
+    r->msg.pid = r->tid; /* its creator was killed before it could say so */
   csn_send_report(run);
 }

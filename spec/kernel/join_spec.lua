@@ -15,6 +15,44 @@ for _, user in ipairs(t.is_root and { false, true } or { true }) do
     setup(function() running, target = j.container({}, user) end)
     teardown(function() if running then running:close() end end)
 
+    it("leaves no zombie where its process and that one's creator are killed before the host has heard of it", function()
+      -- the process's first call is for its own pidfd, by a small number in there; it waits in it for an answer
+      -- that nobody gives
+      local blocks = assert(core.seccomp.compile { default = "allow",
+        rules = { { "pidfd_open", action = "notify", args = { { 0, "<", 300 } } } } })
+      if t.getpid() < 300 then return pending "needs the host's own processes to have large numbers" end
+      local program = os.tmpname()
+      local f = assert(io.open(program, "w"))
+      f:write(([[package.path, package.cpath = %q, %q
+        local core, process = require "caisson.core", require "caisson.process"
+        local target = { pid = %d, pidfd = assert(core.pidfd.open(%d)), options = {} }
+        local ok, message = process.start(target, { args = { "/bin/true" }, env = {}, stdin = "null", stdout = "null", stderr = "null" })
+        local f = io.open("/proc/thread-self/children")
+        io.write(tostring(ok), " ", message:match("killed by signal 9") or message, " children:", f:read("*a"))]]):format(
+        package.path, package.cpath, target.pid, target.pid))
+      f:close()
+      local null, r, w = core.open("/dev/null"), core.pipe()
+      local host = assert(core.spawn { slots = { stdin = null, stdout = w }, plan = core.plan {
+        t.step("clone", {}), t.step("no_new_privs"), t.step("seccomp", { program = blocks, listener = "l" }),
+        t.step("umask", "022"), t.step("exec", { argv = { core.realpath("/proc/self/exe"), program },
+          files = { "stdin", "stdout", "stdout", "l" } }) } })
+      w:close()
+      local function children()
+        local list = {}
+        local path = ("/proc/%d/task/%d/children"):format(host:pid(), host:pid())
+        for pid in (t.read_file(path) or ""):gmatch("%d+") do list[#list + 1] = tonumber(pid) end
+        return list
+      end
+      -- runner, creator, child
+      assert.is_true(g.eventually(function() return #children() == 3 end))
+      local list = children()
+      for i = 2, 3 do core.signal.send(list[i], "KILL") end
+      assert.equal("nil killed by signal 9 children:", t.slurp(r))
+      assert.equal(0, host:wait(10).code)
+      host:close()
+      os.remove(program)
+    end)
+
     it("puts the process into the container's namespaces, all of them, and none of the host's", function()
       local text = j.output(target, "for n in user mnt pid net ipc uts cgroup time; do readlink /proc/self/ns/$n; done; hostname; ls /proc")
       local i = 0
