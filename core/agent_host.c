@@ -91,38 +91,8 @@ lose(struct csn_agent *a)
 static int
 receive(struct csn_agent *a, union incoming *in, int *fd, bool block)
 {
-  struct iovec iov = { in, sizeof(*in) };
-  union {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr align;
-  } control;
-  struct msghdr msg = { .msg_iov = &iov,
-                        .msg_iovlen = 1,
-                        .msg_control = control.bytes,
-                        /* not its padding too, in which a second one would come */
-                        .msg_controllen = CMSG_LEN(sizeof(int)) };
-  struct cmsghdr *c;
-  ssize_t n;
-
   *fd = -1;
-  if (a->sock < 0)
-    return 0;
-  do
-    n = recvmsg(a->sock, &msg, MSG_CMSG_CLOEXEC | (block ? 0 : MSG_DONTWAIT));
-  while (n < 0 && (errno == EINTR || errno == ECONNRESET));
-  if (n < 0)
-    return -errno;
-  c = CMSG_FIRSTHDR(&msg);
-  if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-      c->cmsg_len == CMSG_LEN(sizeof(int)))
-    memcpy(fd, CMSG_DATA(c), sizeof(int));
-  if (*fd >= 0 && *fd <= 2) { /* those are the standard streams' numbers */
-    int moved = csn_dup(*fd, 3);
-
-    close(*fd);
-    *fd = moved;
-  }
-  return (int)n;
+  return a->sock < 0 ? 0 : csn_recv(a->sock, in, sizeof(*in), fd, block ? 0 : MSG_DONTWAIT);
 }
 
 /* Is it the word of a run's end? Then it is noted. */

@@ -57,16 +57,34 @@ csn_send_fd(int sock, const void *m, size_t n, int fd)
 }
 
 int
+csn_recv(int sock, void *buf, size_t size, int *fd, int flags)
+{
+  struct bytes iov = { buf, size };
+  struct rights rights = { 0 };
+  /* without the padding, in which a second descriptor would come */
+  struct message msg = { .iov = &iov, .iov_len = 1, .control = &rights, .control_len = ONE_FD };
+  long n;
+
+  *fd = -1;
+  /* ECONNRESET comes once, when the other side has gone without reading all; what it sent comes after it. */
+  do
+    n = csn_sys(__NR_recvmsg, sock, &msg, MSG_CMSG_CLOEXEC | flags);
+  while (n == -EINTR || n == -ECONNRESET);
+  if (n < 0 || rights.len != ONE_FD || rights.level != SOL_SOCKET || rights.type != SCM_RIGHTS)
+    return (int)n;
+  *fd = rights.fd;
+  if (rights.fd <= 2) { /* the numbers of a host's standard streams, which it may have closed */
+    *fd = csn_dup(rights.fd, 3);
+    csn_close(rights.fd);
+  }
+  return (int)n;
+}
+
+int
 csn_recv_fd(int sock)
 {
   char c;
-  struct bytes iov = { &c, 1 };
-  struct rights rights = { 0 };
-  struct message msg = { .iov = &iov, .iov_len = 1, .control = &rights, .control_len = ONE_FD };
-  long rc = CSN_RETRY(csn_sys(__NR_recvmsg, sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+  int fd, n = csn_recv(sock, &c, 1, &fd, MSG_DONTWAIT);
 
-  if (rc < 0)
-    return (int)rc;
-  return rights.len == ONE_FD && rights.level == SOL_SOCKET && rights.type == SCM_RIGHTS ? rights.fd
-                                                                                         : -EBADMSG;
+  return n < 0 ? n : fd < 0 ? -EBADMSG : fd;
 }

@@ -204,6 +204,8 @@ void csn_make_child(struct csn_run *run);
 /* message.c */
 int csn_send_msg(int sock, const struct csn_msg *m);
 int csn_send_fd(int sock, const void *m, size_t n, int fd);
+/* A message: its size or -errno. *fd: what came with it, close-on-exec, above the standard streams; negative: none. */
+int csn_recv(int sock, void *buf, size_t size, int *fd, int flags);
 int csn_recv_fd(int sock); /* the descriptor that came with one byte, close-on-exec, or -errno */
 
 /* Parts of the child's line. */

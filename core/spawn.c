@@ -72,18 +72,6 @@ receive(struct csn_spawn *s, void *buf, size_t size, int *fd)
 {
   struct pollfd ready[] = { { .fd = s->sock, .events = POLLIN },
                             { .fd = s->cancel, .events = POLLIN } };
-  struct iovec iov = { .iov_base = buf, .iov_len = size };
-  union {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr align;
-  } control;
-  struct msghdr msg = { .msg_iov = &iov,
-                        .msg_iovlen = 1,
-                        .msg_control = control.bytes,
-                        /* not its padding too, in which a second one would come */
-                        .msg_controllen = CMSG_LEN(sizeof(int)) };
-  struct cmsghdr *c;
-  ssize_t n;
 
   *fd = -1;
   if (s->cancel >= 0) {
@@ -92,17 +80,7 @@ receive(struct csn_spawn *s, void *buf, size_t size, int *fd)
     if (ready[1].revents && !ready[0].revents)
       return -ECANCELED;
   }
-  /* ECONNRESET comes once, when the other side has gone without reading all; what it sent comes after it. */
-  do
-    n = recvmsg(s->sock, &msg, MSG_CMSG_CLOEXEC);
-  while (n < 0 && (errno == EINTR || errno == ECONNRESET));
-  if (n < 0)
-    return -errno;
-  c = CMSG_FIRSTHDR(&msg);
-  if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-      c->cmsg_len == CMSG_LEN(sizeof(int)))
-    memcpy(fd, CMSG_DATA(c), sizeof(int));
-  return (int)n;
+  return csn_recv(s->sock, buf, size, fd, 0);
 }
 
 /* What the step sent goes into its slot; 0 or -errno. The descriptor is ours to keep or to close. */

@@ -200,21 +200,24 @@ function Events:step()
   return list
 end
 
----Wait for events: the first that come, or an empty list after so many seconds, or where none will come (ended).
----@param timeout? number seconds; none: for ever
----@return caisson.cgroup.Event[]
-function Events:wait(timeout)
+-- Of whatever has fds(), timeout(), step() and ended, as events have.
+function M.wait(events, timeout)
   local deadline = timeout and core.now() + timeout * 1e9
   while true do
-    local list = self:step()
-    if #list > 0 or self.ended then return list end
+    local list = events:step()
+    if #list > 0 or events.ended then return list end
     local left = deadline and (deadline - core.now()) / 1e9
     if left and left <= 0 then return list end
-    local own = self:timeout()
-    local ready, message = core.poll(self:fds(), own and left and math.min(own, left) or own or left)
+    local own = events:timeout()
+    local ready, message = core.poll(events:fds(), own and left and math.min(own, left) or own or left)
     if not ready then error(message, 0) end
   end
 end
+
+---Wait for events: the first that come, or an empty list after so many seconds, or where none will come (ended).
+---@param timeout? number seconds; none: for ever
+---@return caisson.cgroup.Event[]
+function Events:wait(timeout) return M.wait(self, timeout) end
 
 function Events:close() self.watch:close() end
 

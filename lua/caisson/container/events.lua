@@ -54,20 +54,9 @@ function Events:step()
   return list
 end
 
----Wait for events: the first that come, or an empty list after so many seconds.
+---Wait for events: the first that come, or an empty list after so many seconds, or where none will come (ended).
 ---@param timeout? number
-function Events:wait(timeout)
-  local deadline = timeout and core.now() + timeout * 1e9
-  while true do
-    local list = self:step()
-    if #list > 0 or self.ended then return list end
-    local left = deadline and (deadline - core.now()) / 1e9
-    if left and left <= 0 then return list end
-    local own = self:timeout()
-    local ready, message = core.poll(self:fds(), own and left and math.min(own, left) or own or left)
-    if not ready then error(message, 0) end
-  end
-end
+function Events:wait(timeout) return require("caisson.cgroup.events").wait(self, timeout) end
 
 function Events:close()
   if self.groups then self.groups:close() end
