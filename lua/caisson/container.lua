@@ -246,10 +246,13 @@ local function end_all(self, seconds)
   return true
 end
 
--- For what joins it; never without its limits: nil, message, errno where its groups can't be opened.
+-- For what joins it; never without its limits: nil, message, errno where its groups can't be opened, or one is gone.
 local function target(self)
   local group, message, number = groups(self)
   if message then return nil, message, number end
+  if group and group.gone then
+    return nil, ("container '%s': its group %s is gone, and what it limited"):format(self.id, group.gone), errno.ENOENT
+  end
   return { pid = self.saved.pid, pidfd = self.pidfd, cgroup = group }
 end
 

@@ -75,7 +75,8 @@ local function check_saved(saved)
   end
 end
 
----The groups that save() described. One that is gone, or whose name is another group's by now, is left out;
+---The groups that save() described. One that is gone, or whose name is another group's by now, is left out, and
+---the result's `gone` is its path;
 ---with all of them gone that is the error ENOENT. Raises for what save() does not answer.
 ---@param saved caisson.cgroup.Saved[]
 ---@return caisson.cgroup.Groups? groups, string? message, integer? errno
@@ -96,6 +97,7 @@ function M.reopen(saved)
     end
   end
   if gone and #self.groups == 0 then return nil, "the group " .. gone .. " is gone", core.errno.ENOENT end
+  self.gone = gone
   return self
 end
 
