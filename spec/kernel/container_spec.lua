@@ -273,9 +273,9 @@ describe("A container", function()
     assert.equal("", t.sh(("exec 2>&1; for p in $(cat %s/cgroup.procs); do echo $p > /sys/fs/cgroup/pids/cgroup.procs; done; rmdir %s"):format(path, path)))
     assert.is_nil(core.lstat(path))
     local again = assert(caisson.open(c.id, { root = root }))
-    local ok, message, number = again:exec { args = { "/bin/true" } }
+    local ok, message, err = again:exec { args = { "/bin/true" } }
     assert.is_nil(ok)
-    assert.equal(core.errno.ENOENT, number)
+    assert.equal(core.errno.ENOENT, err)
     assert.truthy(message:find("its group " .. path .. " is gone", 1, true), message)
     again:close()
     assert(c:delete { force = true })
