@@ -468,6 +468,19 @@ describe("caisson.pool", function()
     end)
   end)
 
+  it("counts no time of the host's for a program that has ended", function()
+    local p = assert(caisson.pool { recipe = "sandbox" })
+    local c = assert(p:get())
+    local start = os.clock()
+    while os.clock() - start < 0.3 do end
+    local running = assert(c:start { args = { "/bin/true" }, stdin = "null", stdout = "null", stderr = "null" })
+    core.poll({}, 0.2) -- it is over, and nobody has looked
+    local ns = running.process:cpu_ns()
+    assert.truthy(ns == nil or ns < 0.1e9, tostring(ns))
+    assert.equal(0, running:wait().code)
+    c:destroy()
+  end)
+
   it("runs the judge recipe: many answers in one container", function()
     local p = assert(caisson.pool { recipe = "judge", params = { dir = "/usr/bin", time = 0.2, wall = 5,
       optional_limits = not t.is_root } })

@@ -320,7 +320,9 @@ for _, user in ipairs(t.is_root and { false, true } or { true }) do
       end
       collectgarbage()
       collectgarbage()
-      assert.same({ before, fds }, { t.count_children(), t.count_fds() })
+      -- what was killed detached before may have been reaped meanwhile
+      assert.is_true(t.count_children() <= before)
+      assert.equal(fds, t.count_fds())
     end)
 
     it("refuses what it does not know, naming the nearest", function()
