@@ -293,7 +293,8 @@ l_cpu_ns(lua_State *L)
 
   if (s->reaped)
     return 0;
-  if (pid_of(s) <= 0) /* reaped by its agent; and the clock of such a number is this process's own */
+  if (pid_of(s) <=
+      0) /* reaped by its agent; and the clock of such a number is this process's own */
     return 0;
   sum = cpu_of(s->pid);
   if (s->init) { /* the program and what it has orphaned are init's children */
