@@ -293,8 +293,8 @@ l_cpu_ns(lua_State *L)
 
   if (s->reaped)
     return 0;
-  if (pid_of(s) <=
-      0) /* reaped by its agent; and the clock of such a number is this process's own */
+  /* Reaped by its agent, it has no number any more; what a clock's id is made of then is this process's own. */
+  if (pid_of(s) <= 0)
     return 0;
   sum = cpu_of(s->pid);
   if (s->init) { /* the program and what it has orphaned are init's children */
