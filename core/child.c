@@ -445,6 +445,7 @@ creator_main(void *arg)
   fd = (int)csn_sys(__NR_pidfd_open, csn_sys(__NR_getpid, 0), 0);
   if (fd < 0 || csn_send_fd(run->sock, &m, sizeof(m), fd) < 0)
     csn_leave(125);
+  run->record->announced = 1;
   csn_close(fd);
   make(run);
   csn_leave(0);
@@ -460,12 +461,15 @@ static bool
 make_by_creator(struct csn_run *run)
 {
   const struct engine_clone_args *a = clone_args(run->plan);
+  const struct csn_msg m = { .kind = CSN_MSG_CREATOR };
   struct csn_clone_args ca = { 0 };
+  int creator = -1;
   long pid;
 
   if (!a || !a->copy)
     return false;
-  ca.flags = CSN_CLONE_VFORK | CSN_CLONE_PARENT | CSN_CLONE_CLEAR_SIGHAND;
+  ca.flags = CSN_CLONE_VFORK | CSN_CLONE_PARENT | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PIDFD;
+  ca.pidfd = (u64)(uintptr_t)&creator;
   if (a->cgroup >= 0 && run->ctx.slots[a->cgroup] >= 0) {
     ca.flags |= CSN_CLONE_INTO_CGROUP;
     ca.cgroup = (u64)run->ctx.slots[a->cgroup];
@@ -474,6 +478,8 @@ make_by_creator(struct csn_run *run)
   pid = csn_clone3(&ca, sizeof(ca), creator_main, run);
   if (pid < 0)
     note_failure(run, run->plan->clone, (int)pid);
+  else if (!run->record->announced) /* killed before its first word; it is the host's to reap */
+    csn_send_fd(run->sock, &m, sizeof(m), creator);
   return true;
 }
 

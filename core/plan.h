@@ -164,6 +164,7 @@ struct csn_record {
   struct csn_msg msg;
   s32 tid;                   /* filled by the kernel (CLONE_PARENT_SETTID) */
   u32 executing;             /* the child is about to exec */
+  u32 announced;             /* the host has been told of a creator that is not the runner */
   u32 handed_over;           /* the child goes on in the runner's program, and reports for itself */
   u8 skipped[CSN_MAX_STEPS]; /* errno of an optional step that was left out */
 };

@@ -256,10 +256,14 @@ reap_fd(int pidfd)
 static void
 reap_creator(struct csn_spawn *s)
 {
+  int signal;
+
   if (s->creator < 0)
     return;
   syscall(SYS_pidfd_send_signal, s->creator, SIGKILL, NULL, 0);
-  reap_fd(s->creator);
+  signal = reap_fd(s->creator);
+  if (!s->died_by)
+    s->died_by = signal;
   close(s->creator);
   s->creator = -1;
 }
@@ -268,14 +272,14 @@ reap_creator(struct csn_spawn *s)
 static bool
 is_creator(const struct csn_spawn *s, const struct csn_msg *m, int size, int fd)
 {
-  return fd >= 0 && size == sizeof(*m) && m->kind == CSN_MSG_CREATOR && s->pid <= 0 &&
-         s->creator < 0;
+  return fd >= 0 && size == sizeof(*m) && m->kind == CSN_MSG_CREATOR && s->pid <= 0;
 }
 
+/* The runner may say it once more, where it was killed right after its first word. */
 static void
 take_creator(struct csn_spawn *s, int fd)
 {
-  if (is_own_child(fd)) {
+  if (s->creator < 0 && is_own_child(fd)) {
     s->creator = fd;
     if (s->runner < 0)
       reap_creator(s);
@@ -389,7 +393,8 @@ attend(struct csn_spawn *s)
         u32 n = m.detail_len < CSN_DETAIL - 1 ? m.detail_len : CSN_DETAIL - 1;
 
         set_failure(s, m.step, m.err);
-        s->died_by = m.signal;
+        if (m.signal) /* else its creator's death may have told */
+          s->died_by = m.signal;
         memcpy(s->ctx.detail, m.detail, n);
         s->ctx.detail[n] = 0;
         s->ctx.detail_len = n;
