@@ -6,7 +6,8 @@ local concat = table.concat
 local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
 local tail = "[\128-\191]"
 
-local function is_utf8(s)
+-- Is it UTF-8?
+function M.is_utf8(s)
   if not s:find("[\128-\255]") then return true end
   local i = 1
   while i <= #s do
@@ -57,7 +58,7 @@ end
 
 -- A string; one that is no UTF-8 as bytes.
 function M.string(s)
-  if not is_utf8(s) then return M.bytes(s) end
+  if not M.is_utf8(s) then return M.bytes(s) end
   return '"' .. s:gsub('[%c"\\\127]', function(c)
     return escapes[c] or ("\\u%04x"):format(c:byte())
   end) .. '"'
