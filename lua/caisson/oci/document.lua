@@ -36,6 +36,14 @@ function M.read(path)
   return M.decode(text or "", path)
 end
 
+---The document as JSON, in the specification's order, as runc's `spec` writes it.
+---@param config table
+---@param indent? string  a tab, unless it is said
+---@return string|nil text, string? message
+function M.encode(config, indent)
+  return require("caisson.oci.encode").encode(config, indent)
+end
+
 -- ---- the check ----
 
 local kinds = { string = "string", integer = "a whole number", boolean = "true or false", list = "a list",
@@ -89,18 +97,14 @@ function C.string(v, node, name, c, owner, key)
   if type(v) ~= "string" or decode.is_long(owner, key) then return c.expected(v, node, name) end
   if v:find("%z") then c.fail(name, "has a NUL in it") end
   if v == "" then
-    if node.nonempty or node.words and not node.empty then
-      local has = false
-      for _, w in ipairs(node.words or {}) do has = has or w == "" end
-      if not has then c.fail(name, "may not be empty") end
-    end
+    if node.nonempty or node.words and not node.empty then c.fail(name, "may not be empty") end
     return
   end
   if node.words then
     for _, w in ipairs(node.words) do if w == v then return end end
     c.fail(name, words.unknown("unknown word", v, node.words))
   end
-  if node.path and v:sub(1, 1) ~= "/" then
+  if node.absolute and v:sub(1, 1) ~= "/" then
     c.fail(name, ("an absolute path expected, got '%s'"):format(words.show(v)))
   end
   if node.like and not v:find(node.like) then

@@ -87,8 +87,17 @@ function M.weight(v, name, fail)
   if v ~= 0 and v < 10 then fail(name, ("a weight from 10 to 1000 expected, got %s"):format(tostring(v))) end
 end
 
+function M.weight_device(v, name, fail)
+  if v.weight == nil and v.leafWeight == nil then fail(name .. ".weight", "is required, or leafWeight") end
+end
+
+function M.rdma(v, name, fail)
+  if v.hcaHandles == nil and v.hcaObjects == nil then fail(name .. ".hcaHandles", "is required, or hcaObjects") end
+end
+
 function M.seccomp(v, name, fail)
-  if set(v.listenerMetadata) and v.listenerMetadata ~= "" and not v.listenerPath then
+  local function has(k) return v[k] ~= nil and v[k] ~= "" end
+  if has "listenerMetadata" and not has "listenerPath" then
     fail(name .. ".listenerMetadata", "stands without listenerPath")
   end
 end
@@ -109,7 +118,7 @@ end
 
 function M.intel_rdt(v, name, fail)
   local id = v.closID
-  if id and (id == "." or id == ".." or id:find("[/\n]")) then
+  if id and id ~= "/" and (id == "." or id == ".." or id:find("[/\n]")) then
     fail(name .. ".closID", ("'%s' can't be the name of a directory"):format(words.show(id)))
   end
   if v.l3CacheSchema and v.l3CacheSchema:find("MB:", 1, true) then
@@ -137,9 +146,9 @@ function M.mount(v, name, fail, warn)
   if v.destination:sub(1, 1) ~= "/" then
     warn(name .. ".destination", "is relative, and read from /")
   end
-  if (v.uidMappings == nil) ~= (v.gidMappings == nil) then
-    fail(name .. (v.uidMappings and ".gidMappings" or ".uidMappings"),
-      ("is required beside %s"):format(v.uidMappings and "uidMappings" or "gidMappings"))
+  local uids, gids = #(v.uidMappings or {}) > 0, #(v.gidMappings or {}) > 0
+  if uids ~= gids then
+    fail(name .. (uids and ".gidMappings" or ".uidMappings"), "is required beside " .. (uids and "uidMappings" or "gidMappings"))
   end
 end
 

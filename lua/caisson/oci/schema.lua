@@ -40,7 +40,8 @@ end
 local boolean = { "boolean" }
 local any_text = text()
 local word = text { nonempty = true }
-local absolute = text { path = "absolute", nonempty = true }
+local absolute = text { absolute = true, nonempty = true }
+local perhaps = text { absolute = true } -- empty: as if it were not there
 local texts = list(any_text)
 local int64, uint64 = integer("-9223372036854775808", "9223372036854775807"), integer(0, "18446744073709551615")
 local uint32, int32 = integer(0, 4294967295), integer(-2147483648, 2147483647)
@@ -126,22 +127,22 @@ M.process = object({
 }, { check = "process" })
 
 local device_major, device_minor = integer(0, 4095), integer(0, 1048575)
-local any_major, any_minor = integer(-1, 4294967295), integer(-1, 4294967295)
+local any_device = integer(-1, 4294967295) -- -1: each
 
 local weight = integer(0, 1000, { check = "weight", expected = "a weight from 10 to 1000" })
-local weights = list(object {
+local weights = list(object({
   { "major", device_major, "required" }, { "minor", device_minor, "required" },
   { "weight", weight }, { "leafWeight", weight },
-})
+}, { check = "weight_device" }))
 local throttle = list(object {
   { "major", device_major, "required" }, { "minor", device_minor, "required" }, { "rate", uint64 },
 })
 
 M.resources = object {
-  { "devices", list(object({
-    { "allow", boolean, "required" }, { "type", words { "a", "b", "c", "" } }, { "major", any_major },
-    { "minor", any_minor }, { "access", text { like = "^[rwm]*$", expected = "letters of r, w and m" } },
-  })) },
+  { "devices", list(object {
+    { "allow", boolean, "required" }, { "type", words({ "a", "b", "c" }, { empty = true }) }, { "major", any_device },
+    { "minor", any_device }, { "access", text { like = "^[rwm]*$", expected = "letters of r, w and m" } },
+  }) },
   { "memory", object {
     { "limit", limit }, { "reservation", limit }, { "swap", limit }, { "kernel", limit }, { "kernelTCP", limit },
     { "swappiness", integer(0, 100) }, { "disableOOMKiller", boolean }, { "useHierarchy", boolean },
@@ -152,7 +153,7 @@ M.resources = object {
     { "realtimeRuntime", limit }, { "realtimePeriod", uint64 }, { "cpus", cpus }, { "mems", cpus },
     { "idle", integer(0, 1) },
   } },
-  { "pids", object { { "limit", limit, "required" } } },
+  { "pids", object { { "limit", limit } } },
   { "blockIO", object {
     { "weight", weight }, { "leafWeight", weight }, { "weightDevice", weights },
     { "throttleReadBpsDevice", throttle }, { "throttleWriteBpsDevice", throttle },
@@ -166,7 +167,7 @@ M.resources = object {
     { "classID", uint32 },
     { "priorities", list(object { { "name", word, "required" }, { "priority", uint32, "required" } }) },
   } },
-  { "rdma", map(object { { "hcaHandles", uint32 }, { "hcaObjects", uint32 } }, { key = "device" }) },
+  { "rdma", map(object({ { "hcaHandles", uint32 }, { "hcaObjects", uint32 } }, { check = "rdma" }), { key = "device" }) },
   { "unified", map(any_text, { key = "unified" }) },
   { "oomScoreAdj", integer(-1000, 1000), "obsolete" }, -- of before 1.0; process.oomScoreAdj has taken its place
 }
@@ -174,7 +175,7 @@ M.resources = object {
 M.seccomp = object({
   { "defaultAction", words(M.seccomp_actions), "required" }, { "defaultErrnoRet", uint32 },
   { "architectures", list(words(M.seccomp_archs)) }, { "flags", list(words(M.seccomp_flags)) },
-  { "listenerPath", absolute }, { "listenerMetadata", any_text },
+  { "listenerPath", perhaps }, { "listenerMetadata", any_text },
   { "syscalls", list(object {
     { "names", list(word, { least = 1 }), "required" }, { "action", words(M.seccomp_actions), "required" },
     { "errnoRet", uint32 },
@@ -192,7 +193,7 @@ M.linux = object({
   { "sysctl", map(any_text, { key = "sysctl" }) },
   { "resources", M.resources },
   { "cgroupsPath", any_text },
-  { "namespaces", list(object { { "type", words(M.namespaces), "required" }, { "path", absolute } }, { unique = "type" }) },
+  { "namespaces", list(object { { "type", words(M.namespaces), "required" }, { "path", perhaps } }, { unique = "type" }) },
   { "devices", list(object({
     { "path", absolute, "required" }, { "type", words { "c", "b", "u", "p" }, "required" },
     { "major", device_major }, { "minor", device_minor },
