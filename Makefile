@@ -78,7 +78,7 @@ run:
 	@$(MAKE) -s all
 	@spec/tools/demo
 test:
-	@spec/tools/deps build run test
+	@spec/tools/deps build run test engines
 	@$(MAKE) all
 	@spec/tools/suite test root:luajit user:luajit
 test-long:

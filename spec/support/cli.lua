@@ -31,9 +31,9 @@ function M.argv(words)
   return argv
 end
 
--- Run the command; opts: stdin (bytes), cwd, as (a uid), env (more variables), prefix (a command to run it
--- by). Returns { out =, err =, code =, signal = }.
-function M.caisson(words, opts)
+-- Run any command; opts: stdin (bytes), cwd, as (a uid), env (more variables). Returns { out =, err =,
+-- code =, signal = }.
+function M.run(argv, opts)
   opts = opts or {}
   local steps = { t.step("clone", {}), t.step("chdir", { path = opts.cwd or root }) }
   if opts.as then
@@ -41,8 +41,6 @@ function M.caisson(words, opts)
       steps[#steps + 1] = s
     end
   end
-  local argv = M.argv(words)
-  for i, w in ipairs(opts.prefix or {}) do table.insert(argv, i, w) end
   local env = {}
   for i, v in ipairs(M.environment) do env[i] = v end
   for _, v in ipairs(opts.env or {}) do env[#env + 1] = v end
@@ -77,6 +75,13 @@ function M.caisson(words, opts)
   local status = process:wait()
   process:close()
   return { out = table.concat(parts[1]), err = table.concat(parts[2]), code = status.code, signal = status.signal }
+end
+
+-- The same for the command of this checkout; opts.prefix: a command to run it by.
+function M.caisson(words, opts)
+  local argv = M.argv(words)
+  for i, w in ipairs(opts and opts.prefix or {}) do table.insert(argv, i, w) end
+  return M.run(argv, opts)
 end
 
 ---@class support.Terminal
