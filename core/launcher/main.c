@@ -162,6 +162,13 @@ main(int argc, char **argv)
   lua_State *L = luaL_newstate();
 
   (void)argc;
+  if (getuid() != geteuid() || getgid() != getegid()) {
+    fputs(
+        "caisson: it runs its caller's Lua code, and so never for another user: no set-user-ID and "
+        "no set-group-ID program is to be made of it\n",
+        stderr);
+    return 125;
+  }
   if (!L) {
     fputs("caisson: not enough memory\n", stderr);
     return 125;

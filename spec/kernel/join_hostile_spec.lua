@@ -2,18 +2,8 @@
 -- privileges, and no descriptor of the host's (CVE-2016-9962).
 local t = require "support"
 local j = require "support.joined"
+local hostile_program = require "support.hostile"
 local process = require "caisson.process"
-
-local folder
-
-local function helper()
-  if not folder then
-    folder = t.sh("mktemp -d"):gsub("\n", "")
-    local out = t.sh(("cc -static -O1 -Wall -Wextra -o %s/hostile spec/support/hostile.c 2>&1 && chmod 755 %s"):format(folder, folder))
-    if out ~= "" then error("hostile.c: " .. out) end
-  end
-  return folder
-end
 
 -- What the hostile process tells of the processes that joined: { done =, program =, uid =, caps =, fds = {} } each.
 local function attack(target, mode, count, spec)
@@ -25,18 +15,10 @@ local function attack(target, mode, count, spec)
     if p then p:wait() else assert.truthy(message:find("signal", 1, true), message) end
   end
   hostile:kill("TERM")
-  local text, seen = t.slurp(hostile.stdout), {}
+  local text = t.slurp(hostile.stdout)
   hostile.stdout:close()
   assert.equal(0, hostile:wait().code)
-  for line in text:gmatch("[^\n]+") do
-    local done, program, uid, caps, fds = line:match("^%d+ %a+ (%a+) (%S+) (%S+) (%S+)(.*)")
-    if done then
-      local one = { done = done == "yes", program = program, uid = uid, caps = caps, fds = {}, line = line }
-      for fd in fds:gmatch("%S+") do one.fds[#one.fds + 1] = fd end
-      seen[#seen + 1] = one
-    end
-  end
-  return seen, text
+  return hostile_program.read(text), text
 end
 
 -- As root without a user namespace, where CAP_SYS_PTRACE is over all that is there; and with one.
@@ -47,12 +29,11 @@ for _, user in ipairs(t.is_root and { false, true } or { true }) do
 
     setup(function()
       running, target = j.container({ mounts = { { proc = "/proc" }, { tmpfs = "/tmp" }, { tmpfs = "/hostile", exec = true },
-        { bind = helper(), at = "/hostile", exec = true } } }, user)
+        { bind = hostile_program.folder(), at = "/hostile", exec = true } } }, user)
     end)
     teardown(function()
       if running then running:close() end
-      if folder then os.execute("rm -rf " .. folder) end
-      folder = nil
+      hostile_program.clean()
     end)
 
     for _, mode in ipairs { "ptrace", "mem", "fd", "signal" } do
