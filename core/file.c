@@ -33,6 +33,8 @@ CSN_PRIMITIVE(mkdir, "mkdir", MKDIR, CSN_CHILD, apply_mkdir, NULL, "$path[ $mode
 #define SYMLINK(F)                                                                                 \
   F(str, target, CSN_REQUIRED, NULL, 0)                                                            \
   F(path, at, CSN_REQUIRED, NULL, 0)                                                               \
+  F(bool, existing, 0, NULL, 0)                                                                    \
+  F(bool, replace, 0, NULL, 0)                                                                     \
   CSN_ROOT_FIELD(F)
 CSN_ARGS(symlink, SYMLINK)
 
@@ -47,9 +49,13 @@ apply_symlink(const struct symlink_args *a, struct csn_ctx *c)
   if (at < 0)
     return at;
   rc = csn_sys(__NR_symlinkat, target, at, name);
-  if (rc != -EEXIST)
-    return (int)rc;
+  if (rc != -EEXIST || a->existing)
+    return rc == -EEXIST ? 0 : (int)rc;
   n = csn_sys(__NR_readlinkat, at, name, have, sizeof(have) - 1);
+  if (a->replace && (n < 0 || (have[n] = 0, !csn_streq(have, target)))) {
+    rc = csn_sys(__NR_unlinkat, at, name, 0);
+    return rc < 0 ? (int)rc : (int)csn_sys(__NR_symlinkat, target, at, name);
+  }
   if (n < 0)
     return csn_detail(c, (int)rc, "not a symlink", NULL);
   have[n] = 0;

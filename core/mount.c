@@ -382,3 +382,27 @@ apply_propagation(const struct mount_propagation_args *a, struct csn_ctx *c)
 
 CSN_PRIMITIVE(mount_propagation, "mount.propagation", PROPAGATION, CSN_CHILD, apply_propagation,
               NULL, "[$path ]$propagation[ $recursive]")
+
+/* ---- mount.flags ---- */
+
+#define FLAGS(F)                                                                                   \
+  F(path, path, CSN_REQUIRED, NULL, 0)                                                             \
+  F(flags, flags, CSN_REQUIRED, csn_mount_words, 0)                                                \
+  CSN_ROOT_FIELD(F)
+CSN_ARGS(mount_flags, FLAGS)
+
+static int
+apply_flags(const struct mount_flags_args *a, struct csn_ctx *c)
+{
+  struct csn_tree_opts o = { .flags = a->flags };
+  const char *path = csn_s(c, a->path);
+  CSN_CLEANUP_FD int fd = csn_in_root_open(c, c->slots[a->root], path, 0);
+  int rc = csn_own_mounts(c);
+
+  if (rc < 0 || fd < 0)
+    return rc < 0 ? rc : fd;
+  rc = csn_set_tree(c, fd, &o);
+  return rc == -EINVAL ? csn_detail(c, rc, "not a mount: ", path) : rc;
+}
+
+CSN_PRIMITIVE(mount_flags, "mount.flags", FLAGS, CSN_CHILD, apply_flags, NULL, "$path ($flags)")

@@ -71,11 +71,12 @@ struct csn_ctx {
   s32 slots[CSN_SLOTS]; /* -1: empty */
   s32 pid;              /* on the parent's side the child's pid, else 0 */
   u64 own; /* CLONE_NEW*: the namespaces that are the container's, not the host's; all in a direct call */
-  s32 made;    /* undo(): what apply() had returned, 0 to 254: how much there is to take back */
-  u64 run;     /* what stands for "*" in a name that no other run may have; 0: not drawn yet */
-  bool born;   /* this is the child itself: a step for its creator comes too late */
-  bool init;   /* ... and an init will stay between it and its program */
-  bool joined; /* in namespaces of a container's: stays as one that its processes can't trace */
+  s32 made;     /* undo(): what apply() had returned, 0 to 254: how much there is to take back */
+  u64 run;      /* what stands for "*" in a name that no other run may have; 0: not drawn yet */
+  bool born;    /* this is the child itself: a step for its creator comes too late */
+  bool init;    /* ... and an init will stay between it and its program */
+  bool entered; /* a step has entered the working directory that another would try again */
+  bool joined;  /* in namespaces of a container's: stays as one that its processes can't trace */
   u32 detail_len;
   char detail
       [CSN_DETAIL]; /* what apply() adds to an error: the path component, the kernel's message */

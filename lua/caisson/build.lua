@@ -23,7 +23,7 @@ M.options = {
   no_pivot = "value", root_propagation = "value", mount_label = "value", apparmor = "value", selinux = "value",
   memory_policy = "value", core_scheduling = "value", rdt = "value", console = "value", annotations = "map",
   ptrace = "value", trace = "value",
-  network = "list", routes = "list",
+  network = "list", routes = "list", environ = "value",
 }
 
 -- A builder: the plan so far, and what the options mean for the steps to come.
@@ -252,7 +252,6 @@ local function credentials(b)
     payload.confinement(b)
   end
   payload.credentials(b)
-  if o.cwd then b:step("cwd", "chdir", { path = o.cwd }) end
   b.phase = "policy"
   if o.no_new_privs ~= false then
     b:step("no_new_privs", "no_new_privs", {})
@@ -355,7 +354,7 @@ end
 function M.plan(options, origins, recipe, opts)
   local b = setmetatable({ options = options, origins = origins, recipe = recipe, plan = plan_module.new(),
     identity = core.identity(), files = opts.files, window = opts.window, phase = "", id = opts.id,
-    bundle = opts.bundle, wait = opts.wait }, B)
+    bundle = opts.bundle or recipe.bundle, wait = opts.wait }, B)
   check_hooks(b)
   check_shapes(b)
   if b.wait then require("caisson.container.create").prepare(b) end

@@ -43,7 +43,26 @@ end
 
 local mount_kinds = {}
 
+-- An id map takes the host's rights, which a container in a user namespace of its own has not: the tree is made
+-- out here, before it is born.
+local function made_outside(b, key, o)
+  local slot = "tree." .. key:gsub("/", ".")
+  local step = b:step(key, "mount.tree", { source = o.source, tree = slot, flags = o.flags, recursive = o.recursive,
+    idmap = o.idmap, uids = o.uids, gids = o.gids, nofollow = o.nofollow }, { side = "parent", phase = "clone" })
+  table.remove(b.plan.steps)
+  b.plan:before("clone", step)
+  o.source, o.fd, o.flags, o.recursive, o.idmap, o.uids, o.gids, o.nofollow = nil, slot, nil, nil, nil, nil, nil, nil
+end
+
+-- exact: as `flags` and `recursive` say, and no more.
 local function bind(b, key, m, source, recursive)
+  if m.exact then
+    local o = pick(m, "flags", "recursive", "idmap", "uids", "gids", "propagation", "nofollow", "fd", "target_nofollow")
+    o.source, o.target = source, m.at or source
+    if (o.idmap or o.uids or o.gids) and b.new.user and not o.fd then made_outside(b, key, o) end
+    b:step(key, "mount.bind", o, { optional = m.optional })
+    return
+  end
   local flags = flag_words(b, key, m, { "nosuid", "nodev" })
   if not m.writable and not has(flags, "ro") and not has(flags, "rw") then flags[#flags + 1] = "ro" end
   -- what is mounted below is no less protected than what is on top
@@ -110,12 +129,28 @@ function mount_kinds.fs(b, key, m)
   b:step(key, "mount.fs", o, { optional = m.optional })
 end
 
+-- What is mounted there already, with other flags; late: when all else of the root is made.
+function mount_kinds.remount(b, key, m)
+  if m.late and not b.late then
+    b.later[#b.later + 1] = { key, m }
+    return
+  end
+  b:step(key, "mount.flags", { path = m.remount, flags = m.flags }, { optional = m.optional })
+end
+
+function mount_kinds.propagate(b, key, m)
+  b:step(key, "mount.propagation", { path = m.propagate, propagation = m.propagation }, { optional = m.optional })
+end
+
+-- The control groups, all hierarchies of them, as the container's programs expect them there.
+function mount_kinds.cgroups(b, key, m) require("caisson.cgroup.mount").steps(b, key, m) end
+
 function mount_kinds.file(b, key, m)
   b:step(key, "file", { path = m.file, data = m.data or "", mode = m.mode }, { optional = m.optional })
 end
 
 function mount_kinds.symlink(b, key, m)
-  b:step(key, "symlink", { target = m.symlink, at = m.at }, { optional = m.optional })
+  b:step(key, "symlink", { target = m.symlink, at = m.at, existing = m.existing, replace = m.replace }, { optional = m.optional })
 end
 
 function mount_kinds.dir(b, key, m)
@@ -123,7 +158,7 @@ function mount_kinds.dir(b, key, m)
 end
 
 function mount_kinds.device(b, key, m)
-  local o = pick(m, "type", "major", "minor", "mode")
+  local o = pick(m, "type", "major", "minor", "mode", "uid", "gid", "source")
   o.path = m.device
   b:step(key, "device", o, { optional = m.optional })
 end
@@ -131,7 +166,11 @@ end
 -- What each kind takes, beside itself and `optional`.
 local with_flags = { "flags", "writable", "exec", "suid", "dev" }
 local kind_keys = {
-  bind = { "at", "idmap", "propagation", "nofollow", "target_nofollow", "fd", with_flags },
+  bind = { "at", "idmap", "propagation", "nofollow", "target_nofollow", "fd", "exact",
+    "recursive", "uids", "gids", "idmap_recursive", with_flags },
+  remount = { "flags", "late" },
+  propagate = { "propagation" },
+  cgroups = { "flags", "writable" },
   fd = { "at", "idmap", "propagation", "target_nofollow", with_flags },
   tmpfs = { "size", "mode", "nr_inodes", "uid", "gid", "copyup", "options", "label", "target_nofollow", with_flags },
   proc = { "hidepid", "subset", with_flags },
@@ -142,9 +181,9 @@ local kind_keys = {
   overlay = { "lower", "upper", "work", "options", "label", "target_nofollow", with_flags },
   fs = { "type", "source", "options", "label", "target_nofollow", with_flags },
   file = { "data", "mode" },
-  symlink = { "at" },
+  symlink = { "at", "existing", "replace" },
   dir = { "mode" },
-  device = { "type", "major", "minor", "mode" },
+  device = { "type", "major", "minor", "mode", "uid", "gid", "source" },
 }
 for kind, keys in pairs(kind_keys) do
   if keys[#keys] == with_flags then
@@ -187,16 +226,16 @@ function M.steps(b, hooks)
     end
     return
   end
-  b.phase = "rootfs"
+  b.phase, b.later = "rootfs", {}
   b:step("namespaces", "mount.propagation", { path = "/", propagation = o.propagation or "private", recursive = true })
   local root = o.root or {}
   if type(root) == "string" then root = { bind = root } end
   b:check_type("root", root, "table")
   if root.bind then
-    b:check_keys("root", root, { "bind", "idmap", "flags" })
+    b:check_keys("root", root, { "bind", "idmap", "flags", "propagation" })
     if root.idmap and not b.new.user and o.readonly_root == false then b.no_setuid = "root" end
     b:step("root", "root.bind", { source = root.bind, recursive = true, idmap = root.idmap,
-      flags = root.flags or { "nosuid", "nodev" } })
+      propagation = root.propagation, flags = root.flags or { "nosuid", "nodev" } })
   elseif root.overlay then
     b:check_keys("root", root, { "overlay", "flags" })
     b:check_keys("root", root.overlay, { "lower", "upper", "work", "options" })
@@ -241,6 +280,9 @@ function M.steps(b, hooks)
     b:step("tty", "pty", payload.terminal_options(b))
     config.console(b)
   end
+  payload.make_cwd(b)
+  b.late = true
+  for _, e in ipairs(b.later) do M.entry(b, e[1], e[2]) end
   if o.readonly_root ~= false then b:step("readonly_root", "root.readonly", {}) end
 end
 

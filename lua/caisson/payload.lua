@@ -168,7 +168,9 @@ end
 -- Securebits, capabilities, groups, gid, uid, in the one order that works.
 function M.credentials(b)
   local o = b.options
+  local cwd = M.cwd(b)
   b.phase = "credentials"
+  if cwd and cwd.privileged then b:step("cwd", "chdir", { path = cwd.path, try = true }) end
   if o.securebits then b:step("securebits", "securebits", { flags = o.securebits }) end
   local caps = o.capabilities
   if caps ~= nil then
@@ -199,13 +201,33 @@ function M.credentials(b)
     b:step("capabilities", "capabilities", { permitted = caps.permitted or {}, effective = caps.effective or {},
       inheritable = caps.inheritable or {}, ambient = caps.ambient or {} })
   end
+  if cwd then b:step("cwd", "chdir", { path = cwd.path, retry = cwd.privileged }) end
 end
 
 -- ---- exec ----
 
+-- cwd = "/work", or { path =, privileged = true, create = true }: entered with the rights that the program does not have
+-- any more, where those are needed; made where it is missing.
+function M.cwd(b)
+  local cwd = b.options.cwd
+  if cwd == nil then return end
+  if type(cwd) ~= "table" then cwd = { path = cwd } end
+  b:check_keys("cwd", cwd, { "path", "privileged", "create" })
+  return cwd
+end
+
+-- Before the root is made read-only.
+function M.make_cwd(b)
+  local cwd = M.cwd(b)
+  if cwd and cwd.create then b:step("cwd", "mkdir", { path = cwd.path }) end
+end
+
 -- PATH, and HOME from /etc/passwd of the root, are what programs can't do without; the rest of the environment is
 -- the recipe's.
+--
+-- environ, "NAME=value" each, is all of it, as it is; env is then what others have added.
 function M.environment(b)
+  if b.options.environ then return M.added(b) end
   local env, list = { PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" }, {}
   for k, v in pairs(b.options.env or {}) do
     if type(k) ~= "string" or k == "" or k:find("=", 1, true) then b:fail("env", "a name without '=' expected") end
@@ -215,6 +237,41 @@ function M.environment(b)
   for k, v in pairs(env) do list[#list + 1] = k .. "=" .. v end
   table.sort(list)
   return list
+end
+
+-- A list of "NAME=value", of which the last of a name counts, with what env says instead.
+function M.added(b)
+  local list, at = {}, {}
+  local function add(name, text)
+    if at[name] then
+      list[at[name]] = text
+    elseif text then
+      list[#list + 1] = text
+      at[name] = #list
+    end
+  end
+  local n = 0
+  for k in pairs(b:check_type("environ", b.options.environ, "table")) do
+    n = n + 1
+    if type(k) ~= "number" then b:fail("environ", "a list of NAME=value expected") end
+  end
+  if n ~= #b.options.environ then b:fail("environ", "a list without holes expected") end
+  for i, text in ipairs(b.options.environ) do
+    local key = ("environ/%d"):format(i)
+    local name = b:check_type(key, text, "string"):match("^([^=]+)=")
+    if text:find("%z") then b:fail(key, "a string without NUL expected") end
+    add(name or text, text)
+  end
+  local names = {}
+  for k in pairs(b.options.env or {}) do names[#names + 1] = k end
+  table.sort(names)
+  for _, k in ipairs(names) do
+    local v = b.options.env[k]
+    add(k, v ~= false and k .. "=" .. v or false)
+  end
+  local whole = {}
+  for _, text in ipairs(list) do if text then whole[#whole + 1] = text end end
+  return whole
 end
 
 function M.exec(b)

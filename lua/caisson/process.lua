@@ -27,8 +27,9 @@ local M = {}
 ---@field args string|string[]       looked up in PATH inside
 ---@field env? table<string, string|number|false>  added to the container's; false: not that one. HOME is what
 ---  /etc/passwd inside has for the uid, where it is not said
+---@field environ? string[]          "NAME=value" each: all of it, as it is; env is added to that
 ---@field user? integer|{ uid: integer, gid?: integer, groups?: integer[] }  numbers inside, never names
----@field cwd? string                inside; refused where it leads out of the root ("/")
+---@field cwd? string|{ path: string, privileged?: boolean }  inside; refused where it leads out of the root ("/")
 ---@field stdin? any                 as in caisson.run.start: "inherit", "null", "pipe", "capture", a function that gets
 ---  the chunks, { file = }, { data = }, a descriptor
 ---@field stdout? any
@@ -65,7 +66,7 @@ local M = {}
 ---@field limits? { time?: number, cpu?: number, output?: integer }
 
 -- Options that a process takes from its container's recipe.
-local inherited = { "user", "cwd", "capabilities", "securebits", "no_new_privs", "seccomp", "landlock", "umask",
+local inherited = { "user", "cwd", "environ", "capabilities", "securebits", "no_new_privs", "seccomp", "landlock", "umask",
   "personality", "oom_score_adj", "nice", "scheduler", "ioprio", "affinity", "keyring", "apparmor", "selinux",
   "memory_policy", "core_scheduling" }
 local own = { "args", "env", "stdin", "stdout", "stderr", "files", "tty", "console_socket", "pidfd_socket", "rlimits",
@@ -110,7 +111,8 @@ local function options_of(spec, target)
     local ok, key, message = build.check_limits(o.limits)
     if not ok then fail(key == "" and "limits" or "limits." .. key, message) end
   end
-  o.env, o.rlimits = merge(container.env, spec.env), merge(container.rlimits, spec.rlimits)
+  -- the container's additions are to what the container has
+  o.env, o.rlimits = spec.environ and spec.env or merge(container.env, spec.env), merge(container.rlimits, spec.rlimits)
   o.cwd = o.cwd or "/"
   if spec.seccomp == nil and o.seccomp_listener == nil then o.seccomp_listener = container.seccomp_listener end
   if spec.core_scheduling == nil and o.core_scheduling then o.core_scheduling = { share = target.pid } end
@@ -274,7 +276,6 @@ local function steps(b, found, groups)
   payload.attribute(b, "selinux")
   if o.no_new_privs == false then payload.confinement(b) end
   payload.credentials(b)
-  b:step("cwd", "chdir", { path = o.cwd })
   b.phase = "policy"
   payload.attribute(b, "apparmor")
   b.phase = "process"

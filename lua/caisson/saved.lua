@@ -126,10 +126,11 @@ local readers = {
     check(type(v.groups) == "table" and type(v.missing) == "table", "cgroup", "groups and missing")
     for i, g in ipairs(v.groups) do
       local what = ("cgroup.groups[%d]"):format(i)
-      keys(g, what, { "slot", "version", "controllers", "at", "path" })
+      keys(g, what, { "slot", "version", "controllers", "at", "path", "nodes" })
       check(type(g.slot) == "string" and type(g.at) == "string" and type(g.path) == "string" and
         (g.version == 1 or g.version == 2), what, "slot, version, at and path")
       strings(g.controllers, what .. ".controllers")
+      if g.nodes ~= nil then strings(g.nodes, what .. ".nodes") end
     end
     for i, m in ipairs(v.missing) do
       check(type(m) == "table" and type(m.key) == "string" and type(m.message) == "string" and

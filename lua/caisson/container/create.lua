@@ -59,7 +59,7 @@ end
 -- ---- what is saved of the options ----
 
 -- What a process that joins takes from its container (caisson.process); seccomp is in the plan, as a program.
-local kept = { "user", "cwd", "env", "capabilities", "securebits", "no_new_privs", "landlock", "rlimits", "umask",
+local kept = { "user", "cwd", "env", "environ", "capabilities", "securebits", "no_new_privs", "landlock", "rlimits", "umask",
   "personality", "oom_score_adj", "nice", "scheduler", "ioprio", "affinity", "keyring", "apparmor", "selinux",
   "memory_policy", "core_scheduling", "init", "tty" }
 
@@ -162,7 +162,7 @@ local function take_directory(root, id)
 end
 
 local function make(dir, built, opts, started)
-  local s = { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ"), bundle = opts.bundle or "/",
+  local s = { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ"), bundle = built.bundle or "/",
     annotations = built.annotations, rdt = built.own_resctrl_group,
     cgroup = planned_groups(built.cgroup), options = saved_options(built) }
   s.recipe, s.hooks = hooks.describe(built, opts)

@@ -94,6 +94,19 @@ function mount.tree(options) end
 ---@return true|nil ok, string? message, integer? errno
 function mount.propagation(options) end
 
+---@class caisson.mount.flags.Options
+---@field path string    of a mount in the root
+---@field flags caisson.mount.Flag[]
+---@field root? string
+
+---Change flags of what is mounted. EINVAL: path is not a mount's top.
+---```lua
+---{ step = "mount.flags", options = { path = "/dev", flags = { "ro" } } }
+---```
+---@param options caisson.mount.flags.Options
+---@return true|nil ok, string? message, integer? errno
+function mount.flags(options) end
+
 ---@class caisson.mount.proc.Options
 ---@field target string  a directory; a symlink, or a path through one, is refused (ELOOP)
 ---@field flags? caisson.mount.Flag[]  nosuid, nodev and noexec by default
@@ -337,11 +350,15 @@ function core.pivot_root(options) end
 ---@field path string
 ---@field root? string  slot of the root that path is resolved in; "root". In a direct call a descriptor
 
+---@class caisson.chdir.Options: caisson.path.Options
+---@field try? boolean    where permission is lacking (EACCES) it is left to a later step,
+---@field retry? boolean  which does nothing where that has entered it
+
 ---The working directory: chdir(2). EXDEV: it is outside of the root (by a descriptor that came through).
 ---```lua
 ---{ step = "chdir", options = "/work" }
 ---```
----@param options caisson.path.Options|string
+---@param options caisson.chdir.Options|string
 ---@return true|nil ok, string? message, integer? errno
 function core.chdir(options) end
 
@@ -376,6 +393,8 @@ function core.mkdir(options) end
 ---@class caisson.symlink.Options
 ---@field target string  what it says
 ---@field at string      where it stands
+---@field existing? boolean  whatever stands there already may stay
+---@field replace? boolean   or goes
 ---@field root? string
 
 ---A symlink: symlink(2). The same one may be there already; anything else is EEXIST.

@@ -1,0 +1,56 @@
+-- The control groups in a container's /sys/fs/cgroup: an entry { cgroups = "/sys/fs/cgroup" } of a recipe's `mounts`.
+--
+-- On v2 it is the one hierarchy. Where there is v1, each of its hierarchies has a directory in a tmpfs, of the name that it
+-- has on the host; a container without a cgroup namespace of its own sees of each its own group alone.
+local cgroup = require "caisson.cgroup"
+
+local M = {}
+
+local function v2_steps(b, key, m, flags)
+  b:step(key, "mount.cgroup", { target = m.cgroups, flags = flags })
+end
+
+-- The group's directory on the host, of the hierarchy h.
+local function own_directory(b, h)
+  for _, g in ipairs(b.cgroup and b.cgroup.groups or {}) do
+    if g.at == h.mount or g.at == h.own or g.at:sub(1, #h.mount + 1) == h.mount .. "/" then
+      return g.at .. "/" .. g.path
+    end
+  end
+  return h.own
+end
+
+local function v1_steps(b, key, m, flags, hierarchies)
+  b:step(key, "mount.tmpfs", { target = m.cgroups, mode = "0755", flags = m.flags, label = b.options.mount_label })
+  for _, h in ipairs(hierarchies) do
+    if h.version == 1 and h.mount then
+      local name = h.mount:match("[^/]+$")
+      local at = m.cgroups .. "/" .. name
+      if b.new.cgroup then
+        b:step(key, "mount.cgroup", { target = at, flags = flags,
+          controllers = #h.controllers > 0 and h.controllers or nil, name = h.name })
+      else
+        b:step(key, "mount.bind", { source = own_directory(b, h), target = at, flags = flags, recursive = true })
+      end
+      -- "cpu,cpuacct" is found as both
+      for _, c in ipairs(#h.controllers > 1 and h.controllers or {}) do
+        if c ~= name then
+          b:step(key, "symlink", { target = name, at = m.cgroups .. "/" .. c, existing = true })
+        end
+      end
+    end
+  end
+  if not m.writable then b:step(key, "mount.flags", { path = m.cgroups, flags = { "ro" } }) end
+end
+
+function M.steps(b, key, m)
+  local env, message = cgroup.probe()
+  if not env then b:fail(key, message) end
+  local flags, v1 = {}, false
+  for i, f in ipairs(m.flags or {}) do flags[i] = f end
+  if not m.writable then flags[#flags + 1] = "ro" end
+  for _, h in ipairs(env.hierarchies) do v1 = v1 or h.version == 1 and h.mount ~= nil end
+  if v1 then v1_steps(b, key, m, flags, env.hierarchies) else v2_steps(b, key, m, flags) end
+end
+
+return M

@@ -1,0 +1,129 @@
+-- A configuration of the OCI runtime specification as a recipe.
+--
+-- Where the specification is silent a container is as runc makes it. What differs: a bind mount keeps the source's
+-- flags that its options don't speak of; a program is looked up in a usual PATH where its environment has none.
+local core = require "caisson.core"
+local recipe = require "caisson.recipe"
+local hooks = require "caisson.oci.hooks"
+local linux = require "caisson.oci.linux"
+local mounts = require "caisson.oci.mounts"
+local process = require "caisson.oci.process"
+local resources = require "caisson.oci.resources"
+
+local M = {}
+
+---@class caisson.oci.Options
+---@field bundle string           the bundle's directory, absolute
+---@field id? string              names the groups where the configuration has no cgroupsPath
+---@field rootless? boolean       limits that this user can't set are left out, with a warning, as runc does
+---@field systemd_cgroup? boolean groups are made by systemd; cgroupsPath is "slice:prefix:name"
+---@field no_pivot? boolean
+---@field no_new_keyring? boolean
+---@field cgroup_root? string     the group that a relative cgroupsPath is below; this process's own
+---@field warn? fun(message: string)
+
+local function root(config, opts)
+  local r = config.root
+  if type(r) ~= "table" or type(r.path) ~= "string" or r.path == "" then
+    error("root.path: a container has a root", 0)
+  end
+  local path = r.path
+  if path:sub(1, 1) ~= "/" then path = opts.bundle .. "/" .. path end
+  local st = core.lstat(core.realpath(path) or path)
+  if not st then error(("root.path: %s is not there"):format(path), 0) end
+  return path, r.readonly == true
+end
+
+-- Is this process in a user namespace that somebody has made?
+local function in_user_namespace()
+  local f = io.open("/proc/self/uid_map")
+  local map = f and f:read("*l") or ""
+  if f then f:close() end
+  return not map:find("^%s*0%s+0%s+4294967295%s*$")
+end
+
+-- The recipe's `cgroup`.
+local function cgroup(config, opts)
+  local l = config.linux or {}
+  local t = resources.of(l.resources, { devices = true })
+  local path = l.cgroupsPath
+  if opts.systemd_cgroup then
+    local scope, message = require("caisson.systemd").oci_path(path, opts.id)
+    if not scope then error("linux.cgroupsPath: " .. message, 0) end
+    t.driver, t.slice, t.scope = "systemd", scope.slice, scope.scope
+  else
+    if path == nil or path == "" then
+      path = opts.id
+    else
+      local clean = mounts.clean(path)
+      path = path:sub(1, 1) == "/" and clean or clean:sub(2)
+    end
+    if path and path:sub(1, 1) ~= "/" and opts.cgroup_root then path = opts.cgroup_root .. "/" .. path end
+    t.path, t.existing = path, path and true or nil
+  end
+  local lenient = opts.rootless
+  if opts.rootless == nil then lenient = core.identity().euid ~= 0 end
+  if lenient or in_user_namespace() then
+    t.devices.optional = true
+  end
+  if lenient then
+    for name, limits in pairs(t) do
+      if type(limits) == "table" and name ~= "unified" then limits.optional = true end
+    end
+  end
+  return t
+end
+
+-- The recipe of a configuration, as caisson.oci.document reads it.
+---@param config table
+---@param opts caisson.oci.Options
+---@return caisson.Recipe? recipe, string? message, integer? errno
+function M.of(config, opts)
+  if type(config) ~= "table" then error("a configuration expected, got " .. type(config), 2) end
+  if type(opts) ~= "table" or type(opts.bundle) ~= "string" or opts.bundle:sub(1, 1) ~= "/" then
+    error("bundle: the absolute path of a directory expected", 2)
+  end
+  local warnings = {}
+  local function warn(message)
+    warnings[#warnings + 1] = message
+    if opts.warn then opts.warn(message) end
+  end
+  local ok, o = pcall(function()
+    local p = config.process or {}
+    local t = process.of(p, config, { init = true, no_new_keyring = opts.no_new_keyring, warn = warn })
+    local path, readonly = root(config, opts)
+    t.root = { bind = path, flags = {}, propagation = "private" }
+    t.readonly_root, t.no_pivot = readonly, opts.no_pivot or nil
+    local dev_is_bound
+    t.mounts, dev_is_bound = mounts.of(config.mounts, { config = config, bundle = opts.bundle, warn = warn })
+    linux.of(t, config, { identity = core.identity(), dev_is_bound = dev_is_bound })
+    t.console = t.tty and not dev_is_bound or nil
+    t.cgroup = cgroup(config, opts)
+    t.hooks = hooks.of(config.hooks, { bundle = opts.bundle, root = path })
+    for k, v in pairs(config.annotations or {}) do
+      t.annotations = t.annotations or {}
+      t.annotations[k] = v
+    end
+    t.summary = "OCI bundle " .. opts.bundle
+    return t
+  end)
+  if not ok then return nil, (tostring(o):gsub("^[^\n:]*%.lua:%d+: ", "")), core.errno.EINVAL end
+  local r = recipe.new(o)
+  r.bundle, r.warnings, r.name = opts.bundle, warnings, opts.bundle:match("([^/]+)/*$")
+  r.source, r.line = nil, nil
+  return r
+end
+
+---The configuration of a bundle, read and checked.
+---@param bundle string
+---@return table? config, string? message, string[]? warnings
+function M.read(bundle)
+  local document = require "caisson.oci.document"
+  local config, message = document.read(bundle .. "/config.json")
+  if not config then return nil, message end
+  local ok, why, warnings = document.check(config)
+  if not ok then return nil, why end
+  return config, nil, warnings
+end
+
+return M
