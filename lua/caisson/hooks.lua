@@ -38,9 +38,10 @@ function M.check(hook)
   return true
 end
 
--- What a hook is told. status: creating, created, running or stopped.
+-- What a hook is told. status: created, running or stopped; created from when the environment is there (step 2 of the
+-- specification's lifecycle), which is before the first hook.
 function M.state(container, point, pid)
-  local status = { prestart = "creating", createRuntime = "creating", createContainer = "creating",
+  local status = { prestart = "created", createRuntime = "created", createContainer = "created",
     startContainer = "created", poststart = "running", poststop = "stopped" }
   return { ociVersion = "1.2.0", id = container.id or "", status = status[point],
     pid = pid and pid > 0 and pid or nil, bundle = container.bundle or "/", annotations = container.annotations or {} }

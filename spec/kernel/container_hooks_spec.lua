@@ -137,7 +137,7 @@ describe("Hooks of a container", function()
     seen.poststop = words(noted "poststop")
 
     local inside = { createContainer = true, startContainer = true }
-    local status = { prestart = "creating", createRuntime = "creating", createContainer = "creating",
+    local status = { prestart = "created", createRuntime = "created", createContainer = "created",
       startContainer = "created", poststart = "running", poststop = "stopped" }
     for i, kind in ipairs(kinds) do
       local host = t.namespace(kind)

@@ -30,9 +30,9 @@ describe("hooks", function()
       poststart = out_here "poststart", poststop = out_here "poststop" } }))
     w:close()
     assert.equal("exited", result.status)
-    assert.same({ "prestart:creating:true", "createRuntime:creating:true", "poststart:running:true",
+    assert.same({ "prestart:created:true", "createRuntime:created:true", "poststart:running:true",
       "poststop:stopped:true" }, seen)
-    assert.equal("createContainer:creating:false\nstartContainer:created:false\n", t.slurp(r))
+    assert.equal("createContainer:created:false\nstartContainer:created:false\n", t.slurp(r))
     r:close()
   end)
 
@@ -99,7 +99,7 @@ describe("hooks", function()
     assert.equal("exited", result.status)
     local text = t.read_file(out)
     os.remove(out)
-    assert.truthy(text:match('^{"ociVersion":"1%.2%.0","id":"","status":"creating","pid":%d+,'), text)
+    assert.truthy(text:match('^{"ociVersion":"1%.2%.0","id":"","status":"created","pid":%d+,'), text)
     assert.truthy(text:match("}HOOK=1\n") or text:match("}\nHOOK=1\n"), text)
   end)
 

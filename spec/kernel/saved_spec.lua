@@ -50,7 +50,7 @@ describe("A saved plan", function()
     assert.equal("exited", assert(caisson.run(plan, { id = "saved" })).status)
     local told = t.read_file(out)
     os.remove(out)
-    assert.truthy(told:find("^first\n/usr/bin\n.-\"creating\".-second\n.-\"running\".-third\n.-\"stopped\""), told)
+    assert.truthy(told:find("^first\n/usr/bin\n.-\"created\".-second\n.-\"running\".-third\n.-\"stopped\""), told)
   end)
 
   it("finds its functions again in its recipe: hooks, a script's steps, streams, result", function()
