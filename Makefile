@@ -104,6 +104,7 @@ bench:
 	@spec/tools/deps build run bench
 	@$(MAKE) -s all $(BUILD)/bench/floor $(BUILD)/bench/root/true $(BUILD)/bench/root/pause
 	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="$(BUILD)/?.so;;" luajit spec/bench/run.lua $(BUILD)
+	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="$(BUILD)/?.so;;" luajit spec/bench/oci.lua $(BUILD)
 lint:
 	@spec/tools/deps build lint
 	@spec/tools/lint
