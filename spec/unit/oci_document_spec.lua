@@ -64,6 +64,34 @@ describe("oci.document.decode", function()
   end
 end)
 
+describe("damaged text", function()
+  local text = assert(document.encode(require("caisson.oci.default").config {}))
+
+  it("is refused at whichever byte it ends", function()
+    for i = 0, #text - 2 do
+      local t, message = document.decode(text:sub(1, i))
+      assert.is_nil(t)
+      assert.is_string(message)
+    end
+  end)
+
+  it("is a document or an error, and the document is checked without an error of ours", function()
+    math.randomseed(4)
+    local bytes = { '"', "{", "}", "[", "]", ",", ":", "0", "-", "1e9", "null", "\\", "\0", "\255", "99999999999999999999", "true", "" }
+    for _ = 1, 2000 do
+      local i = math.random(#text)
+      local t, message = document.decode(text:sub(1, i - 1) .. bytes[math.random(#bytes)] .. text:sub(i + math.random(0, 3)))
+      if t then
+        local ok, why = document.check(t)
+        assert.is_true(ok or type(why) == "string")
+        if not ok then assert.truthy(why:find "^[%w.%[%]_/]*: ") end
+      else
+        assert.is_string(message)
+      end
+    end
+  end)
+end)
+
 describe("oci.document.read", function()
   it("reads a file, and says which it could not", function()
     local path = os.tmpname()

@@ -121,9 +121,6 @@ function M.intel_rdt(v, name, fail)
   if id and id ~= "/" and (id == "." or id == ".." or id:find("[/\n]")) then
     fail(name .. ".closID", ("'%s' can't be the name of a directory"):format(words.show(id)))
   end
-  if v.l3CacheSchema and v.l3CacheSchema:find("MB:", 1, true) then
-    fail(name .. ".l3CacheSchema", "memory bandwidth (MB:) is of memBwSchema")
-  end
   for i, line in ipairs(v.schemata or {}) do
     if line:find("\n", 1, true) then fail(("%s.schemata[%d]"):format(name, i), "is more than a line") end
   end

@@ -24,6 +24,17 @@ local function reverse(t)
 end
 local action_names, operator_names, flag_names = reverse(actions), reverse(operators), reverse(flags)
 
+-- The words that are known, sorted: kind is "actions", "operators" or "flags".
+function M.known(kind)
+  local list = {}
+  for word in pairs(({ actions = actions, operators = operators, flags = flags })[kind]) do list[#list + 1] = word end
+  table.sort(list)
+  return list
+end
+
+-- A word of the specification's in ours.
+function M.flag(word) return flags[word] end
+
 -- A word through a table; fails naming the nearest.
 local function look_up(t, word, what)
   if type(word) ~= "string" then error({ oci = ("%s: a word expected, got %s"):format(what, type(word)) }) end
