@@ -266,8 +266,20 @@ end
 local hook_points = { "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop" }
 local child_points = { createContainer = true, startContainer = true }
 
+-- In a pid namespace that others are in already, a hook's process, which is this program with all its rights, is one
+-- that they may see, and trace if they have the capability (CVE-2019-5736: its program is then theirs to overwrite).
+local function nobody_traces(b, point)
+  if not b.join.pid or b.new.user or b.join.user then return end
+  local pid = require("caisson.join").tracer(b.join.pid)
+  if pid then
+    b:fail("hooks", ("%s runs in a pid namespace in which process %d may trace it (CAP_SYS_PTRACE) and overwrite this program; "
+      .. "give one of the containers a user namespace, or that one no such capability"):format(point, pid))
+  end
+end
+
 -- The hooks of a point as steps, here in the plan.
 function B:hook(point)
+  if child_points[point] and (self.options.hooks[point] or {})[1] then nobody_traces(self, point) end
   for i, h in ipairs(self.options.hooks[point] or {}) do
     local name = ("hooks.%s[%d]"):format(point, i)
     self.plan.steps[#self.plan.steps + 1] = plan_module.call(

@@ -15,6 +15,24 @@ local function read(path)
   return s
 end
 
+-- A process of the pid namespace at path that is in this process's user namespace and may have CAP_SYS_PTRACE:
+-- it could take over, and then overwrite, what is run by name there. Its pid | nil.
+function M.tracer(path)
+  local file = core.open(path)
+  local ns = file and core.lstat("/proc/self/fd/" .. file:fileno())
+  if file then file:close() end
+  local user = core.lstat "/proc/self/ns/user"
+  for _, pid in ipairs(ns and ns.target and user and core.list "/proc" or {}) do
+    local at = "/proc/" .. pid
+    local theirs = pid:find "^%d" and core.lstat(at .. "/ns/pid")
+    if theirs and theirs.target == ns.target and (core.lstat(at .. "/ns/user") or {}).target == user.target then
+      -- CapBnd: bit 19, the highest of the fifth digit from the end
+      local bounding = (read(at .. "/status") or ""):match "\nCapBnd:%s*(%x+)" or "f"
+      if (tonumber(bounding:sub(-5, -5), 16) or 0) >= 8 then return tonumber(pid) end
+    end
+  end
+end
+
 -- How this process's id appears inside, by the map of the container's user namespace.
 -- Returns it | nil, the first id of the map.
 local function inside(map, id)
