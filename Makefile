@@ -11,6 +11,7 @@ BINDIR = $(PREFIX)/bin
 LUADIR = $(PREFIX)/share/lua/5.1
 LIBDIR = $(PREFIX)/lib/lua/5.1
 COMMAND = $(BUILD)/bin/caisson
+OCI_COMMAND = $(BUILD)/bin/caisson-oci
 
 # which Lua's headers; the module itself links to none
 LUA_CFLAGS = $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags $(LUA)))
@@ -31,7 +32,7 @@ BOTH := $(sort $(filter-out $(LIB_ONLY) core/runner.c, $(wildcard core/*.c)))
 LIB_OBJ := $(BOTH:core/%.c=$(BUILD)/lib/%.o) $(LIB_ONLY:core/%.c=$(BUILD)/lib/%.o) $(BUILD)/lib/clone.o $(BUILD)/lib/embed.o
 RUNNER_OBJ := $(BOTH:core/%.c=$(BUILD)/runner/%.o) $(BUILD)/runner/runner.o $(BUILD)/runner/clone.o
 
-all: $(BUILD)/caisson/core.so $(BUILD)/bin/caisson
+all: $(BUILD)/caisson/core.so $(BUILD)/bin/caisson $(BUILD)/bin/caisson-oci
 
 $(BUILD)/lib/%.o: core/%.c Makefile | $(BUILD)/lib
 	$(CC) $(CSN_CFLAGS) -fPIC $(CFLAGS) $(LUA_CFLAGS) -c $< -o $@
@@ -48,13 +49,15 @@ $(BUILD)/caisson-runner: $(RUNNER_OBJ)
 $(BUILD)/caisson/core.so: $(LIB_OBJ) | $(BUILD)/caisson
 	$(CC) -shared -Wl,-z,start-stop-visibility=hidden $(CFLAGS) $(LDFLAGS) $^ -o $@ -lseccomp -lcap -lpthread
 
-# The command: LuaJIT, the core and the Lua modules in one program; recipes stay files beside it.
+# The commands: LuaJIT, the core and the Lua modules in one program; recipes stay files beside it.
 LUA_FILES := $(sort $(shell find lua/caisson -name '*.lua'))
 $(BUILD)/bundle: core/launcher/bundle.lua $(LUA_FILES) | $(BUILD)/lib
 	luajit core/launcher/bundle.lua $@ $(LUA_FILES)
-$(BUILD)/lib/launcher.o: core/launcher/main.c $(BUILD)/bundle
-	$(CC) $(CSN_CFLAGS) $(CFLAGS) $(LUA_CFLAGS) -DBUNDLE='"$(BUILD)/bundle"' -c $< -o $@
-$(BUILD)/bin/caisson: $(BUILD)/lib/launcher.o $(LIB_OBJ) | $(BUILD)/bin
+$(BUILD)/lib/launcher-caisson.o: LAUNCHES = -DMAIN='"caisson.cli"' -DFAILED=125 -DNAME='"caisson"'
+$(BUILD)/lib/launcher-caisson-oci.o: LAUNCHES = -DMAIN='"caisson.oci.cli"' -DFAILED=1 -DNAME='"caisson-oci"'
+$(BUILD)/lib/launcher-caisson.o $(BUILD)/lib/launcher-caisson-oci.o: core/launcher/main.c $(BUILD)/bundle Makefile
+	$(CC) $(CSN_CFLAGS) $(CFLAGS) $(LUA_CFLAGS) -DBUNDLE='"$(BUILD)/bundle"' $(LAUNCHES) -c $< -o $@
+$(BUILD)/bin/caisson $(BUILD)/bin/caisson-oci: $(BUILD)/bin/%: $(BUILD)/lib/launcher-%.o $(LIB_OBJ) | $(BUILD)/bin
 	$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -static-libgcc -Wl,-E $^ -o $@ -Wl,-Bstatic -lluajit-5.1 -lseccomp -lcap -Wl,-Bdynamic -lm -ldl -lpthread
 $(BUILD)/lib $(BUILD)/runner $(BUILD)/caisson $(BUILD)/bin:
 	mkdir -p $@
@@ -121,6 +124,7 @@ rock:
 install:
 	@[ -e $(COMMAND) ] && [ -e $(BUILD)/caisson/core.so ] || { echo "make first" >&2; exit 1; }
 	install -D -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/caisson
+	install -D -m 755 $(OCI_COMMAND) $(DESTDIR)$(BINDIR)/caisson-oci
 	install -D -m 755 $(BUILD)/caisson/core.so $(DESTDIR)$(LIBDIR)/caisson/core.so
 	install -D -m 755 $(BUILD)/caisson-runner $(DESTDIR)$(LIBDIR)/caisson-runner
 	for f in $(LUA_FILES:lua/%=%); do install -D -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; done

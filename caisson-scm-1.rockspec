@@ -27,6 +27,7 @@ build = {
     LIBDIR = "$(LIBDIR)",
     BUILD = "build/rock",
     COMMAND = "core/launcher/caisson.lua",
+    OCI_COMMAND = "core/launcher/caisson-oci.lua",
   },
 }
 test = { type = "busted" }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The caisson command as one program: LuaJIT, the core, and the library's Lua as bytecode, so that it
- * starts in less than a third of the time that an interpreter with a script needs. It runs
- * require("caisson.cli").main(arg) and exits with what that returns.
+ * A command as one program: LuaJIT, the core, and the library's Lua as bytecode, so that it starts in less
+ * than a third of the time that an interpreter with a script needs. It runs require(MAIN).main(arg) and
+ * exits with what that returns; with FAILED where it has come to nothing.
  */
 #include <lauxlib.h>
 #include <luajit.h>
@@ -137,7 +137,7 @@ run(lua_State *L)
   lua_gc(L, LUA_GCRESTART, 0);
 
   lua_getglobal(L, "require");
-  lua_pushliteral(L, "caisson.cli");
+  lua_pushliteral(L, MAIN);
   lua_call(L, 1, 1);
   lua_getfield(L, -1, "main");
   lua_getglobal(L, "arg");
@@ -170,15 +170,15 @@ main(int argc, char **argv)
     return 125;
   }
   if (!L) {
-    fputs("caisson: not enough memory\n", stderr);
-    return 125;
+    fputs(NAME ": not enough memory\n", stderr);
+    return FAILED;
   }
   lua_pushcfunction(L, traceback);
   lua_pushcfunction(L, run);
   lua_pushlightuserdata(L, argv);
   if (lua_pcall(L, 1, 1, 1) != 0) {
-    fprintf(stderr, "caisson: %s\n", lua_tostring(L, -1) ? lua_tostring(L, -1) : "(no message)");
-    return 125;
+    fprintf(stderr, NAME ": %s\n", lua_tostring(L, -1) ? lua_tostring(L, -1) : "(no message)");
+    return FAILED;
   }
   /* The state is not closed: the kernel frees all of it at once. */
   return lua_isnumber(L, -1) ? (int)lua_tointeger(L, -1) : 0;

@@ -129,6 +129,13 @@ end
 
 local function is(self, status) return ("container '%s' is %s"):format(self.id, status) end
 
+-- It is not in a state for what is asked; the failure says in which (failure.container).
+local function wrong(self, status, note)
+  local number, message = status == "stopped" and errno.ESRCH or errno.EBUSY, is(self, status) .. (note or "")
+  return refuse(number, message, { step = "container", errno = number, code = errno.name(number), detail = message,
+    container = status })
+end
+
 -- Its first process's descriptor, where the status is one of these. Returns it, status, stat | refusal.
 local function expect(self, ...)
   local s, message, number, failure = load(self)
@@ -137,7 +144,7 @@ local function expect(self, ...)
   for _, wanted in ipairs { ... } do
     if status == wanted then return self.pidfd, status, stat end
   end
-  return refuse(status == "stopped" and errno.ESRCH or errno.EBUSY, is(self, status))
+  return wrong(self, status)
 end
 
 local function new(root, id, dir, saved)
@@ -190,8 +197,8 @@ function M.open(id, opts)
   return self
 end
 
----All containers there: { id, status, pid, created, recipe }; one whose state can't be used has the status "damaged",
----and the reason as `error`. opts: root.
+---All containers there: { id, status, pid, created, recipe, bundle, rootfs, owner (a uid), annotations }; one whose
+---state can't be used has the status "damaged", and the reason as `error`. opts: root.
 ---@param opts? { root?: string }
 ---@return table[]? list, string? message, integer? errno, table? failure
 function M.list(opts)
@@ -206,8 +213,10 @@ function M.list(opts)
     local self, why, code = M.open(id, { root = root })
     if self then
       local status = status_of(self)
-      list[#list + 1] = { id = id, status = status, pid = status ~= "stopped" and self.saved.pid or nil,
-        created = self.saved.created, recipe = self.saved.recipe and { file = self.saved.recipe.file } }
+      local s = self.saved
+      list[#list + 1] = { id = id, status = status, pid = status ~= "stopped" and s.pid or nil, created = s.created,
+        recipe = s.recipe and { file = s.recipe.file }, bundle = s.bundle, rootfs = s.rootfs, owner = s.owner,
+        annotations = s.annotations }
       self:close()
     elseif code ~= errno.ENOENT then
       list[#list + 1] = { id = id, status = "damaged", error = why }
@@ -216,15 +225,25 @@ function M.list(opts)
   return list
 end
 
----Its state as the OCI runtime specification has it: ociVersion, id, status, pid (unless stopped), bundle, annotations.
+---Its state as the OCI runtime specification has it: ociVersion, id, status, pid (unless stopped), bundle, annotations;
+---and, where they are known: created (a date), owner (a uid), rootfs.
 ---@return table? state, string? message, integer? errno, table? failure
 function Container:state()
   local s, message, number, failure = load(self)
   if not s then return nil, message, number, failure end
   local status = status_of(self)
-  return { ociVersion = "1.2.0", id = self.id, status = status,
+  return { ociVersion = require("caisson.version").oci, id = self.id, status = status,
     pid = (status == "created" or status == "running" or status == "paused") and s.pid or nil,
-    bundle = s.bundle, annotations = s.annotations and next(s.annotations) and s.annotations or nil }
+    bundle = s.bundle, annotations = s.annotations and next(s.annotations) and s.annotations or nil,
+    created = s.created, owner = s.owner, rootfs = s.rootfs }
+end
+
+---Is it in the same namespace of this kind ("pid", "net", …) as this process?
+---@param kind string
+---@return boolean
+function Container:shares(kind)
+  local inode = self.saved.namespaces and self.saved.namespaces[kind]
+  return inode ~= nil and inode == processes.namespaces("self")[kind]
 end
 
 -- ---- its life ----
@@ -261,8 +280,7 @@ local function start(self, opts)
   if not s then return nil, message, number, failure end
   local status, stat = status_of(self)
   if status ~= "created" then
-    return refuse(status == "stopped" and errno.ESRCH or errno.EBUSY,
-      is(self, status) .. (waits(self, stat) and ": resume it first" or ""))
+    return wrong(self, status, waits(self, stat) and ": resume it first")
   end
   local found, warnings = hooks.find(self, { "startContainer", "poststart" })
   if not found then return refuse(errno.ESTALE, warnings) end
@@ -447,7 +465,8 @@ function Container:resume()
     local pidfd, status, number, failure = expect(self, "paused")
     if not pidfd then
       if number ~= errno.EBUSY then return nil, status, number, failure end
-      return refuse(number, ("container '%s' is not paused: it is %s"):format(self.id, status_of(self)))
+      failure.detail = ("container '%s' is not paused: it is %s"):format(self.id, failure.container)
+      return refuse(number, failure.detail, failure)
     end
     local ok, message
     ok, message, number = groups(self):thaw()
@@ -481,6 +500,10 @@ function Container:update(limits)
     return true
   end)
 end
+
+---Its groups, for figures of their files (see caisson.cgroup). They are closed with the container.
+---@return caisson.cgroup.Groups? groups, string? message, integer? errno, table? failure
+function Container:groups() return with_group(self, "groups") end
 
 ---What its groups have counted, by name (see caisson.cgroup).
 ---@return table? stats, string? message, integer? errno, table? failure
@@ -589,7 +612,7 @@ local function delete(self, force)
   local interrupted = s.status == "creating"
   local status = status_of(self)
   if status ~= "stopped" and not force then
-    return refuse(errno.EBUSY, is(self, status) .. ": stop it first, or force its deletion")
+    return wrong(self, status, ": stop it first, or force its deletion")
   end
   local ok
   ok, message, number = end_all(self)

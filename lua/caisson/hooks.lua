@@ -43,7 +43,7 @@ end
 function M.state(container, point, pid)
   local status = { prestart = "created", createRuntime = "created", createContainer = "created",
     startContainer = "created", poststart = "running", poststop = "stopped" }
-  return { ociVersion = "1.2.0", id = container.id or "", status = status[point],
+  return { ociVersion = require("caisson.version").oci, id = container.id or "", status = status[point],
     pid = pid and pid > 0 and pid or nil, bundle = container.bundle or "/", annotations = container.annotations or {} }
 end
 

@@ -3,7 +3,7 @@ local recipe = require "caisson.recipe"
 local run = require "caisson.run"
 
 local M = {
-  _VERSION = "0.1.0",
+  _VERSION = require("caisson.version").caisson,
   core = require "caisson.core",
   recipe = recipe.new,
   load = recipe.load,
@@ -81,6 +81,7 @@ function M.pool(opts) return require("caisson.pool").new(opts) end
 ---@field args? string[]
 ---@field env? table<string, string|number|false>
 ---@field bundle? string                  the directory that hooks are told
+---@field rootfs? string                  its root on the host, as state tells it
 ---@field annotations? table<string, string>
 ---@field stdin? caisson.Stream           neither "capture" nor a function, here and below
 ---@field stdout? caisson.Stream
@@ -109,8 +110,8 @@ end
 ---@return caisson.Container? container, string? message, integer? errno, table? failure  ENOENT; EBADMSG: damaged
 function M.open(id, opts) return require("caisson.container").open(id, opts) end
 
----All of them: { id, status, pid, created, recipe }; one whose state can't be used has the status "damaged", and the reason
----as `error`.
+---All of them: { id, status, pid, created, recipe, bundle, rootfs, owner (a uid), annotations }; one whose state can't be
+---used has the status "damaged", and the reason as `error`.
 ---@param opts? { root?: string }
 ---@return table[]? list, string? message, integer? errno, table? failure
 function M.list(opts) return require("caisson.container").list(opts) end

@@ -64,6 +64,18 @@ function formats.json(level, message, fields)
   return "{" .. table.concat(items, ",") .. "}\n"
 end
 
+-- As runc writes to its standard error: what engines and people know to read.
+function formats.logfmt(level, message, fields)
+  local function value(v)
+    v = tostring(v)
+    if not v:find "[^%w%-._/@^+]" then return v end
+    return '"' .. escape((v:gsub('[\\"]', "\\%0"))) .. '"'
+  end
+  local parts = { ('time="%s" level=%s msg=%s'):format(os.date "!%Y-%m-%dT%H:%M:%SZ", level, value(message)) }
+  for _, k in ipairs(sorted(fields)) do parts[#parts + 1] = k .. "=" .. value(fields[k]) end
+  return table.concat(parts, " ") .. "\n"
+end
+
 -- systemd's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): a value with its length in front may hold anything.
 local function journal_field(name, value)
   value = tostring(value)
@@ -114,9 +126,10 @@ end
 local Logger = {}
 Logger.__index = Logger
 
--- Open a log. o: to ("journald", "journald:SOCKET", "syslog", "syslog:SOCKET", or a file, which is appended to and
--- may be no symlink), format ("text" or "json", of a file), level (the least that is written; "info").
----@param o string|{ to: string, format?: "text"|"json", level?: "error"|"warning"|"info"|"debug" }
+-- Open a log. o: to ("journald", "journald:SOCKET", "syslog", "syslog:SOCKET", a file, which is appended to and
+-- may be no symlink, or a descriptor), format ("text", "json" or "logfmt", of a file or descriptor), level (the least
+-- that is written; "info").
+---@param o string|{ to: any, format?: "text"|"json"|"logfmt", level?: "error"|"warning"|"info"|"debug" }
 ---@return caisson.Logger|nil logger, string? message, integer? errno
 function M.open(o)
   if type(o) == "string" then o = { to = o } end
@@ -125,22 +138,31 @@ function M.open(o)
     if k ~= "to" and k ~= "format" and k ~= "level" then
       error(words.unknown("log: unknown option", tostring(k), { "format", "level", "to" }), 2)
     end
-    if type(v) ~= "string" then error(("log: option '%s': string expected, got %s"):format(k, type(v)), 2) end
-    if v == "" or v:find "%z" then error(("log: option '%s': a string without NUL expected"):format(k), 2) end
+    if type(v) ~= "string" and not (k == "to" and (type(v) == "number" or type(v) == "userdata")) then
+      error(("log: option '%s': string expected, got %s"):format(k, type(v)), 2)
+    end
+    if type(v) == "string" and (v == "" or v:find "%z") then
+      error(("log: option '%s': a string without NUL expected"):format(k), 2)
+    end
   end
   if not o.to then error("log: option 'to' is missing", 2) end
   local least = number_of(o.level or "info")
-  local kind, socket = o.to:match "^(%a+):?(.*)$"
+  local kind, socket
+  if type(o.to) == "string" then kind, socket = o.to:match "^(%a+):?(.*)$" end
   local fd, message, errno
-  if sockets[kind] and (socket == "" or o.to:find ":") then
+  if kind and sockets[kind] and (socket == "" or o.to:find ":") then
     if o.format and o.format ~= "text" then error(("log: option 'format': %s has its own"):format(kind), 2) end
     fd, message, errno = connect(socket ~= "" and socket or sockets[kind])
   else
     kind = o.format or "text"
-    if kind ~= "text" and kind ~= "json" then
-      error(words.unknown("log: option 'format': unknown word", kind, { "json", "text" }), 2)
+    if kind ~= "text" and kind ~= "json" and kind ~= "logfmt" then
+      error(words.unknown("log: option 'format': unknown word", kind, { "json", "logfmt", "text" }), 2)
     end
-    fd, message, errno = core.open(o.to, { "write", "create", "append", "nofollow" }, 384)
+    if type(o.to) == "string" then
+      fd, message, errno = core.open(o.to, { "write", "create", "append", "nofollow" }, 384)
+    else
+      fd, message, errno = core.dup(o.to)
+    end
   end
   if not fd then return nil, "log: " .. message, errno end
   return setmetatable({ fd = fd, format = formats[kind], least = least, lost = 0 }, Logger)

@@ -14,13 +14,17 @@ local M = {}
 function M.terminal_options(b)
   local o = b.options
   if o.session == false then b:fail("session", "a terminal (tty) needs a session of its own") end
-  if b.files then b:fail("tty", "the program's descriptors are its terminal") end
+  local files = b.files or { "stdin", "stdout", "stderr" }
+  for i, name in ipairs { "stdin", "stdout", "stderr" } do
+    if files[i] ~= name then b:fail("tty", "the program's descriptors 0, 1 and 2 are its terminal") end
+    files[i] = "tty"
+  end
   local t = o.tty == true and {} or o.tty
   b:check_keys("tty", t, { "rows", "columns" })
   local window = b.window or {}
   local uid, gid = M.ids(b)
   if uid == b.identity.euid and gid == b.identity.egid then uid, gid = nil, nil end
-  b.files = { "tty", "tty", "tty" }
+  b.files = files
   return { rows = t.rows or window[1], columns = t.columns or window[2], uid = uid, gid = gid, master = "pty",
     slave = "tty" }
 end

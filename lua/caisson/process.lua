@@ -356,7 +356,10 @@ function M.start(target, spec, opts)
   opts = opts or {}
   local started = core.now()
   if not spec.ignore_paused and is_paused(target) then
-    return refused("the container is paused: resume it first, or start with ignore_paused", core.errno.EBUSY)
+    local _, message, errno, failure = refused("the container is paused: resume it first, or start with ignore_paused",
+      core.errno.EBUSY)
+    failure.container = "paused"
+    return nil, message, errno, failure
   end
   local built, message, errno, failure = compile(target, spec, opts)
   if not built then return nil, message, errno, failure end

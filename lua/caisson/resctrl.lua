@@ -66,6 +66,26 @@ function M.lines(r)
   return lines
 end
 
+-- Other schemata for a group that there is; r as for lines(). Returns true | nil, message, errno.
+function M.update(group, r)
+  local core = require "caisson.core"
+  local lines, message = M.lines(r)
+  if not lines then return nil, message, core.errno.EINVAL end
+  local base, errno
+  base, message, errno = core.open("/sys/fs/resctrl/" .. group, { "read", "directory" })
+  if not base then return nil, message, errno end
+  local fd
+  fd, message, errno = core.files.open(base, "schemata", "write")
+  base:close()
+  local ok = fd
+  for _, line in ipairs(fd and lines or {}) do
+    if ok then ok, message, errno = fd:write(line .. "\n") end
+  end
+  if fd then fd:close() end
+  if not ok then return nil, ("the resctrl group %s: %s"):format(group, message), errno end
+  return true
+end
+
 -- Remove the group that a container had for itself, once it has ended. Returns true | nil, message, errno.
 function M.remove(group)
   local core = require "caisson.core"

@@ -65,21 +65,27 @@ function M.root(dir)
   return fail(errno.ENOENT, "XDG_RUNTIME_DIR is not set, so there is no place for containers' states: name one (--root, root =)")
 end
 
+-- The directory of that path, made with those above it that are missing.
+local function make_directory(path)
+  local parent, name = path:match("^(.*)/([^/]+)$")
+  if not name then return core.open("/", { "read", "directory" }) end
+  local above, message, number = core.open(parent == "" and "/" or parent, { "read", "directory" })
+  if not above and number == errno.ENOENT then above, message, number = make_directory(parent) end
+  if not above then return nil, message, number end
+  local ok, fd
+  ok, message, number = files.mkdir(above, name)
+  if ok or number == errno.EEXIST then fd, message, number = files.open(above, name, { "read", "directory" }) end
+  above:close()
+  return fd, message, number
+end
+
 -- The root's descriptor, if it is safe to keep states in. make: it may be made.
 local function open_root(root, make)
   local fd, message, number = core.open(root, { "read", "directory", "nofollow" })
   if not fd and number == errno.ENOENT and make then
-    local parent, name = root:match("^(.*)/([^/]+)$")
-    if not name then return nil, message, number end
-    local above
-    above, message, number = core.open(parent == "" and "/" or parent, { "read", "directory" })
-    if not above then return nil, ("%s: %s"):format(root, message), number end
-    local ok
-    ok, message, number = files.mkdir(above, name)
-    above:close()
-    if not ok and number ~= errno.EEXIST then
-      return nil, ("%s: %s"):format(root, message), number
-    end
+    fd, message, number = make_directory(root)
+    if not fd then return nil, ("%s: %s"):format(root, message), number end
+    fd:close()
     fd, message, number = core.open(root, { "read", "directory", "nofollow" })
   end
   if not fd then
@@ -262,6 +268,8 @@ local fields = {
   { "recipe", "an object", is_map },
   { "bundle", "a string", function(v) return type(v) == "string" end },
   { "annotations", "an object of strings", function(v) return is_map(v, "string") end },
+  { "rootfs", "a string", function(v) return type(v) == "string" end },
+  { "owner", "a user's number", function(v) return is_whole(v, 4294967294) end },
   { "created", "a string", function(v) return type(v) == "string" end },
   { "cgroup", "a list or an object", function(v) return type(v) == "table" end },
   { "namespaces", "an object", is_map },

@@ -133,7 +133,7 @@ describe("log.open", function()
       ["log: unknown option 'file' (known: format, level, to)"] = { file = "x" },
       ["log: option 'to': string expected, got table"] = { to = {} },
       ["log: option 'to': a string without NUL expected"] = { to = "/tmp/a\0b" },
-      ["log: option 'format': unknown word 'xml' (known: json, text)"] = { to = "/tmp/x", format = "xml" },
+      ["log: option 'format': unknown word 'xml' (known: json, logfmt, text)"] = { to = "/tmp/x", format = "xml" },
       ["log: option 'format': journald has its own"] = { to = "journald", format = "json" },
       ["log: unknown level 'warn' (did you mean 'warning'?)"] = { to = "/tmp/x", level = "warn" },
     } do

@@ -129,7 +129,9 @@ describe("state", function()
   end)
 
   it("is refused at once, for what it is, where there is no place for it", function()
-    for path, what in pairs { [root .. "/no/such"] = "no/such", ["/proc/no-such"] = "/proc/no-such" } do
+    os.execute(("mkdir -p %s; ln -s / %s/link"):format(root, root))
+    for path, what in pairs { ["/proc/no/such"] = "/proc/no/such", ["/proc/no-such"] = "/proc/no-such",
+      [root .. "/link"] = "/link" } do
       local now = core.now()
       local dir, message, number = state.create(path, "box")
       assert.is_nil(dir)
@@ -137,6 +139,11 @@ describe("state", function()
       assert.truthy(message:find(what, 1, true), message)
       assert.truthy(core.now() - now < 1e9)
     end
+  end)
+
+  it("is made with the directories above it", function()
+    assert(state.create(root .. "/above/states", "box")):unlock()
+    assert.equal("700\n700\n", t.sh(("stat -c %%a %s/above %s/above/states"):format(root, root)))
   end)
 
   it("is taken over where a create or remove was killed before there was, or was no longer, a state", function()

@@ -58,7 +58,7 @@ function M.main(o)
   end
   if o.pid_file then
     local ok
-    ok, message = require("caisson.cli.create").write_pid(o.pid_file, running:pid())
+    ok, message = require("caisson.cli.handover").write_pid(o.pid_file, running:pid())
     if not ok then
       running:close()
       cli.fail(message)

@@ -110,7 +110,8 @@ end
 
 -- ---- creating ----
 
-local known = { "id", "root", "params", "args", "default_args", "env", "bundle", "annotations", "stdin", "stdout", "stderr",
+local known = { "id", "root", "params", "args", "default_args", "env", "bundle", "rootfs", "annotations",
+  "stdin", "stdout", "stderr",
   "files", "slots", "window", "cancel", "fail", "log" }
 
 local function refuse(message, number, failure)
@@ -131,8 +132,10 @@ local function check_opts(opts)
   local ok, message = pcall(require("caisson.run").check_types, opts, "create")
   opts.id = id
   if not ok then error(message, 0) end
-  if opts.bundle ~= nil and (type(opts.bundle) ~= "string" or #opts.bundle > 4096) then
-    error("create: bundle: a path expected", 4)
+  for _, name in ipairs { "bundle", "rootfs" } do
+    if opts[name] ~= nil and (type(opts[name]) ~= "string" or #opts[name] > 4096) then
+      error(("create: %s: a path expected"):format(name), 4)
+    end
   end
   if opts.annotations ~= nil then
     if type(opts.annotations) ~= "table" then error("create: annotations: table expected", 4) end
@@ -163,6 +166,7 @@ end
 
 local function make(dir, built, opts, started)
   local s = { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ"), bundle = built.bundle or "/",
+    rootfs = opts.rootfs, owner = core.identity().euid,
     annotations = built.annotations, rdt = built.own_resctrl_group,
     cgroup = planned_groups(built.cgroup), options = saved_options(built) }
   s.recipe, s.hooks = hooks.describe(built, opts)

@@ -71,7 +71,7 @@ end
 function M.namespaces(pid)
   local t = {}
   for _, n in ipairs(join.namespaces) do
-    local st = core.lstat(("/proc/%d/ns/%s"):format(pid, n[2]))
+    local st = core.lstat(("/proc/%s/ns/%s"):format(pid, n[2]))
     t[n[1]] = st and tonumber(st.target:match("%[(%d+)%]"))
   end
   return t

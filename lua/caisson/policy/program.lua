@@ -54,8 +54,9 @@ end
 -- Where programs are kept between processes: nil for nowhere.
 function M.cache_directory()
   local runtime = os.getenv("XDG_RUNTIME_DIR")
-  if core.identity().euid == 0 then return "/run/caisson/seccomp" end
-  if runtime and runtime:sub(1, 1) == "/" then return runtime .. "/caisson/seccomp" end
+  -- no id of a container has that sign
+  if core.identity().euid == 0 then return "/run/caisson/@seccomp" end
+  if runtime and runtime:sub(1, 1) == "/" then return runtime .. "/caisson/@seccomp" end
 end
 
 local memory, remembered = {}, 0

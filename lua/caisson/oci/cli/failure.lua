@@ -1,0 +1,29 @@
+-- What failed, in the words that engines look for: a program that is not there, or may not be executed.
+local M = {}
+
+-- message, failure: of a container that could not be made or started, or of a process in it.
+function M.text(message, failure)
+  local detail = failure and failure.detail or ""
+  local exec = failure and (failure.step == "exec" or failure.step == "wait" and detail:find("^/"))
+  if exec and not failure.interpreter then
+    local program = failure.object or detail
+    program = program:match("^%S+") or program
+    if failure.code == "ENOENT" and program:find("/", 1, true) then
+      message = ('exec: "%s": stat %s: no such file or directory'):format(program, program)
+    elseif failure.code == "ENOENT" then
+      message = ('exec: "%s": executable file not found in $PATH'):format(program)
+    elseif failure.code == "EACCES" then
+      message = ('exec: "%s": permission denied'):format(program)
+    elseif failure.code == "ENOEXEC" then
+      message = ("exec %s: exec format error"):format(program)
+    end
+  end
+  if failure and failure.step == "chdir" and failure.code == "ENOENT" then
+    local path = (failure.object or ""):match("^%S+") or ""
+    message = ('chdir to cwd ("%s") set in config.json failed: no such file or directory'):format(path)
+  end
+  if failure and failure.hint then message = message .. " (" .. failure.hint:gsub("\n", "; ") .. ")" end
+  return "unable to start container process: " .. message
+end
+
+return M
