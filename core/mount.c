@@ -4,6 +4,8 @@
  * mount_setattr, move_mount): no mountinfo is read, and no path is used twice.
  */
 #include "mount.h"
+#include <asm/statfs.h>
+#include <linux/magic.h>
 #include <linux/limits.h>
 #include <linux/sched.h>
 
@@ -118,7 +120,7 @@ set_idmap(struct csn_ctx *c, int tree, const struct csn_tree_opts *o)
   if (ns < 0)
     return ns;
   m.userns_fd = (u64)ns;
-  rc = set_attr(tree, o->recursive ? AT_RECURSIVE : 0, &m);
+  rc = set_attr(tree, o->recursive && !o->idmap_top ? AT_RECURSIVE : 0, &m);
   if (rc == -EPERM)
     return csn_detail(
         c, rc,
@@ -224,6 +226,22 @@ is_root_itself(int root, int target)
          a.mount == b.mount;
 }
 
+/* What is under /proc is replaced by who says so, never by a symlink of the image that leads there: programs,
+ * and whoever sets labels, trust what they read and write in it (CVE-2019-16884, CVE-2019-19921). */
+static int
+check_procfs(struct csn_ctx *c, int target, const char *path)
+{
+  struct statfs fs = { 0 };
+  const char *s = path;
+
+  while (*s == '/' || (s[0] == '.' && s[1] == '/'))
+    s++;
+  if (csn_sys(__NR_fstatfs, target, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC ||
+      (s[0] == 'p' && s[1] == 'r' && s[2] == 'o' && s[3] == 'c' && (s[4] == '/' || !s[4])))
+    return 0;
+  return csn_detail(c, -ELOOP, "it leads into a procfs that its name doesn't speak of: ", path);
+}
+
 static int
 attach(struct csn_ctx *c, int tree, int root, const char *path, int how)
 {
@@ -240,6 +258,8 @@ attach(struct csn_ctx *c, int tree, int root, const char *path, int how)
     return target;
   if (!dir && csn_stat(target, &st) == 0 && (st.mode & S_IFMT) == S_IFDIR)
     return csn_detail(c, -EISDIR, "a file can't be mounted over the directory ", path);
+  if (root >= 0 && (rc = check_procfs(c, target, path)) < 0)
+    return rc;
   if (is_root_itself(root, target))
     return csn_detail(
         c, -EBUSY,

@@ -35,6 +35,7 @@ extern const struct csn_word csn_mount_words[], csn_propagation_words[];
   F(idmaps, idmap, 0, NULL, 0)                                                                     \
   F(idmaps, uids, 0, NULL, 0)                                                                      \
   F(idmaps, gids, 0, NULL, 0)                                                                      \
+  F(bool, idmap_top, 0, NULL, 0)                                                                   \
   F(bool, nofollow, 0, NULL, 0)
 
 /* What new filesystems share beside their target: label is SELinux's, for all that is in it. */
@@ -44,7 +45,7 @@ extern const struct csn_word csn_mount_words[], csn_propagation_words[];
 
 struct csn_tree_opts {
   u64 flags, propagation;
-  bool recursive, nofollow;
+  bool recursive, nofollow, idmap_top;
   struct csn_list uids, gids; /* id map of the mount; count 0: none */
 };
 
@@ -53,6 +54,7 @@ struct csn_tree_opts {
                            .propagation = (a)->propagation,                                        \
                            .recursive = (a)->recursive,                                            \
                            .nofollow = (a)->nofollow,                                              \
+                           .idmap_top = (a)->idmap_top,                                            \
                            .uids = (a)->uids.count ? (a)->uids : (a)->idmap,                       \
                            .gids = (a)->gids.count ? (a)->gids : (a)->idmap })
 

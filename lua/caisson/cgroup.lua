@@ -25,6 +25,7 @@ M.leaf = "caisson.host"
 ---@field path? string                of the group, below this process's own, or from the root ("/a/b"); "*" is the
 ---  run's own; "caisson-*" if not given
 ---@field existing? boolean           the group may be there already; it is then not removed
+---@field every? boolean             a group in every hierarchy that is mounted, wanted or not, where that can be had
 ---@field own_leaf? boolean           v2, delegated: this process may be moved to a leaf, for good, to make room
 ---@field accounting? ("cpu"|"memory"|"pids"|"io"|"freeze")[] figures and actions wanted beside those of the limits,
 ---  where they can be had ({ "cpu" })
@@ -362,6 +363,10 @@ function M.compile(t, env, nodes)
         place(env, h, t, need) then
       use(h, h.version == 1 and c.v1 or c.v2)
     end
+  end
+
+  for _, h in ipairs(t.every and env.hierarchies or {}) do
+    if h.mount and place(env, h, t, {}) then use(h) end
   end
 
   local rank = {}

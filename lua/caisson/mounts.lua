@@ -47,17 +47,21 @@ local mount_kinds = {}
 -- out here, before it is born.
 local function made_outside(b, key, o)
   local slot = "tree." .. key:gsub("/", ".")
-  local step = b:step(key, "mount.tree", { source = o.source, tree = slot, flags = o.flags, recursive = o.recursive,
-    idmap = o.idmap, uids = o.uids, gids = o.gids, nofollow = o.nofollow }, { side = "parent", phase = "clone" })
+  local tree = { tree = slot }
+  for _, k in ipairs { "source", "flags", "recursive", "idmap", "uids", "gids", "idmap_top", "nofollow" } do
+    tree[k], o[k] = o[k], nil
+  end
+  local step = b:step(key, "mount.tree", tree, { side = "parent", phase = "clone" })
   table.remove(b.plan.steps)
   b.plan:before("clone", step)
-  o.source, o.fd, o.flags, o.recursive, o.idmap, o.uids, o.gids, o.nofollow = nil, slot, nil, nil, nil, nil, nil, nil
+  o.fd = slot
 end
 
 -- exact: as `flags` and `recursive` say, and no more.
 local function bind(b, key, m, source, recursive)
   if m.exact then
-    local o = pick(m, "flags", "recursive", "idmap", "uids", "gids", "propagation", "nofollow", "fd", "target_nofollow")
+    local o = pick(m, "flags", "recursive", "idmap", "uids", "gids", "idmap_top", "propagation", "nofollow", "fd",
+      "target_nofollow")
     o.source, o.target = source, m.at or source
     if (o.idmap or o.uids or o.gids) and b.new.user and not o.fd then made_outside(b, key, o) end
     b:step(key, "mount.bind", o, { optional = m.optional })
@@ -167,7 +171,7 @@ end
 local with_flags = { "flags", "writable", "exec", "suid", "dev" }
 local kind_keys = {
   bind = { "at", "idmap", "propagation", "nofollow", "target_nofollow", "fd", "exact",
-    "recursive", "uids", "gids", "idmap_recursive", with_flags },
+    "recursive", "uids", "gids", "idmap_top", with_flags },
   remount = { "flags", "late" },
   propagate = { "propagation" },
   cgroups = { "flags", "writable" },

@@ -429,4 +429,17 @@ function M.from_json(text, functions)
   return plan
 end
 
+-- caisson.plan(r, opts): the plan of a recipe, or of the one of that name, file or bundle's directory.
+-- opts: params, args, env. Returns it | nil, message.
+setmetatable(M, { __call = function(_, r, opts)
+  local recipe, message = require "caisson.recipe", nil
+  if type(r) == "string" then r, message = recipe.load(r) end
+  if r == nil then return nil, message end
+  if not recipe.is(r) then error("a recipe or its name expected, got " .. type(r), 2) end
+  local built
+  built, message = r:build(opts)
+  if not built then return nil, message end
+  return built.plan
+end })
+
 return M

@@ -94,9 +94,10 @@ function M.locate(name)
   return nil, ("no recipe is called '%s' (looked in %s)"):format(name, table.concat(M.path, ", "))
 end
 
--- The recipe that a file returns. Returns it | nil, message.
+-- The recipe that a file returns, or of a bundle's directory. Returns it | nil, message.
 function M.load(name)
   local path, message = M.locate(name)
+  if (not path or path == name) and readable(name .. "/config.json") then return require("caisson.oci.recipe").load(name) end
   if not path then return nil, message end
   local chunk
   chunk, message = loadfile(path)

@@ -10,14 +10,11 @@ local function v2_steps(b, key, m, flags)
   b:step(key, "mount.cgroup", { target = m.cgroups, flags = flags })
 end
 
--- The group's directory on the host, of the hierarchy h.
-local function own_directory(b, h)
+-- The slot of the container's own group in the hierarchy h, if it has one.
+local function own_group(b, h)
   for _, g in ipairs(b.cgroup and b.cgroup.groups or {}) do
-    if g.at == h.mount or g.at == h.own or g.at:sub(1, #h.mount + 1) == h.mount .. "/" then
-      return g.at .. "/" .. g.path
-    end
+    if g.at == h.mount or g.at:sub(1, #h.mount + 1) == h.mount .. "/" then return g.slot end
   end
-  return h.own
 end
 
 local function v1_steps(b, key, m, flags, hierarchies)
@@ -30,7 +27,8 @@ local function v1_steps(b, key, m, flags, hierarchies)
         b:step(key, "mount.cgroup", { target = at, flags = flags,
           controllers = #h.controllers > 0 and h.controllers or nil, name = h.name })
       else
-        b:step(key, "mount.bind", { source = own_directory(b, h), target = at, flags = flags, recursive = true })
+        local slot = own_group(b, h)
+        b:step(key, "mount.bind", { fd = slot, source = not slot and h.own or nil, target = at, flags = flags })
       end
       -- "cpu,cpuacct" is found as both
       for _, c in ipairs(#h.controllers > 1 and h.controllers or {}) do

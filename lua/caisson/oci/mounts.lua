@@ -140,7 +140,7 @@ local function bind(m, o, at, key, context)
   if source:sub(1, 1) ~= "/" then source = context.bundle .. "/" .. source end
   local map = id_map(m, o, context.config, key)
   return { bind = source, at = at, exact = true, recursive = o.recursive, flags = last_words(o.flags),
-    uids = map and map.uids, gids = map and map.gids, idmap_recursive = map and map.recursive }
+    uids = map and map.uids, gids = map and map.gids, idmap_top = map and o.recursive and not map.recursive or nil }
 end
 
 -- The option's value, taken out of the list.
@@ -175,12 +175,12 @@ local function split_layers(text)
   return list
 end
 
-local function overlay(m, o, at)
+local function overlay(o, at)
   local lower = take(o.data, "lowerdir")
   if not lower then return nil end
   local upper, work = take(o.data, "upperdir"), take(o.data, "workdir")
   return { overlay = at, lower = split_layers(lower), upper = upper, work = work,
-    options = #o.data > 0 and o.data or nil, source = m.source }
+    options = #o.data > 0 and o.data or nil }
 end
 
 local function join(a, b)
@@ -197,7 +197,7 @@ local function filesystem(m, o, at)
   local t
   if m.type == "overlay" then
     o.data = data
-    t = overlay(m, o, at)
+    t = overlay(o, at)
   elseif m.type == "tmpfs" and o.tmpcopyup then
     t = { tmpfs = at, options = #data > 0 and data or nil, copyup = true }
   end

@@ -48,9 +48,10 @@ local function cgroup(config, opts)
   local t = resources.of(l.resources, { devices = true })
   local path = l.cgroupsPath
   if opts.systemd_cgroup then
-    local scope, message = require("caisson.systemd").oci_path(path, opts.id)
+    if path == nil or path == "" then path = ":runc:" .. (opts.id or "") end
+    local scope, message = require("caisson.systemd").parse_cgroups_path(path)
     if not scope then error("linux.cgroupsPath: " .. message, 0) end
-    t.driver, t.slice, t.scope = "systemd", scope.slice, scope.scope
+    t.driver, t.slice, t.scope = scope.driver, scope.slice, scope.scope
   else
     if path == nil or path == "" then
       path = opts.id
@@ -60,6 +61,10 @@ local function cgroup(config, opts)
     end
     if path and path:sub(1, 1) ~= "/" and opts.cgroup_root then path = opts.cgroup_root .. "/" .. path end
     t.path, t.existing = path, path and true or nil
+    -- what is shown of them is the container's own alone
+    for _, m in ipairs(config.mounts or {}) do
+      if m.type == "cgroup" then t.every = true end
+    end
   end
   local lenient = opts.rootless
   if opts.rootless == nil then lenient = core.identity().euid ~= 0 end
@@ -111,6 +116,26 @@ function M.of(config, opts)
   local r = recipe.new(o)
   r.bundle, r.warnings, r.name = opts.bundle, warnings, opts.bundle:match("([^/]+)/*$")
   r.source, r.line = nil, nil
+  return r
+end
+
+---The recipe of a bundle's directory.
+---@param bundle string
+---@param opts? caisson.oci.Options
+---@return caisson.Recipe? recipe, string? message, integer? errno
+function M.load(bundle, opts)
+  local dir, message, errno = core.realpath(bundle)
+  if not dir then return nil, message, errno end
+  local config, warnings
+  config, message, warnings = M.read(dir)
+  if not config then return nil, message, core.errno.EINVAL end
+  local o = {}
+  for k, v in pairs(opts or {}) do o[k] = v end
+  o.bundle = dir
+  local r
+  r, message, errno = M.of(config, o)
+  if not r then return nil, ("%s/config.json: %s"):format(dir, message), errno end
+  for i = #(warnings or {}), 1, -1 do table.insert(r.warnings, 1, warnings[i]) end
   return r
 end
 

@@ -38,6 +38,7 @@ local core = {}
 ---@field idmap? caisson.mount.Idmap             the owners of files are shown, and kept, as others: of uids and of gids
 ---@field uids? caisson.mount.Idmap              of uids alone; with neither idmap nor gids, gids stay as they are
 ---@field gids? caisson.mount.Idmap
+---@field idmap_top? boolean                     of a recursive one the id map is of the top mount alone
 ---@field nofollow? boolean                      a source that is a symlink is refused: ELOOP
 
 ---@class caisson.core.mount
