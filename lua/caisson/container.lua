@@ -286,9 +286,14 @@ local function start(self, opts)
   if not found then return refuse(errno.ESTALE, warnings) end
   local file, why = hooks.changed(s.recipe or {})
   if file then self.warnings[#self.warnings + 1] = ("the recipe %s %s"):format(file, why) end
-  local plan
-  plan, message = require("caisson.plan").from_json(s.plan)
-  if not plan then return refuse(errno.EBADMSG, message) end
+  local plan, compiled
+  if self.built then
+    plan, compiled = self.built.plan, self.built.compiled
+  else
+    plan, message = require("caisson.plan").from_json(s.plan)
+    if not plan then return refuse(errno.EBADMSG, message) end
+    compiled = plan:compile()
+  end
 
   local function give_up(text, code, fail)
     end_all(self)
@@ -304,7 +309,7 @@ local function start(self, opts)
   socket, message, number = core.socket.connect(self.dir.fd, "start")
   if not socket then return give_up(message, number) end
   local started
-  started, message, number, failure = core.start { socket = socket, plan = plan:compile(), pidfd = self.pidfd,
+  started, message, number, failure = core.start { socket = socket, plan = compiled, pidfd = self.pidfd,
     cancel = opts.cancel }
   socket:close()
   if not started then

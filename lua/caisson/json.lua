@@ -4,6 +4,10 @@ local M = {}
 local concat = table.concat
 
 local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
+for i = 0, 127 do
+  local c = string.char(i)
+  if c:find("[%c\127]") and not escapes[c] then escapes[c] = ("\\u%04x"):format(i) end
+end
 local tail = "[\128-\191]"
 
 -- Is it UTF-8?
@@ -59,9 +63,7 @@ end
 -- A string; one that is no UTF-8 as bytes.
 function M.string(s)
   if not M.is_utf8(s) then return M.bytes(s) end
-  return '"' .. s:gsub('[%c"\\\127]', function(c)
-    return escapes[c] or ("\\u%04x"):format(c:byte())
-  end) .. '"'
+  return '"' .. s:gsub('[%c"\\\127]', escapes) .. '"'
 end
 
 -- A string, whole number, boolean, or list of such.

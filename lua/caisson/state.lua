@@ -280,6 +280,22 @@ local fields = {
   { "ended", "an object of numbers", function(v) return is_map(v, "number") end },
 }
 
+-- Is each field that we know as it must be? Returns true | nil, message, errno.
+local function check(doc, id)
+  for _, field in ipairs(fields) do
+    local v = doc[field[1]]
+    if v ~= nil and not field[3](v) then
+      return fail(errno.EBADMSG, ("'%s' is not %s"):format(field[1], field[2]))
+    end
+  end
+  if doc.id == nil or doc.status == nil then
+    return fail(errno.EBADMSG, ("'%s' is missing"):format(doc.id == nil and "id" or "status"))
+  end
+  if id and doc.id ~= id then return fail(errno.EBADMSG, ("'id' is that of another: %s"):format(json.string(doc.id))) end
+  if doc.pid and not doc.start_time then return fail(errno.EBADMSG, "'pid' stands without 'start_time'") end
+  return true
+end
+
 ---A state from its text, each field that we know checked.
 ---@param text string
 ---@param id? string  whose it must be
@@ -296,29 +312,30 @@ function M.parse(text, id)
     return fail(errno.EPROTONOSUPPORT, ("it is of version %d, made by a later caisson; this one knows up to %d"):format(
       doc.version, M.version))
   end
-  for _, field in ipairs(fields) do
-    local v = doc[field[1]]
-    if v ~= nil and not field[3](v) then
-      return fail(errno.EBADMSG, ("'%s' is not %s"):format(field[1], field[2]))
-    end
-  end
-  if doc.id == nil or doc.status == nil then
-    return fail(errno.EBADMSG, ("'%s' is missing"):format(doc.id == nil and "id" or "status"))
-  end
-  if id and doc.id ~= id then return fail(errno.EBADMSG, ("'id' is that of another: %s"):format(json.string(doc.id))) end
-  if doc.pid and not doc.start_time then return fail(errno.EBADMSG, "'pid' stands without 'start_time'") end
+  local ok, why, number = check(doc, id)
+  if not ok then return nil, why, number end
   return doc
 end
 
 -- What finds a container's processes and cgroups stands first: it is the last that a cut-off file loses.
 local first = { "version", "id", "status", "pid", "start_time", "cgroup" }
 
+-- The plan, by far the longest part, is the same each time.
+local plan, plan_text
+
 local function to_text(state)
   local parts, done, rest = {}, {}, {}
   local function put(k)
     if state[k] == nil or done[k] then return end
     done[k] = true
-    parts[#parts + 1] = ("  %s: %s"):format(json.string(k), json.document(state[k], "  "))
+    local text
+    if k == "plan" then
+      if state[k] ~= plan then plan, plan_text = state[k], json.string(state[k]) end
+      text = plan_text
+    else
+      text = json.document(state[k], "  ")
+    end
+    parts[#parts + 1] = ("  %s: "):format(json.string(k)) .. text
   end
   for _, k in ipairs(first) do put(k) end
   for k in pairs(state) do rest[#rest + 1] = k end
@@ -371,9 +388,9 @@ function Dir:save(state)
   local whole = {}
   for k, v in pairs(state) do whole[k] = v end
   whole.version, whole.id = M.version, self.id
-  local text = to_text(whole)
-  local ok, message = M.parse(text, self.id)
+  local ok, message = check(whole, self.id)
   if not ok then error(("container '%s': %s"):format(self.id, message), 2) end
+  local text = to_text(whole)
   if #text > max_size then
     return fail(errno.EFBIG, ("the state of container '%s' has %d bytes, more than %d"):format(self.id, #text, max_size))
   end

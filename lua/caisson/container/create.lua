@@ -111,8 +111,7 @@ end
 -- ---- creating ----
 
 local known = { "id", "root", "params", "args", "default_args", "env", "bundle", "rootfs", "annotations",
-  "stdin", "stdout", "stderr",
-  "files", "slots", "window", "cancel", "fail", "log" }
+  "stdin", "stdout", "stderr", "files", "slots", "window", "cancel", "fail", "log" }
 
 local function refuse(message, number, failure)
   failure = failure or { step = "create", errno = number, code = errno.name(number), detail = message }

@@ -26,7 +26,7 @@ end
 
 local function read_bundle(o)
   local bundle, message = core.realpath(o.bundle or ".")
-  if not bundle then cli.fail(("chdir %s: no such file or directory (%s)"):format(o.bundle, message)) end
+  if not bundle then cli.fail("chdir " .. message) end
   local document = require "caisson.oci.document"
   local config
   config, message = document.read(bundle .. "/config.json")
