@@ -104,6 +104,19 @@ function World:run(words, opts)
     base = base }
 end
 
+-- Begin a command, which is a process of ours then, to be waited for and closed: its output goes to NAME.out and .err in
+-- the world's directory. opts: globals, stdin.
+function World:begin(name, words, opts)
+  opts = opts or {}
+  local argv = { "/bin/sh", "-c", 'in=$1 base=$2; shift 2; exec "$@" < "$in" > "$base.out" 2> "$base.err"', "sh",
+    opts.stdin or "/dev/null", self.dir .. "/" .. name, M.runtime, "--root", self.root }
+  for _, w in ipairs(opts.globals or {}) do argv[#argv + 1] = w end
+  for _, w in ipairs(words) do argv[#argv + 1] = w end
+  self.streams[name] = self.dir .. "/" .. name
+  return assert(core.spawn { plan = core.plan { t.step("clone", {}), t.step("chdir", { path = self.bundle }),
+    t.step("exec", { argv = argv, env = cli.environment }) } })
+end
+
 -- The same, which must succeed. Returns what it printed.
 function World:ok(...)
   local words = { ... }

@@ -188,7 +188,8 @@ end
 function M.failed(message, failure)
   local status = cli.failed
   -- a container that waits for its start has looked for its program before
-  if failure and (failure.step == "exec" or failure.step == "wait" and failure.detail and failure.detail:find("^/")) then
+  if failure and (failure.step == "exec" or failure.step == "wait" and failure.detail and
+    (failure.detail:find("^/") or failure.detail:find("^not in PATH: "))) then
     local missing = failure.code == "ENOENT" and not failure.interpreter
     status = missing and 127 or 126
   end

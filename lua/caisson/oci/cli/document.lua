@@ -11,7 +11,7 @@ M.commands.spec = { text = "write a config.json to begin with", words = { 0, mat
     local dir = o.bundle or ""
     if dir ~= "" then
       local at, message = core.open(dir, { "path", "directory" })
-      if not at then cli.fail(message) end
+      if not at then cli.fail("chdir " .. message:gsub("^open ", "")) end
       at:close()
       dir = dir:gsub("/*$", "/")
     end

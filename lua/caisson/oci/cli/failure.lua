@@ -4,9 +4,10 @@ local M = {}
 -- message, failure: of a container that could not be made or started, or of a process in it.
 function M.text(message, failure)
   local detail = failure and failure.detail or ""
-  local exec = failure and (failure.step == "exec" or failure.step == "wait" and detail:find("^/"))
-  if exec and not failure.interpreter then
-    local program = failure.object or detail
+  -- one that waits for its start has looked for its program before
+  local program = failure and failure.step == "exec" and failure.object
+    or failure and failure.step == "wait" and (detail:match("^not in PATH: (.*)$") or detail:match("^/.*$"))
+  if program and not failure.interpreter then
     program = program:match("^%S+") or program
     if failure.code == "ENOENT" and program:find("/", 1, true) then
       message = ('exec: "%s": stat %s: no such file or directory'):format(program, program)
