@@ -83,9 +83,11 @@ set_three(const struct capabilities_args *a)
 {
   struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3, .pid = 0 };
   struct __user_cap_data_struct d[2] = { { 0 }, { 0 } };
-  long rc = csn_sys(__NR_capget, &h, d);
+  const u32 three = 1u << PERMITTED | 1u << EFFECTIVE | 1u << INHERITABLE;
+  long rc;
 
-  if (rc < 0)
+  /* what is said altogether need not be asked for: a filter may stand before it */
+  if ((a->present & three) != three && (rc = csn_sys(__NR_capget, &h, d)) < 0)
     return (int)rc;
   if (a->present >> PERMITTED & 1)
     halve(&d[0].permitted, &d[1].permitted, a->permitted);
@@ -126,7 +128,8 @@ apply_capabilities(const struct capabilities_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(capabilities, "capabilities", SETS, CSN_CHILD | CSN_SELF, apply_capabilities, NULL,
+CSN_PRIMITIVE(capabilities, "capabilities", SETS, CSN_CHILD | CSN_SELF | CSN_LAST,
+              apply_capabilities, NULL,
               "[bounding=$bounding ][permitted=$permitted ][effective=$effective ]"
               "[inheritable=$inheritable ][ambient=$ambient]")
 

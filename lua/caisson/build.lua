@@ -246,18 +246,19 @@ local function credentials(b)
   -- while /proc/thread-self is still this process's own to write
   payload.attribute(b, "selinux")
   payload.attribute(b, "apparmor")
-  if o.no_new_privs == false then
+  local late = payload.confines_late(b)
+  local function confine()
     if o.ptrace then require("caisson.trace").by_host(b) end
     if o.trace then require("caisson.trace").filter(b) end
     payload.confinement(b)
   end
+  if not late then confine() end
   payload.credentials(b)
   b.phase = "policy"
-  if o.no_new_privs ~= false then
-    b:step("no_new_privs", "no_new_privs", {})
-    if o.ptrace then require("caisson.trace").by_host(b) end
-    if o.trace then require("caisson.trace").filter(b) end
-    payload.confinement(b)
+  if o.no_new_privs ~= false then b:step("no_new_privs", "no_new_privs", {}) end
+  if late then
+    confine()
+    payload.let_go(b)
   end
 end
 

@@ -126,11 +126,44 @@ local function listener(b, slot, p)
   b:step("seccomp_listener", "close", { slots = { slot } })
 end
 
--- Landlock and seccomp: last of all; but without no_new_privs they need CAP_SYS_ADMIN, and so come
--- before the credentials.
+-- A directory that is entered with more rights than the program's: before those go, and before a filter, which may
+-- be the program's own and know nothing of how that is done.
+local function enter_early(b)
+  local cwd = M.cwd(b)
+  if cwd and cwd.privileged and not b.entered then
+    b.entered = true
+    b:step("cwd", "chdir", { path = cwd.path, try = true })
+  end
+end
+
+-- Landlock and seccomp come last of all. Without no_new_privs they need CAP_SYS_ADMIN, which is then kept to the end: what
+-- makes the program is not for its filter to allow. Where the capabilities are not said, or a process stays behind as
+-- its init, they come before the credentials.
+function M.confines_late(b)
+  local o = b.options
+  return o.no_new_privs ~= false or o.capabilities ~= nil and not o.init
+end
+
+-- Is CAP_SYS_ADMIN kept?
+local function keeps(b)
+  local o = b.options
+  return o.no_new_privs == false and M.confines_late(b) and
+    (o.seccomp or o.landlock or b.no_setuid or o.trace or o.ptrace) and true
+end
+
+-- Give up what was kept: the one call, capset(2), that the filter has to allow beside execve.
+function M.let_go(b)
+  if not keeps(b) then return end
+  local caps = b.kept
+  b.phase = "credentials"
+  b:step("capabilities", "capabilities", { permitted = caps.permitted or {}, effective = caps.effective or {},
+    inheritable = caps.inheritable or {} })
+end
+
 function M.confinement(b)
   local o = b.options
   b.phase = "policy"
+  enter_early(b)
   if o.landlock then
     local steps, left_out = require("caisson.landlock").compile(o.landlock)
     if not steps then b:fail("landlock", left_out) end
@@ -169,12 +202,18 @@ function M.confinement(b)
   end
 end
 
+local function plus(list, word)
+  local more = { word }
+  for _, w in ipairs(list or {}) do more[#more + 1] = w end
+  return more
+end
+
 -- Securebits, capabilities, groups, gid, uid, in the one order that works.
 function M.credentials(b)
   local o = b.options
   local cwd = M.cwd(b)
   b.phase = "credentials"
-  if cwd and cwd.privileged then b:step("cwd", "chdir", { path = cwd.path, try = true }) end
+  enter_early(b)
   if o.securebits then b:step("securebits", "securebits", { flags = o.securebits }) end
   local caps = o.capabilities
   if caps ~= nil then
@@ -198,10 +237,14 @@ function M.credentials(b)
       b:fail("user", "groups can't be set in a user namespace whose maps deny setgroups")
     end
     if user.gid or user.uid then b:step("user", "gid", { gid = user.gid or user.uid }) end
-    local keep = caps ~= nil and (#(caps.permitted or {}) > 0 or #(caps.ambient or {}) > 0)
+    local keep = caps ~= nil and (keeps(b) or #(caps.permitted or {}) > 0 or #(caps.ambient or {}) > 0)
     if user.uid then b:step("user", "uid", { uid = user.uid, keep_capabilities = keep or nil }) end
   end
-  if caps ~= nil then
+  if caps ~= nil and keeps(b) then
+    b.kept = caps
+    b:step("capabilities", "capabilities", { permitted = plus(caps.permitted, "sys_admin"),
+      effective = plus(caps.effective, "sys_admin"), inheritable = caps.inheritable or {}, ambient = caps.ambient or {} })
+  elseif caps ~= nil then
     b:step("capabilities", "capabilities", { permitted = caps.permitted or {}, effective = caps.effective or {},
       inheritable = caps.inheritable or {}, ambient = caps.ambient or {} })
   end

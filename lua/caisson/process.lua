@@ -274,7 +274,8 @@ local function steps(b, found, groups)
   payload.attribute(b, "memory_policy")
   b.phase = "policy"
   payload.attribute(b, "selinux")
-  if o.no_new_privs == false then payload.confinement(b) end
+  local confined_late = payload.confines_late(b)
+  if not confined_late then payload.confinement(b) end
   payload.credentials(b)
   b.phase = "policy"
   payload.attribute(b, "apparmor")
@@ -295,7 +296,10 @@ local function steps(b, found, groups)
   if o.session ~= false then b:step("session", "session", {}) end
   if o.tty then b:step("tty", "tty", { fd = "tty" }) end
   payload.attribute(b, "rlimits") -- not its creator's, which has to make it
-  if o.no_new_privs ~= false then payload.confinement(b) end
+  if confined_late then
+    payload.confinement(b)
+    payload.let_go(b)
+  end
   payload.exec(b)
 end
 

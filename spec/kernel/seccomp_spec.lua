@@ -386,19 +386,45 @@ describe("the right to load a filter", function()
 
   it("decides where a recipe's filter stands", function()
     local caisson = require "caisson"
-    local function order(nnp_option)
+    local function order(nnp_option, capabilities)
       local recipe = caisson.recipe { namespaces = { uts = true, user = not t.is_root or nil }, args = { "/bin/true" },
-        no_new_privs = nnp_option, capabilities = {}, seccomp = policy.default(),
+        no_new_privs = nnp_option, capabilities = capabilities, seccomp = policy.default(), user = 0,
         landlock = { read = { "/" }, execute = { "/" } } }
-      local at = {}
-      for i, s in ipairs(recipe:build().plan.steps) do at[s.step] = at[s.step] or i end
-      return at
+      local at, last = {}, {}
+      for i, s in ipairs(recipe:build().plan.steps) do
+        at[s.step] = at[s.step] or i
+        last[s.step] = i
+      end
+      return at, last
     end
-    local late, early = order(nil), order(false)
+    local late = order(nil, {})
     assert.is_true(late.no_new_privs < late["landlock.restrict"] and late["landlock.restrict"] < late.seccomp)
     assert.is_true(late.capabilities < late.seccomp)
-    assert.is_nil(early.no_new_privs)
-    assert.is_true(early["landlock.restrict"] < early.seccomp and early.seccomp < early.capabilities)
+    -- without no_new_privs it is CAP_SYS_ADMIN, which goes last where capabilities are said
+    local at, last = order(false, {})
+    assert.is_nil(at.no_new_privs)
+    assert.is_true(at.uid < at["landlock.restrict"] and at["landlock.restrict"] < at.seccomp)
+    assert.same({ at.seccomp + 1, at.seccomp + 2 }, { last.capabilities, at.exec })
+    local early = order(false)
+    assert.is_true(early["landlock.restrict"] < early.seccomp and early.seccomp < early.uid)
+  end)
+
+  it("lets a recipe's filter know nothing of how its program is made, with no_new_privs or without", function()
+    local caisson = require "caisson"
+    local calls = { "openat2", "chdir", "fchdir", "getcwd", "dup3", "fcntl", "close_range", "prctl", "setresuid", "setresgid",
+      "setgroups", "rt_sigaction", "rt_sigprocmask", "statx", "faccessat", "getpid", "getppid", "recvfrom", "sendto" }
+    for _, nnp_option in ipairs { true, false } do
+      local r = assert(caisson.run(caisson.recipe { namespaces = { uts = true, user = not t.is_root or nil },
+        args = { "/bin/cat", "/proc/self/status" }, cwd = "/tmp",
+        no_new_privs = nnp_option, capabilities = { "kill" }, user = core.identity().euid, stdin = "null", stdout = "capture",
+        seccomp = policy.default() - calls }))
+      assert.same({ "exited", 0 }, { r.status, r.code })
+      local set = t.is_root and "%s+0000000000000020\n" or "%s+0000000000000000\n" -- exec takes them from who is no root
+      for _, expected in ipairs { "CapPrm:" .. set, "CapEff:" .. set, "Seccomp:%s+2\n",
+        "NoNewPrivs:%s+" .. (nnp_option and 1 or 0) .. "\n" } do
+        assert.matches(expected, r.stdout)
+      end
+    end
   end)
 end)
 
