@@ -10,7 +10,7 @@ describe("a working directory", function()
   if not available() then return end
   local S
   setup(function() S = a.sentinel() end)
-  teardown(a.clean)
+  teardown(a.forget)
 
   -- The caller's directories are open in all these numbers.
   local function leaked()
@@ -20,7 +20,7 @@ describe("a working directory", function()
   end
 
   it("that is a descriptor of the host's leads nowhere (CVE-2024-21626)", function()
-    for n = 3, 16 do
+    for _, n in ipairs { 3, 4, 7, 9, 12 } do
       for image, cwd in pairs { ["true"] = "/proc/self/fd/" .. n, ["ln -s /proc/self/fd/" .. n .. " link"] = "/link",
         ["mkdir -p x; ln -s ../proc/self/fd/" .. n .. "/../../.. x/up"] = "/x/up" } do
         local b = a.bundle(image, S):script("pwd; cat canary ../canary; ls -A .")
@@ -64,10 +64,7 @@ describe("the runtime's own program", function()
   if not available() then return end
   local S
   setup(function() S = a.sentinel() end)
-  teardown(function()
-    a.clean()
-    a.forget_attacker()
-  end)
+  teardown(a.forget)
 
   -- Copies: were the attack to succeed, it is not this machine's programs that are lost.
   local function copy(b)
@@ -141,10 +138,7 @@ end)
 
 describe("a program", function()
   if not available() then return end
-  teardown(function()
-    a.clean()
-    a.forget_attacker()
-  end)
+  teardown(a.forget)
 
   it("has no capabilities that it could hand on (CVE-2022-24769, 2022-27650, 2022-29162)", function()
     local b = a.bundle():script("grep CapInh /proc/self/status; sleep 60")
@@ -229,7 +223,7 @@ end)
 
 describe("a container's group", function()
   if not (available() and t.is_root and t.needs "cgroup_v1") then return end
-  teardown(a.clean)
+  teardown(a.forget)
 
   it("is below its own, not beside it, for those who join (runc 1.5.2, crun 1.28)", function()
     local b = a.bundle():script("sleep 60")
@@ -263,7 +257,7 @@ describe("hooks", function()
   if not available() then return end
   local S
   setup(function() S = a.sentinel() end)
-  teardown(a.clean)
+  teardown(a.forget)
 
   it("have their own environment alone, never the container's (CVE-2025-23266)", function()
     local b = a.bundle("echo evil > evil.so", S)
@@ -290,7 +284,7 @@ describe("files of the runtime's own", function()
   if not available() then return end
   local S
   setup(function() S = a.sentinel() end)
-  teardown(a.clean)
+  teardown(a.forget)
 
   it("are not written through a symlink: the pid file, the log, the state (nsjail's symlinked log)", function()
     local b = a.bundle(nil, S)
@@ -319,7 +313,7 @@ describe("files of the runtime's own", function()
 end)
 
 describe("the command", function()
-  teardown(a.clean)
+  teardown(a.forget)
 
   it("does nothing where it was made set-user-ID (CVE-2016-8659, 2020-5291, 2026-41163)", function()
     if not t.is_root then return pending("needs root, to make one") end

@@ -48,7 +48,7 @@ describe("a hostile image's symlinks", function()
   local S
 
   setup(function() S = a.sentinel() end)
-  teardown(a.clean)
+  teardown(a.forget)
 
   local function bundle(image)
     local b = a.bundle(image, S)

@@ -16,10 +16,7 @@ describe("a recipe's container", function()
   if not (t.needs "userns" and t.needs "cc") then return end
   local S
   setup(function() S = a.sentinel() end)
-  teardown(function()
-    a.clean()
-    a.forget_attacker()
-  end)
+  teardown(a.forget)
 
   -- The attacker in the sandbox that everybody extends.
   local function sandbox(args, more)

@@ -68,7 +68,7 @@ function M.attacker()
   return program .. "/attacker"
 end
 
-function M.forget_attacker()
+local function forget_attacker()
   if program then os.execute("rm -rf " .. program) end
   program = nil
 end
@@ -219,12 +219,22 @@ Bundle.__index = Bundle
 
 local count = 0
 
+-- An image that is not hostile yet, to be copied; removed by forget().
+local base
+local function template()
+  if not base then
+    base = t.sh("mktemp -d /tmp/attacked.XXXXXX"):match("%S+")
+    t.sh(("chmod 755 %s; cd %s; mkdir bin etc tmp; cp $(command -v busybox) bin/busybox; cd bin; for n in %s; do ln -s busybox $n; done"):format(
+      base, base, table.concat(applets, " ")))
+  end
+  return base
+end
+
 -- image: shell commands that make the image hostile, run in rootfs; S in there is the sentinel's directory.
 function M.bundle(image, S)
   local b = setmetatable({ dir = M.tmpdir(), config = M.config() }, Bundle)
   b.rootfs, b.root = b.dir .. "/rootfs", b.dir .. "/states"
-  local script = { ("set -e; mkdir -p %s && cd %s && mkdir -p bin etc tmp && cp $(command -v busybox) bin/busybox"):format(b.rootfs, b.rootfs) }
-  for _, name in ipairs(applets) do script[#script + 1] = "ln -s busybox bin/" .. name end
+  local script = { ("set -e; cp -a %s %s; cd %s"):format(template(), b.rootfs, b.rootfs) }
   if S then script[#script + 1] = "S=" .. S.dir end
   script[#script + 1] = image or ":"
   local out = t.sh("{ " .. table.concat(script, "\n") .. "\n} 2>&1")
@@ -333,6 +343,14 @@ function Bundle:exec(id, args, opts)
 end
 
 function Bundle:delete(id) return self:call { "delete", "--force", id } end
+
+-- The end of a file's specs: clean(), and what they all have used.
+function M.forget()
+  M.clean()
+  forget_attacker()
+  if base then os.execute("rm -rf " .. base) end
+  base = nil
+end
 
 -- An error of the runtime's own that says something, no program's output; returns its text.
 function M.refused(r)

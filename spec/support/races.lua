@@ -16,10 +16,7 @@ return function(rounds)
 
     setup(function() S = a.sentinel() end)
     after_each(a.clean_racers)
-    teardown(function()
-      a.clean()
-      a.forget_attacker()
-    end)
+    teardown(a.forget)
 
     -- Run them all; one(i) returns its result. The racer was there all the time, and not all were errors.
     local function race(racer, one, checked)

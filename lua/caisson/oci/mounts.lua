@@ -139,7 +139,10 @@ local function bind(m, o, at, key, context)
   local source = m.source
   if source:sub(1, 1) ~= "/" then source = context.bundle .. "/" .. source end
   local map = id_map(m, o, context.config, key)
-  return { bind = source, at = at, exact = true, recursive = o.recursive, flags = last_words(o.flags),
+  local flags, ro = without(last_words(o.flags), "ro")
+  -- what is mounted below /sys are the cgroups first of all (CVE-2023-25809)
+  if ro then flags[#flags + 1] = o.recursive and M.clean(source) == "/sys" and "rro" or "ro" end
+  return { bind = source, at = at, exact = true, recursive = o.recursive, flags = flags,
     uids = map and map.uids, gids = map and map.gids, idmap_top = map and o.recursive and not map.recursive or nil }
 end
 
