@@ -64,18 +64,21 @@ look_for_programs(const char *own)
     if (e->d_name[0] < '0' || e->d_name[0] > '9')
       continue;
     snprintf(path, sizeof(path), "/proc/%s/exe", e->d_name);
-    n = readlink(path, target, sizeof(target) - 1);
-    if (n <= 0)
-      continue;
-    target[n] = 0;
-    /* those of the image are its own to change */
-    if (!strcmp(target, own) || !strncmp(target, "/bin/", 5))
-      continue;
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && count < MANY) {
+    if (fd < 0)
+      continue;
+    /* what it is by now: those of the image are its own to change */
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    n = readlink(path, target, sizeof(target) - 1);
+    target[n > 0 ? n : 0] = 0;
+    if (n <= 0 || !strcmp(target, own) || !strncmp(target, "/bin/", 5)) {
+      close(fd);
+      continue;
+    }
+    if (count < MANY) {
       printf("opened %s\n", target);
       seen[count++] = fd;
-    } else if (fd >= 0) {
+    } else {
       close(fd);
     }
   }
