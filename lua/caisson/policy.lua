@@ -396,6 +396,8 @@ function M.from_oci(profile)
     error(p, 0)
   end
   p.deny = permits(p.default) and { "errno", core.errno.EPERM } or p.default
+  -- who denies a few calls does not mean those that come after them
+  p.newest = not permits(p.default)
   p.bad_architecture = "kill_process"
   local known_arches = core.seccomp.architectures()
   for _, a in ipairs(p.architectures) do

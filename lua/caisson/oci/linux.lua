@@ -1,4 +1,5 @@
 -- `linux` of a configuration, but for its resources, as options of a recipe's.
+local core = require "caisson.core"
 local oci_process = require "caisson.oci.process"
 
 local M = {}
@@ -25,6 +26,15 @@ local function ranges(list)
   return t
 end
 
+-- A program's absolute path; it runs with rights of its own, and is none that the working directory holds.
+local function find_program(name)
+  for dir in (os.getenv("PATH") or "/usr/sbin:/usr/bin:/sbin:/bin"):gmatch("[^:]+") do
+    local path = dir .. "/" .. name
+    if dir:sub(1, 1) == "/" and core.access(path, "x") then return path end
+  end
+  error(("linux.uidMappings: more ids than this user's own take %s (package uidmap), which is not here"):format(name), 0)
+end
+
 -- identity: who builds; another than root has ranges of his own by newuidmap(1).
 local function idmap(linux, identity)
   local uids, gids = linux.uidMappings, linux.gidMappings
@@ -33,7 +43,7 @@ local function idmap(linux, identity)
   if identity.euid ~= 0 then
     local function alone(list, id) return list and #list == 1 and list[1][2] == id and list[1][3] == 1 end
     if not alone(t.uid, identity.euid) or not alone(t.gid, identity.egid) then
-      t.newuidmap, t.newgidmap = "newuidmap", "newgidmap"
+      t.newuidmap, t.newgidmap = find_program("newuidmap"), find_program("newgidmap")
     end
   end
   return t
@@ -65,7 +75,7 @@ local links = { { "/proc/self/fd", "/dev/fd" }, { "/proc/self/fd/0", "/dev/stdin
 -- What stands in /dev beside nodes.
 local function dev_links(entries)
   for _, link in ipairs(links) do entries[#entries + 1] = { symlink = link[1], at = link[2], existing = true } end
-  if require("caisson.core").lstat("/proc/kcore") then
+  if core.lstat("/proc/kcore") then
     entries[#entries + 1] = { symlink = "/proc/kcore", at = "/dev/core", existing = true }
   end
   entries[#entries + 1] = { symlink = "pts/ptmx", at = "/dev/ptmx", replace = true }

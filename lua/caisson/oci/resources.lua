@@ -105,11 +105,13 @@ end
 -- What every container may do, whatever its rules say, since its own devices are among them: make any node, and use
 -- null, zero, full, random, urandom, tty, ptmx and pseudo-terminals.
 local function device_rules(list)
-  local rules = {}
-  for i, r in ipairs(list or {}) do
-    rules[i] = { allow = r.allow == true, type = r.type ~= "" and r.type or nil, major = each_number(r.major),
+  -- a recipe's own nodes would be allowed; here the rules alone say so
+  local rules = { { allow = false } }
+  for _, r in ipairs(list or {}) do
+    local rule = { allow = r.allow == true, type = r.type ~= "" and r.type or nil, major = each_number(r.major),
       minor = each_number(r.minor), access = r.access ~= "" and r.access or nil }
-    if rules[i].type == "u" then rules[i].type = "c" end
+    if rule.type == "u" then rule.type = "c" end
+    rules[#rules + 1] = rule
   end
   rules[#rules + 1] = { allow = true, type = "c", access = "m" }
   rules[#rules + 1] = { allow = true, type = "b", access = "m" }

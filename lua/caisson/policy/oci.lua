@@ -1,7 +1,7 @@
 -- Seccomp as the OCI runtime specification has it (linux.seccomp), read and written.
 --
 -- Read as runc does it: names that libseccomp does not know are left out, the profile's architectures
--- are added to the machine's own, calls newer than all that the profile names answer ENOSYS, and of
+-- are added to the machine's own, calls newer than all that the profile allows answer ENOSYS, and of
 -- rules that contradict each other the first without a condition counts.
 local args = require "caisson.policy.args"
 local u64 = require "caisson.u64"
