@@ -39,7 +39,7 @@ $(BUILD)/lib/%.o: core/%.c Makefile | $(BUILD)/lib
 $(BUILD)/lib/clone.o: core/clone.S | $(BUILD)/lib
 	$(CC) -c $< -o $@
 $(BUILD)/lib/embed.o: core/embed.S $(BUILD)/caisson-runner | $(BUILD)/lib
-	$(CC) -DRUNNER='"$(BUILD)/caisson-runner"' -c $< -o $@
+	$(CC) -DRUNNER='"$(BUILD)/caisson-runner"' -DRUNNER_ID=0x$$(sha256sum < $(BUILD)/caisson-runner | cut -c 1-16) -c $< -o $@
 $(BUILD)/runner/%.o: core/%.c Makefile | $(BUILD)/runner
 	$(CC) $(CSN_CFLAGS) $(RUNNER_CFLAGS) -c $< -o $@
 $(BUILD)/runner/clone.o: core/clone.S | $(BUILD)/runner

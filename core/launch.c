@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 extern const u8 csn_runner_start[], csn_runner_end[];
+extern const u64 csn_runner_id;
 
 static int runner_fd = -1;
 
@@ -56,6 +57,22 @@ make_runner(void)
   return csn_above_stdio(csn_steal_fd(&fd));
 }
 
+/* Is it this build's, byte for byte? Another one would read a plan in its own way. */
+static bool
+is_own(int fd)
+{
+  const u8 *p = csn_runner_start;
+  char buf[4096];
+  ssize_t n;
+
+  while ((n = CSN_RETRY(csn_sys(__NR_read, fd, buf, sizeof(buf)))) > 0) {
+    if (n > csn_runner_end - p || memcmp(buf, p, (size_t)n) != 0)
+      return false;
+    p += n;
+  }
+  return n == 0 && p == csn_runner_end;
+}
+
 /* Where policy forbids executing memfds (vm.memfd_noexec=2) the installed file serves: it stands above
  * the folder of core.so, or of the command; installed, that is lib/lua/5.1. */
 static int
@@ -75,9 +92,13 @@ open_installed_runner(void)
     if (snprintf(path, sizeof(path), "%.*s%s", (int)(end - info.dli_fname), info.dli_fname,
                  places[i]) >= (int)sizeof(path))
       continue;
-    fd = open(path, O_PATH | O_CLOEXEC);
-    if (fd >= 0)
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && is_own(fd))
       return csn_above_stdio(fd);
+    if (fd >= 0) {
+      close(fd);
+      return -ESTALE;
+    }
   }
   return -ENOENT;
 }
@@ -94,7 +115,7 @@ csn_runner(void)
   if (fd == -EACCES || fd == -EPERM || fd == -ENOSYS) {
     int installed = open_installed_runner();
 
-    fd = installed >= 0 ? installed : fd;
+    fd = installed >= 0 || installed == -ESTALE ? installed : fd;
   }
   if (fd < 0)
     return fd;
@@ -102,6 +123,20 @@ csn_runner(void)
     return fd;
   close(fd); /* another thread was first */
   return none;
+}
+
+const char *
+csn_runner_trouble(int err)
+{
+  return err == -ESTALE ? "the installed caisson-runner is of another build than the library: "
+                          "install both anew"
+                        : "starting the runner";
+}
+
+u64
+csn_build(void)
+{
+  return csn_runner_id;
 }
 
 /* ---- starting it ---- */

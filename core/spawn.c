@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -521,7 +522,7 @@ run_plan(struct csn_spawn *s)
     rc = csn_send_rest(s);
   if (rc < 0 &&
       rc != -EPIPE) { /* that is the runner's death, of which the report's absence tells */
-    csn_detail(&s->ctx, rc, s->fork ? "fork" : "starting the runner", NULL);
+    csn_detail(&s->ctx, rc, s->fork ? "fork" : csn_runner_trouble(rc), NULL);
     set_failure(s, s->plan->nsteps, -rc);
     abandon(s);
     return;
@@ -558,7 +559,7 @@ l_runner(lua_State *L)
 
   if (rc >= 0)
     rc = *fd = csn_dup(rc, 3);
-  return rc < 0 ? csn_pusherr(L, -rc, "the runner") : 1;
+  return rc < 0 ? csn_pusherr(L, -rc, "%s", csn_runner_trouble(rc)) : 1;
 }
 
 /* core.spawn { plan =, slots =, functions =, fork =, fail = { step =, errno = } }
@@ -659,10 +660,15 @@ l_spawn(lua_State *L)
 static void
 open_spawn(lua_State *L)
 {
+  char build[24];
+
   lua_pushcfunction(L, l_spawn);
   lua_setfield(L, -2, "spawn");
   lua_pushcfunction(L, l_runner);
   lua_setfield(L, -2, "runner");
+  snprintf(build, sizeof(build), "%016llx", (unsigned long long)csn_build());
+  lua_pushstring(L, build);
+  lua_setfield(L, -2, "build");
 }
 
 CSN_OPEN(open_spawn)

@@ -58,6 +58,10 @@ void csn_undo(struct csn_spawn *s); /* take back the parent's steps, last first 
 
 /* launch.c: the runner's program, a descriptor made once for the process, or -errno. */
 int csn_runner(void);
+/* What to say of such an error of its. */
+const char *csn_runner_trouble(int err);
+/* The beginning of a hash of its bytes. */
+u64 csn_build(void);
 /* Start it with its end of the socket. The first message (the run record and the plan's beginning) is there
  * before the runner is, which so need not wait. 0 or -errno. */
 int csn_send_first(struct csn_spawn *s);

@@ -282,6 +282,10 @@ local function start(self, opts)
   if status ~= "created" then
     return wrong(self, status, waits(self, stat) and ": resume it first")
   end
+  if s.build ~= core.build then -- what waits in there is the runner of that one
+    return refuse(errno.ESTALE, ("container '%s' was created by another build of caisson (%s, this is %s), which alone can "
+      .. "start it: delete it, and create it anew"):format(self.id, s.build or "an older one", core.build))
+  end
   local found, warnings = hooks.find(self, { "startContainer", "poststart" })
   if not found then return refuse(errno.ESTALE, warnings) end
   local file, why = hooks.changed(s.recipe or {})

@@ -274,6 +274,7 @@ local fields = {
   { "cgroup", "a list or an object", function(v) return type(v) == "table" end },
   { "namespaces", "an object", is_map },
   { "options", "an object", is_map },
+  { "build", "a string", function(v) return type(v) == "string" end },
   { "plan", "a string", function(v) return type(v) == "string" end },
   { "hooks", "an object", is_map },
   { "rdt", "a string", function(v) return type(v) == "string" end },

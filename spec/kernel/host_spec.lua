@@ -227,4 +227,28 @@ describe("A host", function()
     os.remove(script)
     assert.equal("0\n", r.output)
   end)
+
+  it("is refused an installed runner that is not of the library's build", function()
+    if not t.needs "root" then return end -- the sysctl belongs to the machine's root
+    local dir = t.sh("d=$(mktemp -d) && mkdir $d/caisson && printf %s $d")
+    finally(function() t.sh("rm -r " .. dir) end)
+    local so = package.searchpath and package.searchpath("caisson.core", package.cpath) or package.cpath:match("^[^;]*"):gsub("%?",
+      "caisson/core")
+    local code = "local core = require 'caisson.core' " ..
+      "print(core.spawn { plan = core.plan { { step = 'clone' }, { step = 'exec', options = { argv = { 'true' } } } } })"
+    local f = assert(io.open(dir .. "/code.lua", "w"))
+    f:write(code)
+    f:close()
+    for what, change in pairs { ["another"] = "printf x | dd of=%s/caisson-runner bs=1 seek=5000 conv=notrunc 2> /dev/null",
+      ["a shorter"] = "truncate -s 4096 %s/caisson-runner", ["a longer"] = "printf x >> %s/caisson-runner" } do
+      t.sh(("cp %s %s/caisson/core.so && cp %s/../caisson-runner %s/ && "):format(so, dir, so:match("^(.*)/"), dir) ..
+        change:format(dir))
+      local r = assert(t.run({ t.step("clone", { "pid", "mount" }) }, {
+        script = "mount --make-rprivate / && mount -t proc proc /proc || exit 9; echo 2 > /proc/sys/vm/memfd_noexec || exit 9; " ..
+          "exec " .. host.lua .. " " .. dir .. "/code.lua",
+        env = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LUA_PATH=" .. package.path, "LUA_CPATH=" .. dir .. "/?.so" } }))
+      assert.truthy(r.output:find("the installed caisson-runner is of another build than the library: install both anew", 1, true),
+        what .. " runner: " .. r.output)
+    end
+  end)
 end)

@@ -481,6 +481,21 @@ describe("caisson's commands", function()
     end)
   end)
 
+  it("don't start what waits in the runner of another build", function()
+    world:ok("create", "box", world.box, "out=" .. world.out, "--", "/bin/true")
+    local path = world.root .. "/box/state.json"
+    local text, n = t.read_file(path):gsub('"build": "' .. core.build .. '"', '"build": "0123456789abcdef"')
+    assert.equal(1, n)
+    local f = assert(io.open(path, "w"))
+    f:write(text)
+    f:close()
+    local r = world:run { "start", "box" }
+    assert.equal(125, r.code)
+    assert.truthy(r.err:find("was created by another build of caisson (0123456789abcdef, this is " .. core.build, 1, true), r.err)
+    assert.equal("created", world:state("box").status)
+    world:ok("delete", "--force", "box")
+  end)
+
   it("don't take a container for another one that had its name", function()
     local caisson = require "caisson"
     local recipe = assert(caisson.load(world.box))

@@ -166,7 +166,7 @@ end
 local function make(dir, built, opts, started)
   local s = { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ"), bundle = built.bundle or "/",
     rootfs = opts.rootfs, owner = core.identity().euid,
-    annotations = built.annotations, rdt = built.own_resctrl_group,
+    annotations = built.annotations, build = core.build, rdt = built.own_resctrl_group,
     cgroup = planned_groups(built.cgroup), options = saved_options(built) }
   s.recipe, s.hooks = hooks.describe(built, opts)
   s.plan = built.plan:json()

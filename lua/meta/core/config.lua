@@ -25,6 +25,10 @@ function core.selinux(o) end
 ---@param o { group?: string, schemata?: string[], monitor?: string, existing?: boolean, at?: string } at: /sys/fs/resctrl
 function core.resctrl(o) end
 
+---Which build of the library this is: 16 digits that are another's where its runner differs.
+---@type string
+core.build = nil
+
 ---A descriptor of the runner's program, which ends at once where it is executed without arguments: for plans whose
 ---steps are all that is wanted. nil, message, errno where there can be none.
 ---
