@@ -2,6 +2,7 @@
 --
 --   run      make a container from a recipe and run a program in it
 --   plan     show every step of it, doing nothing
+--   export   write it as a bundle for any OCI runtime
 --   doctor   what this machine and this user can do, and what to change
 --   recipes  what recipes there are
 --   create start exec kill pause resume update stats events ps wait delete state list
@@ -75,7 +76,8 @@ local function dispatch(argv)
   local words, program = split(argv)
   local o = parse(words)
   local lifecycle = package.loaded["caisson.cli.lifecycle"]
-  if program and o.command ~= "run" and o.command ~= "plan" and not lifecycle.programs[o.command] then
+  if program and o.command ~= "run" and o.command ~= "plan" and o.command ~= "export"
+    and not lifecycle.programs[o.command] then
     M.fail(("%s takes no program"):format(o.command))
   end
   if program and #program == 0 then M.fail("a program is expected after --") end

@@ -244,28 +244,31 @@ end
 ---@field options table      the merged options
 ---@field recipe caisson.Recipe
 
+-- The options of the recipe and of those it extends, in one table. opts: params, args, env, annotations.
+-- Returns options, origins (who said what), the scripts, the chain of recipes. Raises what is wrong.
+function Recipe:merged(opts)
+  local options, origins, scripts, hooks, chain = {}, {}, {}, {}, {}
+  gather(self, opts.params or {}, options, origins, scripts, hooks, chain)
+  options.hooks = hooks
+  options.args = opts.args or options.args or opts.default_args
+  for _, name in ipairs { "env", "annotations" } do
+    if opts[name] then
+      local all = {}
+      for k, v in pairs(options[name] or {}) do all[k] = v end
+      for k, v in pairs(opts[name]) do all[k] = v end
+      options[name] = all
+    end
+  end
+  return options, origins, scripts, chain
+end
+
 -- The plan of the recipe. opts: params, args (the program and its arguments), env.
 -- Returns { plan, options, hooks, ... } | nil, message.
 function Recipe:build(opts)
   opts = opts or {}
-  local options, origins, scripts, hooks, chain = {}, {}, {}, {}, {}
   local function tell(e) return type(e) == "string" and e or tostring(e) end
   local ok, built = xpcall(function()
-    gather(self, opts.params or {}, options, origins, scripts, hooks, chain)
-    options.hooks = hooks
-    options.args = opts.args or options.args or opts.default_args
-    if opts.env then
-      local env = {}
-      for k, v in pairs(options.env or {}) do env[k] = v end
-      for k, v in pairs(opts.env) do env[k] = v end
-      options.env = env
-    end
-    if opts.annotations then
-      local annotations = {}
-      for k, v in pairs(options.annotations or {}) do annotations[k] = v end
-      for k, v in pairs(opts.annotations) do annotations[k] = v end
-      options.annotations = annotations
-    end
+    local options, origins, scripts, chain = self:merged(opts)
     local b = build.plan(options, origins, self, opts)
     b.chain = chain
     for _, s in ipairs(scripts) do s.fn(b.plan, s.values) end

@@ -27,6 +27,13 @@ local commands = {
     env_option(c)
     c:flag("--json", "As JSON, for `caisson run --plan`.")
   end },
+  { "export", "Write a recipe's container as a bundle for any OCI runtime.", function(c)
+    c:argument("words", "The recipe, its parameters, and the bundle's directory; the program stands after --."):args("*")
+      :argname { "RECIPE", "NAME=VALUE", "DIR" }
+    env_option(c)
+    c:option("--without", "Go without what a bundle can't have: script, limits, hooks, ... An option's name, or several."
+      ):argname("NAME,..."):count("*")
+  end },
   { "doctor", "What this machine and this user can do, and how to get what they can't.", function(c)
     c:flag("--json", "As JSON.")
   end },
