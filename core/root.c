@@ -99,7 +99,8 @@ CSN_PRIMITIVE(root_tmpfs, "root.tmpfs", ROOT_TMPFS, CSN_CHILD, apply_root_tmpfs,
               "tmpfs[ size=$size][ ($flags)]")
 
 #define ROOT_BIND(F)                                                                               \
-  F(path, source, CSN_REQUIRED, NULL, 0)                                                           \
+  F(path, source, 0, NULL, 0)                                                                      \
+  F(slot, fd, 0, NULL, (u64)-1)                                                                    \
   CSN_TREE_FIELDS(F)                                                                               \
   F(path, at, 0, NULL, 0)                                                                          \
   F(slot, root, CSN_OUT, NULL, CSN_SLOT_ROOT)
@@ -109,11 +110,18 @@ static int
 apply_root_bind(const struct root_bind_args *a, struct csn_ctx *c)
 {
   struct csn_tree_opts o = CSN_TREE_OPTS(a);
-  int tree = csn_clone_tree(c, csn_s(c, a->source), &o);
   struct csn_stat st;
+  int tree, rc;
 
+  if (!a->source.off == (a->fd < 0))
+    return csn_detail(c, -EINVAL, "source or fd, one of the two", NULL);
+  tree = a->fd < 0 ? csn_clone_tree(c, csn_s(c, a->source), &o) : csn_dup(c->slots[a->fd], 3);
   if (tree < 0)
-    return tree;
+    return a->fd < 0 ? tree : csn_detail(c, tree, "no tree in the slot", NULL);
+  if (a->fd >= 0 && (rc = csn_set_tree(c, tree, &o)) < 0) {
+    csn_close(tree);
+    return rc;
+  }
   if (csn_stat(tree, &st) == 0 && (st.mode & S_IFMT) != S_IFDIR) {
     csn_close(tree);
     return csn_detail(c, -ENOTDIR, "a root is a directory", NULL);
@@ -122,7 +130,7 @@ apply_root_bind(const struct root_bind_args *a, struct csn_ctx *c)
 }
 
 CSN_PRIMITIVE(root_bind, "root.bind", ROOT_BIND, CSN_CHILD, apply_root_bind, NULL,
-              "$source[ ($flags)][ $recursive]")
+              "[$source][fd $fd][ ($flags)][ $recursive]")
 
 #define ROOT_READONLY(F)                                                                           \
   F(flags, flags, 0, csn_mount_words, CSN_M_RO)                                                    \

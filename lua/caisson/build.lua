@@ -128,6 +128,7 @@ local function clone(b)
     if b.new[n] and not (n == "cgroup" and b.late_cgroup_namespace) then list[#list + 1] = n end
   end
   config.initial_affinity(b)
+  payload.before_birth(b)
   b:step("namespaces", "clone", { namespaces = list, cgroup = b.cgroup_slot })
 end
 

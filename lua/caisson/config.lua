@@ -6,11 +6,18 @@ local core = require "caisson.core"
 local M = {}
 
 -- Labels are written through a procfs that nothing in the root can stand before, made here, before the
--- switch of roots, where the container may mount one. So are sysctls, whose files may be read-only in its own.
+-- switch of roots, where the container may mount one. So are sysctls, whose files may be read-only in its own, and
+-- the score, whose file may not be there. A container among the host's processes has the host's.
 function M.procfs(b)
   local o = b.options
   local key = o.apparmor and "apparmor" or o.selinux and "selinux" or o.sysctl and "sysctl"
-  if key and b.new.mount and b.new.pid then b:step(key, "procfs", {}) end
+    or o.oom_score_adj and not b.born_with and "oom_score_adj"
+  if not key or not b.new.mount then return end
+  if b.new.pid or b.join.pid and not b.new.user then
+    b:step(key, "procfs", {})
+  else
+    b:step(key, "mount.tree", { source = "/proc", tree = "procfs", recursive = b.new.user })
+  end
 end
 
 

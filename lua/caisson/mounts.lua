@@ -43,8 +43,8 @@ end
 
 local mount_kinds = {}
 
--- An id map takes the host's rights, which a container in a user namespace of its own has not: the tree is made
--- out here, before it is born.
+-- An id map takes the host's rights, as may the way to the source, which a container in a user namespace of its own
+-- has not: the tree is made out here, before it is born.
 local function made_outside(b, key, o)
   local slot = "tree." .. key:gsub("/", ".")
   local tree = { tree = slot }
@@ -63,7 +63,7 @@ local function bind(b, key, m, source, recursive)
     local o = pick(m, "flags", "recursive", "idmap", "uids", "gids", "idmap_top", "propagation", "nofollow", "fd",
       "target_nofollow")
     o.source, o.target = source, m.at or source
-    if (o.idmap or o.uids or o.gids) and b.new.user and not o.fd then made_outside(b, key, o) end
+    if b.new.user and not o.fd and (b.identity.euid == 0 or o.idmap or o.uids or o.gids) then made_outside(b, key, o) end
     b:step(key, "mount.bind", o, { optional = m.optional })
     return
   end
@@ -238,8 +238,10 @@ function M.steps(b, hooks)
   if root.bind then
     b:check_keys("root", root, { "bind", "idmap", "flags", "propagation" })
     if root.idmap and not b.new.user and o.readonly_root == false then b.no_setuid = "root" end
-    b:step("root", "root.bind", { source = root.bind, recursive = true, idmap = root.idmap,
-      propagation = root.propagation, flags = root.flags or { "nosuid", "nodev" } })
+    local r = { source = root.bind, recursive = true, idmap = root.idmap, propagation = root.propagation,
+      flags = root.flags or { "nosuid", "nodev" } }
+    if b.new.user and b.identity.euid == 0 and not root.idmap then made_outside(b, "root", r) end
+    b:step("root", "root.bind", r)
   elseif root.overlay then
     b:check_keys("root", root, { "overlay", "flags" })
     b:check_keys("root", root.overlay, { "lower", "upper", "work", "options" })

@@ -4,6 +4,7 @@
 -- b is a builder: options, step(), fail(), check_type(), check_keys(); identity: who builds; new.user: the
 -- user namespace is the container's; can_set_groups: its maps allow it.
 local config = require "caisson.config"
+local core = require "caisson.core"
 local words = require "caisson.words"
 
 local M = {}
@@ -74,7 +75,51 @@ plain("apparmor", "profile")
 -- The steps of one of these options, where it is given.
 function M.attribute(b, name, extra)
   local v = b.options[name]
-  if v then attributes[name](b, v, extra) end
+  if v and not (b.born_with or {})[name] then attributes[name](b, v, extra) end
+end
+
+-- A deadline, and what is reset on fork, are not inherited at birth.
+function M.is_born_without(scheduler)
+  if type(scheduler) ~= "table" then return scheduler == "deadline" end
+  if (scheduler.policy or scheduler[1]) == "deadline" then return true end
+  local flags = scheduler.flags
+  for _, f in ipairs(type(flags) == "table" and flags or { flags }) do
+    if f == "reset_on_fork" then return true end
+  end
+  return type(flags) == "number" and flags % 2 == 1
+end
+
+local function amount(limit) return limit == "max" and math.huge or tonumber(limit) end
+
+-- A hard limit above the creator's own is raised as long as it may have the right to, outside.
+function M.raise_limits(b, extra)
+  if next(b.options.rlimits or {}) == nil then return end
+  local now, names = core.attributes().rlimits, {}
+  for name in pairs(b.options.rlimits) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local v, has = b.options.rlimits[name], now[name]
+    if type(v) == "table" then v = v.hard or v[2] or v.soft or v[1] end
+    if has and amount(v) and amount(v) > amount(has.hard) then
+      b:step("rlimits/" .. name, "rlimit", { resource = name, soft = has.soft, hard = v }, extra)
+    end
+  end
+end
+
+-- What takes a right outside, which a container in a user namespace of its own has not: its creator does it to itself, in
+-- front of clone, and the child is born with it.
+function M.before_birth(b)
+  if not b.new.user or b.identity.euid ~= 0 then return end
+  local phase, side = b.phase, { side = "child" }
+  b.phase, b.born_with = "process", {}
+  M.raise_limits(b, side)
+  for _, name in ipairs { "oom_score_adj", "nice", "scheduler", "ioprio" } do
+    if not (name == "scheduler" and M.is_born_without(b.options.scheduler)) then
+      M.attribute(b, name, side)
+      b.born_with[name] = true
+    end
+  end
+  b.phase = phase
 end
 
 -- ---- credentials ----

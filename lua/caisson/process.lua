@@ -158,34 +158,6 @@ local function socket_slot(b, key, slot)
   return slot
 end
 
--- A deadline, and what is reset on fork, are not inherited at birth.
-local function is_born_without(scheduler)
-  if type(scheduler) ~= "table" then return scheduler == "deadline" end
-  if (scheduler.policy or scheduler[1]) == "deadline" then return true end
-  local flags = scheduler.flags
-  for _, f in ipairs(type(flags) == "table" and flags or { flags }) do
-    if f == "reset_on_fork" then return true end
-  end
-  return type(flags) == "number" and flags % 2 == 1
-end
-
-local function amount(limit) return limit == "max" and math.huge or tonumber(limit) end
-
--- A hard limit above the creator's own is raised as long as it may have the right to, outside.
-local function raise_limits(b)
-  if next(b.options.rlimits) == nil then return end
-  local now, names = core.attributes().rlimits, {}
-  for name in pairs(b.options.rlimits) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local v, has = b.options.rlimits[name], now[name]
-    if type(v) == "table" then v = v.hard or v[2] or v.soft or v[1] end
-    if has and amount(v) and amount(v) > amount(has.hard) then
-      b:step("rlimits/" .. name, "rlimit", { resource = name, soft = has.soft, hard = v })
-    end
-  end
-end
-
 local function cgroup_steps(b, list, side)
   b.phase = "cgroup"
   for _, s in ipairs(list) do b:step("cgroup", s.step, s.options, { side = side or s.side }) end
@@ -254,7 +226,7 @@ local function steps(b, found, groups)
   end
   b.phase = "process"
   payload.attribute(b, "oom_score_adj") -- before it is not dumpable, and its files in /proc are root's
-  raise_limits(b)
+  payload.raise_limits(b)
   payload.attribute(b, "core_scheduling") -- by a pid out here
   config.initial_affinity(b)
   if groups then cgroup_steps(b, groups.after) end
@@ -268,7 +240,7 @@ local function steps(b, found, groups)
   payload.attribute(b, "umask")
   payload.attribute(b, "nice")
   -- the rights to some are the host's alone
-  local late = is_born_without(o.scheduler) or found.is.user and core.identity().euid == 0
+  local late = payload.is_born_without(o.scheduler) or found.is.user and core.identity().euid == 0
   if not late then payload.attribute(b, "scheduler") end
   payload.attribute(b, "ioprio")
   payload.attribute(b, "memory_policy")

@@ -93,6 +93,23 @@ describe("a configuration's linux", function()
     assert.truthy(message:find("overlap", 1, true), message)
   end)
 
+  it("user namespaces: root's rights are used for what they take", function()
+    if not t.needs("root") then return end
+    os.execute(("mkdir -p %s/private/src %s/m && chmod 700 %s/private && echo seen > %s/private/src/f"):format(bundle.dir,
+      bundle.root, bundle.dir, bundle.dir))
+    os.execute(("chmod 700 %s"):format(bundle.dir))
+    finally(function() os.execute(("chmod 755 %s"):format(bundle.dir)) end)
+    local out = bundle:output("cat /proc/self/oom_score_adj /m/f; cut -d' ' -f40,41 /proc/self/stat; ulimit -n", function(c)
+      user_maps(c)
+      c.mounts[3].options[#c.mounts[3].options] = nil
+      table.insert(c.mounts, { destination = "/m", type = "bind", source = "private/src", options = { "rbind", "ro" } })
+      c.process.oomScoreAdj = 321
+      c.process.scheduler = { policy = "SCHED_RR", priority = 3 }
+      c.process.rlimits = { { type = "RLIMIT_NOFILE", soft = 100, hard = 200 } }
+    end)
+    assert.equal("321\nseen\n3 2\n100\n", out)
+  end)
+
   it("user namespaces: an ordinary user's ranges, by newuidmap", function()
     if not t.needs("subids") then return end
     local out = bundle:output("cat /proc/self/uid_map; id -G", function(c)
@@ -175,6 +192,23 @@ describe("a configuration's linux", function()
     assert.truthy(message:find("net.ipv4.ip_forward", 1, true), message)
   end)
 
+  it("sysctl and oomScoreAdj, among the host's processes, and without a procfs", function()
+    local function host(c)
+      table.remove(c.linux.namespaces, 1)
+      c.process.oomScoreAdj = 100
+    end
+    if t.is_root then
+      assert.equal("77\n100\n", bundle:output("cat /proc/sys/net/ipv4/tcp_keepalive_time /proc/self/oom_score_adj", function(c)
+        host(c)
+        c.linux.sysctl = { ["net.ipv4.tcp_keepalive_time"] = "77" }
+      end))
+    end
+    assert.equal("yes\n", bundle:output("echo yes", function(c)
+      table.remove(c.mounts, 1)
+      c.linux.maskedPaths, c.linux.readonlyPaths, c.process.oomScoreAdj = nil, nil, 100
+    end))
+  end)
+
   it("timeOffsets", function()
     local function uptime(offset)
       return tonumber(bundle:output("cat /proc/uptime", function(c)
@@ -212,7 +246,7 @@ describe("a configuration's linux", function()
   it("netDevices: moved into the container, renamed, and back at its end", function()
     if not t.needs("root") then return end
     local name = "csnoci" .. t.getpid() % 10000
-    if t.sh("ip link add " .. name .. " type dummy 2>&1") ~= "" then return end
+    if t.sh("ip link add " .. name .. " type veth peer name " .. name .. "p 2>&1") ~= "" then return end
     finally(function() os.execute("ip link del " .. name .. " 2>/dev/null") end)
     local out = bundle:output("ls /sys/class/net", linux("netDevices", { [name] = { name = "inside0" } }))
     assert.equal("inside0\nlo\n", out)

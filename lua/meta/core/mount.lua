@@ -286,7 +286,8 @@ local root = {}
 function root.tmpfs(options) end
 
 ---@class caisson.root.bind.Options: caisson.mount.Tree.Options
----@field source string  a directory of the host's
+---@field source? string a directory of the host's
+---@field fd? string     or a slot: a tree made by mount.tree
 ---@field at? string     directory of the host's that the root covers until the switch; "/proc/fs"
 ---@field root? string   slot that is filled; "root". A direct call returns the descriptor
 
