@@ -36,7 +36,7 @@ World.__index = World
 
 -- The init of a world reaps what is orphaned there, and its end, or ours, ends all the rest. Mounts are
 -- shared there, as systemd makes them: what a runtime doesn't keep to itself is seen in the world. Engines take
--- each directory among v1's for a hierarchy, so there is none but those.
+-- each directory among v1's for a hierarchy, and want each hierarchy there, so they are those.
 local init = [[
 set -e
 mount --make-rprivate /
@@ -50,6 +50,9 @@ if [ "$(stat -f -c %T /sys/fs/cgroup)" = tmpfs ]; then
     if [ -h $d ]; then cp -d $d /run/c; elif mountpoint -q $d; then mkdir /run/c/${d##*/}; mount --move $d /run/c/${d##*/}; fi
   done
   umount /sys/fs/cgroup
+  for c in $(sed -n 's/^[1-9][0-9]*:\([a-z][a-z_]*\):.*/\1/p' /proc/1/cgroup); do
+    [ -e /run/c/$c ] || { mkdir /run/c/$c; mount -t cgroup -o $c cgroup /run/c/$c || rmdir /run/c/$c; }
+  done
   mount --move /run/c /sys/fs/cgroup
   rmdir /run/c
 fi
@@ -87,7 +90,7 @@ function M.world()
   local said = ready:read()
   if said ~= "ready\n" then error("no world: " .. tostring(said)) end
   ready:close()
-  self.enter = { "timeout", "--foreground", "-k", "5", "60", "nsenter", "-t", tostring(self.init:pid()), "-m", "-p", "--" }
+  self.enter = { "nsenter", "-t", tostring(self.init:pid()), "-m", "-p", "--", "timeout", "--foreground", "-k", "5", "60" }
   self.mounts = self:mounted()
   return self
 end
