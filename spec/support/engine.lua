@@ -27,9 +27,6 @@ function t.probes.busybox()
     "no static busybox (package busybox-static)"
 end
 
--- Where runtimes keep their states, below /run.
-local states = { caisson = true, runc = true, crun = true }
-
 ---@class support.EngineWorld
 local World = {}
 World.__index = World
@@ -184,9 +181,12 @@ function World:close(made)
   for path in self:groups():gmatch("[^\n]+") do
     if not made or path:find(made) then left[#left + 1] = "group " .. path end
   end
-  for path in t.sh(("ls -d /proc/%d/root/run/*/*"):format(self.init:pid())):gmatch("[^\n]+") do
-    local runtime, name = path:match("/run/(%w+)/([^/]+)$")
-    if states[runtime] then left[#left + 1] = "state " .. name end
+  local run = ("/proc/%d/root/run/"):format(self.init:pid())
+  for _, states in ipairs { "caisson", "runc", "crun", "containerd/runc/" .. self.prefix } do
+    for _, name in ipairs(core.list(run .. states) or {}) do
+      -- what begins with @ is a cache, and no container
+      if name:sub(1, 1) ~= "@" then left[#left + 1] = "state " .. name end
+    end
   end
   self.life:close()
   self.init:wait()

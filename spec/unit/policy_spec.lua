@@ -488,6 +488,13 @@ describe("OCI profiles", function()
     assert.equal("allow", (bpf.run(p:program { cache = false }, { nr = 3, arch = bpf.arch.x86 })))
   end)
 
+  it("allow what is newer where they allow what they don't name", function()
+    for word, action in pairs { SCMP_ACT_ALLOW = "allow", SCMP_ACT_LOG = "log" } do
+      local q = asker(read { defaultAction = word, syscalls = { { names = { "mkdir", "mkdirat" }, action = "SCMP_ACT_ERRNO", errnoRet = 28 } } })
+      assert.same({ "errno 28", action, action, action }, { q("mkdir"), q("dup3"), q("openat2"), q(seccomp.number("openat2") + 1000) })
+    end
+  end)
+
   it("mean 'or' where one argument is compared twice", function()
     local q = asker(read { defaultAction = "SCMP_ACT_ERRNO", syscalls = { { names = { "socket" },
       action = "SCMP_ACT_ALLOW",

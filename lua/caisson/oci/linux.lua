@@ -64,7 +64,7 @@ local function devices(t, list)
     local kind = device_types[d.type]
     if not kind then error(("linux.devices[%d].type: unknown type '%s'"):format(i, tostring(d.type)), 0) end
     t[#t + 1] = { device = d.path, type = kind, major = kind ~= "fifo" and d.major or nil,
-      minor = kind ~= "fifo" and d.minor or nil, mode = ("%04o"):format(d.fileMode or 438), uid = d.uid or 0,
+      minor = kind ~= "fifo" and d.minor or nil, mode = ("%04o"):format((d.fileMode or 438) % 4096), uid = d.uid or 0,
       gid = d.gid or 0, source = kind ~= "fifo" and d.path or nil }
   end
 end

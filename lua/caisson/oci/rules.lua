@@ -102,7 +102,14 @@ function M.seccomp(v, name, fail)
   end
 end
 
+-- Podman gives the whole st_mode.
+local file_types = { c = 2, u = 2, b = 6, p = 1 }
+
 function M.device(v, name, fail)
+  local kind = math.floor((v.fileMode or 0) / 4096)
+  if kind ~= 0 and kind ~= file_types[v.type] then
+    fail(name .. ".fileMode", ("says another type of file than %s (%07o)"):format(v.type, v.fileMode))
+  end
   if v.type == "p" then return end
   for _, k in ipairs { "major", "minor" } do
     if v[k] == nil then fail(name .. "." .. k, "is required of a device of type " .. v.type) end

@@ -197,7 +197,7 @@ M.linux = object({
   { "devices", list(object({
     { "path", absolute, "required" }, { "type", words { "c", "b", "u", "p" }, "required" },
     { "major", device_major }, { "minor", device_minor },
-    { "fileMode", integer(0, 4095, { expected = "permissions to 4095 (07777)" }) },
+    { "fileMode", integer(0, 65535, { expected = "permissions, perhaps with the type of the file" }) },
     { "uid", uint32 }, { "gid", uint32 },
   }, { check = "device" }), { unique = "path" }) },
   { "netDevices", map(object { { "name", text { check = "interface" } } }, { key = "interface" }) },

@@ -4,6 +4,7 @@
 -- are added to the machine's own, calls newer than all that the profile allows answer ENOSYS, and of
 -- rules that contradict each other the first without a condition counts.
 local args = require "caisson.policy.args"
+local permits = require("caisson.policy.names").permits
 local u64 = require "caisson.u64"
 local words = require "caisson.words"
 
@@ -142,7 +143,8 @@ function M.read(t, native)
   if type(t) ~= "table" then error({ oci = "seccomp: an object expected, got " .. type(t) }) end
   refuse_engine_keys(t, "seccomp")
   local default = action_of(t.defaultAction, t.defaultErrnoRet, "seccomp.defaultAction")
-  local p = { default = default, calls = {}, flags = {}, architectures = { native }, newest = true }
+  -- where what isn't named is allowed, what is newer is as well
+  local p = { default = default, calls = {}, flags = {}, architectures = { native }, newest = not permits(default) }
   for i, rule in ipairs(list_of(t, "syscalls", "seccomp.syscalls")) do
     add_rule(p.calls, rule, ("seccomp.syscalls[%d]"):format(i))
   end
