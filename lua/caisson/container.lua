@@ -275,6 +275,16 @@ local function target(self)
   return { pid = self.saved.pid, pidfd = self.pidfd, cgroup = group }
 end
 
+-- Its plan | nil, message, errno.
+local function plan_of(self)
+  local text, message, number = self.dir:plan()
+  if not text then return nil, message, number end
+  local plan
+  plan, message = require("caisson.plan").from_json(text)
+  if not plan then return nil, ("the plan of container '%s' can't be used: %s"):format(self.id, message), errno.EBADMSG end
+  return plan
+end
+
 local function start(self, opts)
   local s, message, number, failure = load(self)
   if not s then return nil, message, number, failure end
@@ -294,8 +304,8 @@ local function start(self, opts)
   if self.built then
     plan, compiled = self.built.plan, self.built.compiled
   else
-    plan, message = require("caisson.plan").from_json(s.plan)
-    if not plan then return refuse(errno.EBADMSG, message) end
+    plan, message, number = plan_of(self)
+    if not plan then return refuse(number, message) end
     compiled = plan:compile()
   end
 
@@ -359,16 +369,16 @@ function Container:exec(spec, opts)
   if type(spec) ~= "table" then error("exec: a table of options expected, got " .. type(spec), 2) end
   local pidfd, status, number, failure = expect(self, "created", "running", "paused")
   if not pidfd then return nil, status, number, failure end
-  local plan, message = require("caisson.plan").from_json(self.saved.plan)
-  if not plan then return refuse(errno.EBADMSG, message) end
   local process = {}
   for k, v in pairs(spec) do process[k] = v end
   if opts.detach ~= nil then process.detach = opts.detach end
   if opts.ignore_paused ~= nil then process.ignore_paused = opts.ignore_paused end
-  local into
+  local into, message
   into, message, number = target(self)
   if not into then return refuse(number, message) end
-  into.options = require("caisson.container.create").options(self.saved.options or {}, plan)
+  into.options, message, number = require("caisson.container.create").options(self.saved.options or {},
+    function() return plan_of(self) end)
+  if not into.options then return refuse(number, message) end
   return require("caisson.process").start(into, process, { window = opts.window, cancel = opts.cancel, fail = opts.fail,
     log = opts.log })
 end

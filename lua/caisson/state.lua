@@ -14,7 +14,7 @@ local M = {}
 M.version = 1
 
 local max_size = 16 * 1024 * 1024
-local file_name, new_name = "state.json", "state.new"
+local file_name, new_name, plan_name = "state.json", "state.new", "plan.json"
 
 local function fail(number, message)
   return nil, ("%s (%s)"):format(message, errno.name(number)), number
@@ -201,8 +201,8 @@ function Dir:unlock()
   self.fd = nil
 end
 
--- The bytes of state.json; nil, message, errno.
-local function read_text(self)
+-- The bytes of a file; nil, message, errno.
+local function read_text(self, name)
   local dir, root = self.fd, nil
   if not dir then
     local number
@@ -210,7 +210,7 @@ local function read_text(self)
     if not root then return nil, dir, number end
   end
   local text
-  local fd, message, number = files.open(dir, file_name, { "read", "nonblock" })
+  local fd, message, number = files.open(dir, name, { "read", "nonblock" })
   if root then
     root:close()
     dir:close()
@@ -241,7 +241,7 @@ local function read_text(self)
     if not text and not message then message, number = "grows while it is read", errno.EBADMSG end
   end
   fd:close()
-  if not text then return fail(number, ("%s/%s %s"):format(self.path, file_name, message)) end
+  if not text then return fail(number, ("%s/%s %s"):format(self.path, name, message)) end
   return text
 end
 
@@ -275,7 +275,6 @@ local fields = {
   { "namespaces", "an object", is_map },
   { "options", "an object", is_map },
   { "build", "a string", function(v) return type(v) == "string" end },
-  { "plan", "a string", function(v) return type(v) == "string" end },
   { "hooks", "an object", is_map },
   { "rdt", "a string", function(v) return type(v) == "string" end },
   { "ended", "an object of numbers", function(v) return is_map(v, "number") end },
@@ -321,22 +320,12 @@ end
 -- What finds a container's processes and cgroups stands first: it is the last that a cut-off file loses.
 local first = { "version", "id", "status", "pid", "start_time", "cgroup" }
 
--- The plan, by far the longest part, is the same each time.
-local plan, plan_text
-
 local function to_text(state)
   local parts, done, rest = {}, {}, {}
   local function put(k)
     if state[k] == nil or done[k] then return end
     done[k] = true
-    local text
-    if k == "plan" then
-      if state[k] ~= plan then plan, plan_text = state[k], json.string(state[k]) end
-      text = plan_text
-    else
-      text = json.document(state[k], "  ")
-    end
-    parts[#parts + 1] = ("  %s: "):format(json.string(k)) .. text
+    parts[#parts + 1] = ("  %s: %s"):format(json.string(k), json.document(state[k], "  "))
   end
   for _, k in ipairs(first) do put(k) end
   for k in pairs(state) do rest[#rest + 1] = k end
@@ -350,7 +339,7 @@ end
 ---`EPROTONOSUPPORT`: a later caisson's.
 ---@return table|nil state, string? message, integer? errno
 function Dir:load()
-  local text, message, number = read_text(self)
+  local text, message, number = read_text(self, file_name)
   if not text then return nil, message, number end
   local state
   state, message, number = M.parse(text, self.id)
@@ -365,7 +354,7 @@ end
 ---@return { pid?: integer, start_time?: integer, cgroups: string[] }
 function Dir:salvage()
   local found = { cgroups = {} }
-  local text = read_text(self)
+  local text = read_text(self, file_name)
   if not text then return found end
   local pid, start = text:match('"pid":%s*(%d+)%s*[,\n}]'), text:match('"start_time":%s*(%d+)%s*[,\n}]')
   if pid and start and #pid <= 7 and #start <= 15 and tonumber(pid) > 0 then
@@ -381,6 +370,32 @@ function Dir:salvage()
   return found
 end
 
+-- A file of the directory, written wholly or not at all.
+local function write(self, name, text)
+  if #text > max_size then
+    return fail(errno.EFBIG, ("%s of container '%s' has %d bytes, more than %d"):format(name, self.id, #text, max_size))
+  end
+  local fd, message, number = files.open(self.fd, new_name, { "write", "create", "truncate" }, 384)
+  if not fd then return nil, ("%s: %s"):format(self.path, message), number end
+  local at = 1
+  while at <= #text do
+    local n
+    n, message, number = fd:write(at == 1 and text or text:sub(at))
+    if not n then break end
+    at = at + n
+  end
+  local ok = at > #text
+  if ok then ok, message, number = files.sync(fd) end
+  fd:close()
+  if ok then ok, message, number = files.rename(self.fd, new_name, name) end
+  if ok then ok, message, number = files.sync(self.fd) end
+  if not ok then
+    files.remove(self.fd, new_name)
+    return nil, ("%s: %s"):format(self.path, message), number
+  end
+  return true
+end
+
 ---Write the state, wholly or not at all. The lock must be held.
 ---@param state table  `version` and `id` are filled in
 ---@return true|nil ok, string? message, integer? errno
@@ -391,31 +406,21 @@ function Dir:save(state)
   whole.version, whole.id = M.version, self.id
   local ok, message = check(whole, self.id)
   if not ok then error(("container '%s': %s"):format(self.id, message), 2) end
-  local text = to_text(whole)
-  if #text > max_size then
-    return fail(errno.EFBIG, ("the state of container '%s' has %d bytes, more than %d"):format(self.id, #text, max_size))
-  end
-  local fd, number
-  fd, message, number = files.open(self.fd, new_name, { "write", "create", "truncate" }, 384)
-  if not fd then return nil, ("%s: %s"):format(self.path, message), number end
-  local at = 1
-  while at <= #text do
-    local n
-    n, message, number = fd:write(at == 1 and text or text:sub(at))
-    if not n then break end
-    at = at + n
-  end
-  ok = at > #text
-  if ok then ok, message, number = files.sync(fd) end
-  fd:close()
-  if ok then ok, message, number = files.rename(self.fd, new_name, file_name) end
-  if ok then ok, message, number = files.sync(self.fd) end
-  if not ok then
-    files.remove(self.fd, new_name)
-    return nil, ("%s: %s"):format(self.path, message), number
-  end
-  return true
+  return write(self, file_name, to_text(whole))
 end
+
+---Write the container's plan, as JSON. It never changes, and few commands need it: so it has a file of its own. The lock
+---must be held.
+---@param text string
+---@return true|nil ok, string? message, integer? errno
+function Dir:save_plan(text)
+  if not self.fd then error(("container '%s': save_plan() needs its lock"):format(self.id), 2) end
+  return write(self, plan_name, text)
+end
+
+---The plan that was saved, as JSON.
+---@return string|nil text, string? message, integer? errno  `ENODATA`: it has none
+function Dir:plan() return read_text(self, plan_name) end
 
 ---Remove the directory and what is in it, the state last, and give the lock back. The lock must be held.
 ---@return true|nil ok, string? message, integer? errno

@@ -43,6 +43,7 @@ local function bundle(program)
   local config = f:read("*a")
   f:close()
   config = config:gsub('"sh"', '"/' .. program .. '"'):gsub('"terminal": *true', '"terminal": false')
+    :gsub('"ociVersion": *"[^"]*"', '"ociVersion": "1.0.2"') -- the newest that Debian's crun takes
   harness.write_file(folder .. "/config.json", config)
   return folder
 end
@@ -51,7 +52,7 @@ local once, lasting = bundle "true", bundle "pause"
 local peaks, parts = {}, { "run", "exec", "create", "start", "delete" }
 
 for _, r in ipairs(runtimes) do
-  local function words(...) return harness.command { r.program, "--root", bench .. "/state-" .. r.name, ... } end
+  local function words(...) return harness.command { r.program, "--root", "/run/caisson-bench-" .. r.name, ... } end
   local function measured(part, ...) return harness.measure(r.name .. " " .. part, starter, words(part, ...)) end
   harness.ask(starter, words("delete", "--force", "lasting-" .. r.name))
   harness.ask(starter, words("run", "--detach", "-b", lasting, "lasting-" .. r.name))
@@ -76,7 +77,7 @@ end
 
 harness.run()
 for _, r in ipairs(runtimes) do
-  harness.ask(starter, harness.command { r.program, "--root", bench .. "/state-" .. r.name, "delete", "--force",
+  harness.ask(starter, harness.command { r.program, "--root", "/run/caisson-bench-" .. r.name, "delete", "--force",
     "lasting-" .. r.name })
 end
 local f = io.open "/sys/fs/cgroup/cgroup.controllers"

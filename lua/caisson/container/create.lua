@@ -87,10 +87,12 @@ local function saved_options(built)
     if built.options[name] ~= nil then t[name] = plain(built.options[name], name) end
   end
   t.no_setuid = built.no_setuid
+  t.filtered = built.plan:find("seccomp") ~= nil or nil
   return t
 end
 
--- The options again, for caisson.process. plan: of the container.
+-- The options again, for caisson.process. plan: gives that of the container, which its filters are in.
+-- Returns them | nil, message, errno.
 function M.options(saved, plan)
   local function back(v)
     if type(v) ~= "table" then return v end
@@ -100,8 +102,13 @@ function M.options(saved, plan)
   end
   local o, programs = {}, {}
   for k, v in pairs(saved) do o[k] = k == "env" and v or back(v) end
-  for _, s in plan:each() do
-    if s.step == "seccomp" then programs[#programs + 1] = s.options.program end
+  if o.filtered then
+    local p, message, number = plan()
+    if not p then return nil, message, number end
+    for _, s in p:each() do
+      if s.step == "seccomp" then programs[#programs + 1] = s.options.program end
+    end
+    o.filtered = nil
   end
   if o.no_setuid then table.remove(programs, 1) end
   if #programs > 0 then o.seccomp = programs end
@@ -169,8 +176,8 @@ local function make(dir, built, opts, started)
     annotations = built.annotations, build = core.build, rdt = built.own_resctrl_group,
     cgroup = planned_groups(built.cgroup), options = saved_options(built) }
   s.recipe, s.hooks = hooks.describe(built, opts)
-  s.plan = built.plan:json()
   local ok, message, number = dir:save(s)
+  if ok then ok, message, number = dir:save_plan(built.plan:json()) end
   if not ok then return nil, message, number end
   local slots = {}
   for name, fd in pairs(opts.slots or {}) do slots[name] = fd end

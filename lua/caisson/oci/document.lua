@@ -29,11 +29,15 @@ end
 function M.read(path)
   local f, message, number = io.open(path, "rb")
   if not f then return nil, message, number end
-  local text
-  text, message, number = f:read(decode.max_size + 1)
+  local parts, size, part = {}, 0
+  repeat -- as much as is there, and no more than is allowed: decode() says so
+    part, message, number = f:read(65536)
+    parts[#parts + 1] = part
+    size = size + #(part or "")
+  until not part or size > decode.max_size
   f:close()
-  if not text and message then return nil, ("%s: %s"):format(path, message), number end
-  return M.decode(text or "", path)
+  if message then return nil, ("%s: %s"):format(path, message), number end
+  return M.decode(table.concat(parts), path)
 end
 
 ---The document as JSON, in the specification's order, as runc's `spec` writes it.
