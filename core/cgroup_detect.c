@@ -187,9 +187,7 @@ push_hierarchy(lua_State *L, char *line, const char *mountinfo)
     push_list(L, controllers);
     lua_setfield(L, -2, "controllers");
   }
-  /* a hierarchy that has but a name has nothing to limit */
-  if (strncmp(controllers, "name=", 5) == 0 ||
-      !find_mount(mountinfo, version, controllers, path, &m))
+  if (!find_mount(mountinfo, version, controllers, path, &m))
     return true;
   lua_pushstring(L, m.point);
   lua_setfield(L, -2, "mount");

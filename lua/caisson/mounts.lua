@@ -236,10 +236,10 @@ function M.steps(b, hooks)
   if type(root) == "string" then root = { bind = root } end
   b:check_type("root", root, "table")
   if root.bind then
-    b:check_keys("root", root, { "bind", "idmap", "flags", "propagation" })
+    b:check_keys("root", root, { "bind", "idmap", "flags", "propagation", "at" })
     if root.idmap and not b.new.user and o.readonly_root == false then b.no_setuid = "root" end
     local r = { source = root.bind, recursive = true, idmap = root.idmap, propagation = root.propagation,
-      flags = root.flags or { "nosuid", "nodev" } }
+      at = root.at, flags = root.flags or { "nosuid", "nodev" } }
     if b.new.user and b.identity.euid == 0 and not root.idmap then made_outside(b, "root", r) end
     b:step("root", "root.bind", r)
   elseif root.overlay then

@@ -88,6 +88,19 @@ describe("a configuration's hooks", function()
     c:delete { force = true }
   end)
 
+  it("may mount more, before the container has its root", function()
+    if not t.needs("root") then return end
+    os.execute(("mkdir -p %s/a %s/b; mkdir %s/one %s/two; echo 1 > %s/a/f; echo 2 > %s/b/f"):format(bundle.dir, bundle.dir, bundle.root,
+      bundle.root, bundle.dir, bundle.dir))
+    local h = {
+      createRuntime = { { path = "/bin/sh", args = { "sh", "-c", ([[pid=$(sed 's/.*"pid":\([0-9]*\).*/\1/'); exec nsenter -t $pid -m mount --bind %s/a %s/one]]):format(
+        bundle.dir, bundle.root) }, env = { "PATH=/bin:/usr/bin:/sbin:/usr/sbin" } } },
+      createContainer = { { path = "/bin/mount", args = { "mount", "--bind", bundle.dir .. "/b", bundle.root .. "/two" } } },
+    }
+    assert.equal("1\n2\n", bundle:output("cat /one/f /two/f", function(c) c.hooks = h end))
+    assert.is_nil(t.core.lstat(bundle.root .. "/one/f"))
+  end)
+
   it("end at their timeout", function()
     local h = { createRuntime = { { path = "/bin/sleep", args = { "sleep", "30" }, timeout = 1 } } }
     local c, message = caisson.create(recipe(config(h)), { id = "slow", root = states, stdin = "null", stdout = "null", stderr = "null" })

@@ -2,6 +2,7 @@
 local t = require "support"
 local oci = require "support.bundle"
 local process = require "caisson.oci.process"
+local core = t.core
 
 -- Fields of /proc/PID/status by name.
 local function status(text)
@@ -168,6 +169,9 @@ describe("a configuration's process", function()
     local result = assert(require("caisson").run(r, { stdout = "capture" }))
     assert.truthy(result.stdout:find("/dev/pts/0\r\n", 1, true), result.stdout)
     assert.truthy(result.stdout:find("x\r\n", 1, true), result.stdout)
+    result = assert(require("caisson").run(r, { stdout = "capture", files = { "stdin", "stdout", "stderr", "more" },
+      slots = { more = core.memfd("more", "more") }, args = { "/bin/sh", "-c", "tty; ls /proc/self/fd | wc -l; ls -l /proc/self/fd/3" } }))
+    assert.truthy(result.stdout:find("/dev/pts/0\r\n5\r\n", 1, true) and result.stdout:find("memfd:more", 1, true), result.stdout)
     assert.same({ rows = 33, columns = 77 }, process.of(config.process, config, {}).tty)
   end)
 

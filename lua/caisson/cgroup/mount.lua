@@ -24,8 +24,9 @@ local function v1_steps(b, key, m, flags, hierarchies)
       local name = h.mount:match("[^/]+$")
       local at = m.cgroups .. "/" .. name
       if b.new.cgroup then
-        b:step(key, "mount.cgroup", { target = at, flags = flags,
-          controllers = #h.controllers > 0 and h.controllers or nil, name = h.name })
+        local only_name = h.controllers[1]:match("^name=(.*)")
+        b:step(key, "mount.cgroup", { target = at, flags = flags, controllers = not only_name and h.controllers or nil,
+          name = only_name })
       else
         local slot = own_group(b, h)
         b:step(key, "mount.bind", { fd = slot, source = not slot and h.own or nil, target = at, flags = flags })

@@ -105,6 +105,8 @@ function M.of(config, opts)
     t.console = t.tty and not dev_is_bound or nil
     t.cgroup = cgroup(config, opts)
     t.hooks = hooks.of(config.hooks, { bundle = opts.bundle, root = path })
+    -- hooks that mount something more look for the root where the bundle has it
+    if path ~= "/" and (t.hooks.prestart or t.hooks.createRuntime or t.hooks.createContainer) then t.root.at = path end
     for k, v in pairs(config.annotations or {}) do
       t.annotations = t.annotations or {}
       t.annotations[k] = v
@@ -117,6 +119,17 @@ function M.of(config, opts)
   r.bundle, r.warnings, r.name = opts.bundle, warnings, opts.bundle:match("([^/]+)/*$")
   r.source, r.line = nil, nil
   return r
+end
+
+-- What of a container's limits could not be had, and was left out since the caller is no root: lines for a log.
+-- built: of the recipe. (That devices are not ruled goes without saying: such a container can make none.)
+function M.left_out(built)
+  local lines = {}
+  for controller, m in pairs(built.optional_limits or {}) do
+    if controller ~= "devices" then lines[#lines + 1] = ("cgroup: %s is not set: %s"):format(m.key, m.message) end
+  end
+  table.sort(lines)
+  return lines
 end
 
 ---The recipe of a bundle's directory.

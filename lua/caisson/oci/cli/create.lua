@@ -125,6 +125,7 @@ local function create(o, id, detach)
     if errno == core.errno.EEXIST and failure.step == "create" then cli.fail("container with given ID already exists") end
     cli.fail(require("caisson.oci.cli.failure").text(message, failure))
   end
+  for _, w in ipairs(require("caisson.oci.recipe").left_out(container.built)) do cli.warn(w) end
   -- what can't be handed over is not left behind
   local handover = (console or pidfd_socket or o["pid-file"]) and require "caisson.cli.handover"
   ok = true
