@@ -289,6 +289,7 @@ start_run(void)
   base->record->executing = 0;
   job = *base;
   job.pooled = true;
+  job.answer = job.line = -1;
   job.plan = p;
   job.ctx.base = (const u8 *)p;
   job.fail_step = in.ask.fail_step;

@@ -21,14 +21,35 @@
 #define MSG_NOSIGNAL 0x4000
 #endif
 
+/* Who answers the child's turns: its host, or who has started it. */
 static int
-send_slot(struct csn_run *run, u32 step, s64 slot)
+line_of(const struct csn_run *run)
+{
+  return run->line >= 0 ? run->line : run->answer >= 0 ? run->answer : run->sock;
+}
+
+int
+csn_send_slot(struct csn_run *run, u32 step, int fd, bool close)
 {
   struct csn_msg m = { .kind = CSN_MSG_SLOT, .step = step, .pid = run->record->tid };
+  int rc = csn_send_fd(line_of(run), &m, sizeof(m), fd);
 
-  if (run->ctx.slots[slot] < 0)
+  if (close)
+    csn_close(fd);
+  return rc;
+}
+
+static int
+send_slot(struct csn_run *run, u32 step, const struct engine_send_args *a)
+{
+  int fd = run->ctx.slots[a->fd];
+
+  if (fd < 0)
     return csn_detail(&run->ctx, -EBADF, "no descriptor in the slot", NULL);
-  return csn_send_fd(run->sock, &m, sizeof(m), run->ctx.slots[slot]);
+  if (a->close)
+    run->ctx.slots[a->fd] = -1;
+  return run->record->courier.word ? csn_courier_send(run, step, fd, a->close)
+                                   : csn_send_slot(run, step, fd, a->close);
 }
 
 _Noreturn void
@@ -90,6 +111,8 @@ csn_apply_step(struct csn_run *run, u32 i)
   int rc;
 
   run->ctx.detail_len = 0;
+  if (run->record->courier.served && !(p->side & CSN_LAST) && p->action != CSN_ACT_SEND)
+    csn_courier_end(run);
   if (run->fail_errno && run->fail_step == i)
     rc = -run->fail_errno;
   else if (p->action == CSN_ACT_LUA)
@@ -97,15 +120,17 @@ csn_apply_step(struct csn_run *run, u32 i)
              ? run->lua_step(run, csn_s(&run->ctx, ((const struct engine_lua_args *)args)->name))
              : -EOPNOTSUPP;
   else if (p->action == CSN_ACT_SEND)
-    rc = send_slot(run, i, ((const struct engine_send_args *)args)->fd);
+    rc = send_slot(run, i, args);
   else if (p->action == CSN_ACT_WAIT)
     rc = csn_wait_for_start(run);
   else if (p->action == CSN_ACT_STOP)
     rc = stop_for_host(run, i);
+  else if (p->action == CSN_ACT_COURIER)
+    rc = csn_courier_start(run, ((const struct engine_courier_args *)args)->apart);
   else
     rc = p->apply(args, &run->ctx);
-  /* Changed credentials make it what fs.suid_dumpable says, which may be: dumpable. */
-  if (run->ctx.joined)
+  /* Changed credentials make it what fs.suid_dumpable says, which may be: dumpable. With a courier none change. */
+  if (run->ctx.joined && !run->record->courier.word)
     csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (rc < 0 && (s->flags & CSN_STEP_OPTIONAL)) {
     run->record->skipped[i] = (u8)-rc;
@@ -134,19 +159,40 @@ csn_send_report(struct csn_run *run)
   csn_send_skipped(run);
 }
 
-/* Hand over to the host for its steps, and wait until it hands back. */
-static int
-sync_with_host(struct csn_run *run, u32 step)
+int
+csn_sync_with_host(struct csn_run *run, u32 step)
 {
   struct csn_msg m = { .kind = CSN_MSG_SYNC, .step = step, .pid = run->record->tid };
+  int rc = csn_send_msg(line_of(run), &m);
   char go;
   long n;
-  int rc = csn_send_msg(run->sock, &m);
 
   if (rc < 0)
     return rc;
-  n = CSN_RETRY(csn_sys(__NR_recvfrom, run->sock, &go, 1, 0, 0, 0));
+  n = CSN_RETRY(csn_sys(__NR_recvfrom, line_of(run), &go, 1, 0, 0, 0));
   return n == 1 ? 0 : n < 0 ? (int)n : -EPIPE;
+}
+
+void
+csn_child_steps(struct csn_run *run, u32 from, u32 to)
+{
+  const struct csn_plan *p = run->plan;
+  int rc;
+
+  for (u32 i = from; i < to; i++) {
+    run->record->msg.step = i; /* where it was, should it be killed */
+    if (csn_plan_step(p, i)->side == CSN_PARENT) {
+      if (i < run->served)
+        continue;
+      /* Hand over to the host for its steps, and wait until it hands back. */
+      if ((run->record->courier.word ? csn_courier_sync(run, i) : csn_sync_with_host(run, i)) < 0)
+        csn_leave(125);
+      while (i + 1 < to && csn_plan_step(p, i + 1)->side == CSN_PARENT)
+        i++;
+    } else if ((rc = csn_apply_step(run, i)) < 0) {
+      csn_fail(run, i, rc);
+    }
+  }
 }
 
 /* The first message carries the child's own pidfd: its host may ignore SIGCHLD, or wait for any child,
@@ -196,6 +242,23 @@ prepare(struct csn_run *run, const struct engine_exec_args *exec, u64 death_sign
   run->record->msg.exec_ns = csn_now_ns();
 }
 
+static bool
+has_courier(const struct csn_plan *p)
+{
+  for (u32 i = p->last; i < p->exec; i++)
+    if (csn_step_prim(csn_plan_step(p, i))->action == CSN_ACT_COURIER)
+      return true;
+  return false;
+}
+
+/* The last steps have something to say, when the program's descriptors are in their places already. */
+static int
+keep_line(struct csn_run *run, const struct engine_exec_args *exec)
+{
+  run->line = csn_dup(line_of(run), exec->files.count < 3 ? 3 : (int)exec->files.count);
+  return run->line < 0 ? csn_detail(&run->ctx, run->line, "a descriptor for the host's", NULL) : 0;
+}
+
 _Noreturn void
 csn_last_line(struct csn_run *run, u64 death_signal)
 {
@@ -203,12 +266,11 @@ csn_last_line(struct csn_run *run, u64 death_signal)
   const struct engine_exec_args *exec = csn_exec_args(p);
   int rc;
 
+  if (p->last < p->exec && has_courier(p) && (rc = keep_line(run, exec)) < 0)
+    csn_fail(run, p->exec, rc);
   prepare(run, exec, death_signal);
-  for (u32 i = p->last; i < p->exec; i++) {
-    run->record->msg.step = i;
-    if ((rc = csn_apply_step(run, i)) < 0)
-      csn_fail(run, i, rc);
-  }
+  csn_child_steps(run, p->last, p->exec);
+  csn_courier_end(run);
   run->record->msg.step = p->exec;
   run->record->executing = 1;
   rc = csn_exec(exec, &run->ctx);
@@ -238,19 +300,7 @@ child_main(void *arg)
     csn_fail(run, p->wait < p->nsteps ? p->wait : p->exec, rc);
   if (run->unshare_time && (rc = (int)csn_sys(__NR_unshare, CLONE_NEWTIME)) < 0)
     csn_fail(run, p->clone, rc);
-  for (; i < p->last; i++) {
-    run->record->msg.step = i; /* where it was, should it be killed */
-    if (csn_plan_step(p, i)->side == CSN_PARENT) {
-      if (i < run->served)
-        continue;
-      if (sync_with_host(run, i) < 0)
-        csn_leave(125);
-      while (i + 1 < p->last && csn_plan_step(p, i + 1)->side == CSN_PARENT)
-        i++;
-    } else if ((rc = csn_apply_step(run, i)) < 0) {
-      csn_fail(run, i, rc);
-    }
-  }
+  csn_child_steps(run, i, p->last);
   run->record->msg.step = p->last;
   if (p->exec >= p->nsteps) {
     run->record->executing = 1;
@@ -494,7 +544,7 @@ csn_make_child(struct csn_run *run)
   int rc = a && a->copy ? share_record(run) : 0;
   struct csn_record *r = run->record;
 
-  run->answer = -1;
+  run->answer = run->line = -1;
   r->msg.kind = CSN_MSG_DONE;
   r->msg.step = run->plan->nsteps;
   if (rc < 0)

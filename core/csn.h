@@ -41,6 +41,7 @@ bool csn_opt_bool(lua_State *L, int idx, const char *key, bool def);
 int csn_opt_fd(lua_State *L, int idx, const char *key);
 u64 csn_to_u64(lua_State *L, int idx, const char *what, bool max); /* number or decimal string */
 void csn_push_u64(lua_State *L, u64 v);                            /* the same back */
+void csn_push_argument(lua_State *L, u64 v);                       /* notify.c: of a system call */
 u64 csn_to_words(lua_State *L, int idx, const struct csn_word *words, const char *what, bool list,
                  bool num);
 void csn_push_words(lua_State *L, u64 v, const struct csn_word *words);

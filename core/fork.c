@@ -65,7 +65,8 @@ csn_call_lua(struct csn_spawn *s, struct csn_ctx *c, const char *name)
   lua_pushcfunction(L, traceback);
   lua_insert(L, -2);
   lua_pushinteger(L, c->pid);
-  if (lua_pcall(L, 1, 3, top + 1) != 0) {
+  lua_pushinteger(L, csn_attended(s));
+  if (lua_pcall(L, 2, 3, top + 1) != 0) {
     rc = -ECANCELED;
     csn_detail(c, rc, lua_isstring(L, -1) ? lua_tostring(L, -1) : "(an error that is no string)",
                NULL);

@@ -168,7 +168,7 @@ read_state(struct csn_run *run, int fd)
     run->record->skipped[i] = ((const u8 *)p)[p->size + i];
   run->plan = p;
   run->sock = st->sock;
-  run->answer = run->runner = -1;
+  run->answer = run->line = run->runner = -1;
   run->fail_step = st->fail_step;
   run->fail_errno = st->fail_errno;
   run->ctx.base = (const u8 *)p;

@@ -76,6 +76,22 @@ csn_plan_nth(const struct csn_plan *p, u32 step)
   return n;
 }
 
+/* What can be done behind wait, where the host is another: nothing has to be taken back, and no function is called. */
+static bool
+for_starter(const struct csn_primitive *p)
+{
+  return p->action == CSN_ACT_SEND || (p->action == CSN_ACT_NONE && !p->undo);
+}
+
+/* Does it need no call of the child's, where there is a courier? */
+static bool
+by_courier(const struct csn_step *st)
+{
+  const struct csn_primitive *p = csn_step_prim(st);
+
+  return p->action == CSN_ACT_COURIER || p->action == CSN_ACT_SEND || st->side == CSN_PARENT;
+}
+
 /* core.plan(steps) -> plan */
 static int
 l_plan(lua_State *L)
@@ -87,7 +103,7 @@ l_plan(lua_State *L)
   struct csn_buf *b;
   struct csn_plan *plan;
   u32 n, steps, slots;
-  u32 clone, wait, exec, last;
+  u32 clone, wait, exec, courier, last;
 
   lua_settop(L, 1);
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -99,7 +115,7 @@ l_plan(lua_State *L)
   b->slots = 2;
   csn_reserve(L, b, sizeof(*plan));
   steps = csn_reserve(L, b, n * sizeof(struct csn_step));
-  clone = wait = exec = n;
+  clone = wait = exec = courier = n;
   for (u32 i = 0; i < n; i++) {
     const struct csn_primitive *p;
     struct csn_step st = { 0 };
@@ -128,8 +144,12 @@ l_plan(lua_State *L)
     lua_getfield(L, 4, "options");
     st.args = csn_encode_args(L, b, p, -1);
     memcpy(b->p + steps + i * sizeof(st), &st, sizeof(st));
-    if (wait != n && (st.side == CSN_PARENT || p->action == CSN_ACT_LUA ||
-                      p->action == CSN_ACT_SEND || p->action == CSN_ACT_STOP))
+    if (p->action == CSN_ACT_COURIER)
+      courier = i;
+    if (wait != n &&
+        (st.side == CSN_PARENT || p->action == CSN_ACT_LUA || p->action == CSN_ACT_SEND ||
+         p->action == CSN_ACT_STOP) &&
+        !(courier != n && courier > wait && for_starter(p)))
       return luaL_error(
           L,
           p->action == CSN_ACT_CLONE
@@ -164,7 +184,8 @@ l_plan(lua_State *L)
     struct csn_step st;
 
     memcpy(&st, b->p + steps + (last - 1) * sizeof(st), sizeof(st));
-    if (!(csn_step_prim(&st)->side & CSN_LAST) || st.side != CSN_CHILD)
+    if (!((csn_step_prim(&st)->side & CSN_LAST) && st.side == CSN_CHILD) &&
+        !(courier != n && last > courier && by_courier(&st)))
       break;
   }
   slots = csn_reserve(L, b, b->nslots * sizeof(struct csn_str));

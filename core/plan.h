@@ -59,12 +59,17 @@ CSN_ARGS(engine_clone, CLONE)
 #define LUA(F) F(str, name, CSN_REQUIRED, NULL, 0)
 CSN_ARGS(engine_lua, LUA)
 
-/* send: a copy of the child's descriptor goes to the host, into the same slot of the run there. */
-#define SEND(F) F(slot, fd, CSN_REQUIRED, NULL, 0)
+/* send: a copy of the child's descriptor goes to the host, into the same slot of the run there; with close the
+ * child has none any more. attend: the host's function to be called whenever the descriptor is readable, until the
+ * slot is empty or the child is made. */
+#define SEND(F)                                                                                    \
+  F(slot, fd, CSN_REQUIRED, NULL, 0)                                                               \
+  F(bool, close, 0, NULL, 0)                                                                       \
+  F(str, attend, 0, NULL, 0)
 CSN_ARGS(engine_send, SEND)
 
-/* wait: here the child waits for its start, on a listening socket. What stands behind it, on the child's side
- * alone, is applied then. */
+/* wait: here the child waits for its start, on a listening socket. What stands behind it is applied then; what is
+ * the parent's there, behind a courier alone, by who starts it. */
 #define WAIT(F) F(slot, start, CSN_REQUIRED, NULL, 0)
 CSN_ARGS(engine_wait, WAIT)
 
@@ -73,6 +78,11 @@ csn_wait_args(const struct csn_plan *p)
 {
   return (const struct engine_wait_args *)((const u8 *)p + csn_plan_step(p, p->wait)->args);
 }
+
+/* courier: what a filter and the steps around it have to say is said without a system call of the child's
+ * (courier.c). apart: for who is to join namespaces, and can't have a thread. */
+#define COURIER(F) F(bool, apart, 0, NULL, 0)
+CSN_ARGS(engine_courier, COURIER)
 
 /* stop: the child stops (SIGSTOP), and goes on once the parent's steps that follow have been done. */
 #define STOP(F)
@@ -158,14 +168,22 @@ struct csn_run_header {
   s32 slots[CSN_SLOTS];
 };
 
+/* courier.c: between the child and its courier. */
+struct csn_courier {
+  u32 word, step;
+  s32 fd, rc, tid, maker;
+  bool apart, served;
+};
+
 /* Shared between a child and its creator, so that what the child reports needs no system call that
  * its own seccomp filter might deny. */
 struct csn_record {
   struct csn_msg msg;
-  s32 tid;                   /* filled by the kernel (CLONE_PARENT_SETTID) */
-  u32 executing;             /* the child is about to exec */
-  u32 announced;             /* the host has been told of a creator that is not the runner */
-  u32 handed_over;           /* the child goes on in the runner's program, and reports for itself */
+  s32 tid;         /* filled by the kernel (CLONE_PARENT_SETTID) */
+  u32 executing;   /* the child is about to exec */
+  u32 announced;   /* the host has been told of a creator that is not the runner */
+  u32 handed_over; /* the child goes on in the runner's program, and reports for itself */
+  struct csn_courier courier;
   u8 skipped[CSN_MAX_STEPS]; /* errno of an optional step that was left out */
 };
 
@@ -178,8 +196,9 @@ struct csn_run {
   const struct csn_plan *plan;
   struct csn_ctx ctx;
   struct csn_record *record;
-  int sock;          /* to the host */
-  int answer;        /* to who has started the container, behind wait; else -1 */
+  int sock;   /* to the host */
+  int answer; /* to who has started the container, behind wait; else -1 */
+  int line; /* the child's own, of the two: where it is no number that the program's descriptors take */
   int runner;        /* the runner's program, or -1 */
   int state;         /* for handover.c, a memfd made before any step could limit files */
   bool in_group;     /* the creator was born into the child's group */
@@ -210,12 +229,23 @@ int csn_recv(int sock, void *buf, size_t size, int *fd, int flags);
 int csn_recv_fd(int sock); /* the descriptor that came with one byte, close-on-exec, or -errno */
 
 /* Parts of the child's line. */
+void csn_child_steps(struct csn_run *run, u32 from, u32 to); /* it leaves where one fails */
 void csn_send_report(struct csn_run *run);
 void csn_send_skipped(struct csn_run *run); /* its second part */
 u64 csn_now_ns(void);
 _Noreturn void csn_leave(int status);
 _Noreturn void csn_fail(struct csn_run *run, u32 step, int err); /* into the record, and leave */
 _Noreturn void csn_last_line(struct csn_run *run, u64 death_signal); /* the last steps, and exec */
+
+/* The child's side of a send, and of the parent's steps; 0 or -errno. */
+int csn_send_slot(struct csn_run *run, u32 step, int fd, bool close);
+int csn_sync_with_host(struct csn_run *run, u32 step);
+
+/* courier.c; 0 or -errno. Without one there is nothing to end. */
+int csn_courier_start(struct csn_run *run, bool apart);
+int csn_courier_send(struct csn_run *run, u32 step, int fd, bool close);
+int csn_courier_sync(struct csn_run *run, u32 step);
+void csn_courier_end(struct csn_run *run);
 
 /* handover.c: room for what goes over the exec of the runner's program; 0 or -errno. */
 int csn_prepare_handover(struct csn_run *run);

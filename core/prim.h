@@ -173,6 +173,7 @@ enum csn_action {
   CSN_ACT_SEND,
   CSN_ACT_WAIT,
   CSN_ACT_STOP,
+  CSN_ACT_COURIER,
   CSN_ACT_EXEC
 };
 

@@ -202,16 +202,6 @@ l_wait(lua_State *L)
 #define FOREIGN(nr) 0
 #endif
 
-/* Negative ones, such as AT_FDCWD, as numbers too. */
-static void
-push_argument(lua_State *L, u64 v)
-{
-  if ((s64)v < 0 && (s64)v > -(s64)(1ull << 53))
-    lua_pushnumber(L, (lua_Number)(s64)v);
-  else
-    csn_push_u64(L, v);
-}
-
 /* core.ptrace.call(pid) -> { op, nr, native, args, ip } | nil, message, errno */
 static int
 l_call(lua_State *L)
@@ -246,7 +236,7 @@ l_call(lua_State *L)
   }
   lua_createtable(L, 6, 0);
   for (int k = 0; k < 6; k++) {
-    push_argument(L, i.seccomp.args[k]);
+    csn_push_argument(L, i.seccomp.args[k]);
     lua_rawseti(L, -2, k + 1);
   }
   lua_setfield(L, -2, "args");

@@ -67,26 +67,92 @@ csn_undo(struct csn_spawn *s)
   }
 }
 
+/* Traced by this thread, the child may stand still before its exec: for a signal, which is handed on, or since
+ * a filter asks the tracer about the exec, which is what the host wants. Other stops are not ours to end. */
+static void
+see_to_stops(struct csn_spawn *s)
+{
+  siginfo_t si = { 0 };
+
+  if (waitid(P_PIDFD, (id_t)s->pidfd, &si, WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0 || !si.si_pid)
+    return;
+  if (si.si_status >> 8 == PTRACE_EVENT_SECCOMP)
+    csn_sys(__NR_ptrace, PTRACE_CONT, s->pid, 0, 0);
+  else if (si.si_status >> 8 == 0 && si.si_status != SIGTRAP)
+    csn_sys(__NR_ptrace, PTRACE_CONT, s->pid, 0, si.si_status);
+}
+
+static const struct engine_send_args *
+send_args(const struct csn_spawn *s, u32 step)
+{
+  return (const struct engine_send_args *)((const u8 *)s->plan +
+                                           csn_plan_step(s->plan, step)->args);
+}
+
+int
+csn_attended(const struct csn_spawn *s)
+{
+  return s->attends ? s->ctx.slots[send_args(s, s->attends - 1)->fd] : -1;
+}
+
+/* What is attended to has become readable, or has ended; 0 or -errno. */
+static int
+attend_to(struct csn_spawn *s, short events)
+{
+  const u32 step = s->attends - 1;
+  int rc;
+
+  if (!(events & POLLIN)) {
+    s->attends = 0;
+    return 0;
+  }
+  s->ctx.detail_len = 0;
+  rc = csn_call_lua(s, &s->ctx, csn_s(&s->ctx, send_args(s, step)->attend));
+  s->unattended = rc < 0;
+  return rc;
+}
+
+/* Wait until fd is readable: 1; 0: construction is to be given up; -errno: of what was attended to meanwhile. */
+static int
+wait_for(struct csn_spawn *s, int fd)
+{
+  struct pollfd ready[] = { { .fd = fd, .events = POLLIN },
+                            { .fd = s->cancel, .events = POLLIN },
+                            { .fd = -1, .events = POLLIN } };
+  int n, rc;
+
+  for (;;) {
+    ready[2].fd = csn_attended(s);
+    n = poll(ready, 3, s->traced ? 1 : -1);
+    if (n == 0)
+      see_to_stops(s);
+    else if (n < 0 && errno != EINTR)
+      return 1;
+    if (n <= 0)
+      continue;
+    if (ready[0].revents)
+      return 1;
+    if (ready[1].revents)
+      return 0;
+    if (ready[2].revents && (rc = attend_to(s, ready[2].revents)) < 0)
+      return rc;
+  }
+}
+
 /* A message; *fd: the descriptor that came with it, else -1. */
 static int
 receive(struct csn_spawn *s, void *buf, size_t size, int *fd)
 {
-  struct pollfd ready[] = { { .fd = s->sock, .events = POLLIN },
-                            { .fd = s->cancel, .events = POLLIN } };
+  int rc;
 
   *fd = -1;
-  if (s->cancel >= 0) {
-    while (poll(ready, 2, -1) < 0 && errno == EINTR)
-      ;
-    if (ready[1].revents && !ready[0].revents)
-      return -ECANCELED;
-  }
+  if ((s->cancel >= 0 || s->attends) && (rc = wait_for(s, s->sock)) <= 0)
+    return rc < 0 ? rc : -ECANCELED;
   return csn_recv(s->sock, buf, size, fd, 0);
 }
 
-/* What the step sent goes into its slot; 0 or -errno. The descriptor is ours to keep or to close. */
-static int
-take_slot(struct csn_spawn *s, u32 step, int fd)
+int
+csn_take_slot(struct csn_spawn *s, u32 step, int fd)
 {
   const struct csn_step *st;
 
@@ -99,8 +165,9 @@ take_slot(struct csn_spawn *s, u32 step, int fd)
     close(fd);
     return -EBADMSG;
   }
-  return csn_fill(&s->ctx, ((const struct engine_send_args *)((const u8 *)s->plan + st->args))->fd,
-                  fd);
+  if (send_args(s, step)->attend.off)
+    s->attends = step + 1;
+  return csn_fill(&s->ctx, send_args(s, step)->fd, fd);
 }
 
 /* Of what the child says about itself nothing is believed that would have another process signalled: who may
@@ -151,7 +218,7 @@ last_turn(const struct csn_plan *p)
 {
   s64 i;
 
-  for (i = (s64)p->nsteps - 1; i >= 0; i--) {
+  for (i = (s64)(p->wait < p->nsteps ? p->wait : p->nsteps) - 1; i >= 0; i--) {
     const struct csn_step *st = csn_plan_step(p, (u32)i);
 
     /* before clone the parent's steps are done already; without a clone none are */
@@ -163,37 +230,13 @@ last_turn(const struct csn_plan *p)
   return i;
 }
 
-/* Traced by this thread, the child may stand still before its exec: for a signal, which is handed on, or since
- * a filter asks the tracer about the exec, which is what the host wants. Other stops are not ours to end. */
-static void
-see_to_stops(struct csn_spawn *s)
-{
-  siginfo_t si = { 0 };
-
-  if (waitid(P_PIDFD, (id_t)s->pidfd, &si, WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0 || !si.si_pid)
-    return;
-  if (si.si_status >> 8 == PTRACE_EVENT_SECCOMP)
-    csn_sys(__NR_ptrace, PTRACE_CONT, s->pid, 0, 0);
-  else if (si.si_status >> 8 == 0 && si.si_status != SIGTRAP)
-    csn_sys(__NR_ptrace, PTRACE_CONT, s->pid, 0, si.si_status);
-}
-
-/* False where construction is given up before. */
-static bool
+/* As wait_for(). */
+static int
 runner_ends(struct csn_spawn *s)
 {
-  struct pollfd ready[] = { { .fd = s->runner, .events = POLLIN },
-                            { .fd = s->cancel, .events = POLLIN } };
-  int n;
-
-  if (s->runner < 0 || (s->cancel < 0 && !s->traced))
-    return true;
-  while ((n = poll(ready, 2, s->traced ? 1 : -1)) <= 0)
-    if (n == 0)
-      see_to_stops(s);
-    else if (errno != EINTR)
-      break;
-  return ready[0].revents || !ready[1].revents;
+  if (s->runner < 0 || (s->cancel < 0 && !s->traced && !s->attends))
+    return 1;
+  return wait_for(s, s->runner);
 }
 
 /* The child has said that it will stop. Its end is reported by its creator: 0 too. Its status is left for
@@ -226,9 +269,8 @@ go_on(struct csn_spawn *s)
     syscall(SYS_pidfd_send_signal, s->pidfd, SIGCONT, NULL, 0);
 }
 
-/* The parent's steps from first on; *at: the last that was tried. 0 or -errno. */
-static int
-parent_steps(struct csn_spawn *s, u32 first, s64 *at)
+int
+csn_parent_steps(struct csn_spawn *s, u32 first, s64 *at)
 {
   int rc = 0;
 
@@ -293,7 +335,7 @@ take_creator(struct csn_spawn *s, int fd)
 static bool
 all_served(const struct csn_spawn *s)
 {
-  for (u32 i = 0; i < s->plan->nsteps; i++) {
+  for (u32 i = 0; i < s->plan->nsteps && i < s->plan->wait; i++) {
     const struct csn_step *st = csn_plan_step(s->plan, i);
 
     if (st->side == CSN_PARENT && csn_step_prim(st)->action != CSN_ACT_CLONE && !s->done[i] &&
@@ -301,6 +343,13 @@ all_served(const struct csn_spawn *s)
       return false;
   }
   return true;
+}
+
+/* The step that has failed in what was attended to, if it has. */
+static u32
+where(const struct csn_spawn *s)
+{
+  return s->unattended ? s->attends - 1 : s->plan->nsteps;
 }
 
 /* Answer the child until it has become the program, or has failed. */
@@ -315,8 +364,8 @@ attend(struct csn_spawn *s)
     /* With nothing left to answer, its creator's end is the one event worth waking up for: all that was
      * said is then there to be read. (A report of very many steps might not fit in the socket.) */
     if (turn >= last && s->plan->nsteps <= 1024) {
-      if (!runner_ends(s)) {
-        set_failure(s, s->plan->nsteps, ECANCELED);
+      if ((rc = runner_ends(s)) <= 0) {
+        set_failure(s, where(s), rc < 0 ? -rc : ECANCELED);
         return;
       }
       csn_reap_runner(s);
@@ -334,7 +383,7 @@ attend(struct csn_spawn *s)
     }
     if (rc != sizeof(m)) {
       /* The end without a report: killed together with its creator, by the OOM killer for one. */
-      set_failure(s, s->plan->nsteps, rc < 0 ? -rc : 0);
+      set_failure(s, where(s), rc < 0 ? -rc : 0);
       return;
     }
     if ((rc = remember_child(s, m.pid)) < 0) {
@@ -354,20 +403,20 @@ attend(struct csn_spawn *s)
     case CSN_MSG_HELLO:
       break;
     case CSN_MSG_SLOT:
-      if ((rc = take_slot(s, m.step, fd)) < 0) {
+      if ((rc = csn_take_slot(s, m.step, fd)) < 0) {
         set_failure(s, s->plan->nsteps, -rc);
         return;
       }
       break;
     case CSN_MSG_SYNC:
-      if ((rc = parent_steps(s, m.step, &turn)) < 0) {
+      if ((rc = csn_parent_steps(s, m.step, &turn)) < 0) {
         set_failure(s, (u32)turn, -rc);
         return;
       }
       send(s->sock, "", 1, MSG_NOSIGNAL); /* if it has died meanwhile, its report says so */
       break;
     case CSN_MSG_STOP:
-      if ((rc = await_stop(s)) < 0 || (rc = parent_steps(s, m.step + 1, &turn)) < 0) {
+      if ((rc = await_stop(s)) < 0 || (rc = csn_parent_steps(s, m.step + 1, &turn)) < 0) {
         set_failure(s, (u32)turn, -rc);
         return;
       }
@@ -462,6 +511,7 @@ abandon(struct csn_spawn *s)
 {
   int signal;
 
+  s->attends = 0;
   if (s->pid <= 0 && s->runner >= 0) {
     syscall(SYS_pidfd_send_signal, s->runner, SIGKILL, NULL, 0);
     csn_reap_runner(s);

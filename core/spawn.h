@@ -28,6 +28,8 @@ struct csn_spawn {
       creator;      /* pidfds, like the child's; creator: where that is not the runner */
   int cancel;       /* the caller's: construction is given up when it becomes readable; -1: none */
   pid_t pid, owner; /* owner: the process that made the object; a forked copy does nothing */
+  u32 attends;      /* the send step whose descriptor is attended to, from 1 on; 0: none */
+  bool unattended;  /* that has failed */
   u64 start_ns, exec_ns;
   bool failed;
   bool traced; /* by the thread that starts it, before its exec */
@@ -53,7 +55,13 @@ void csn_kill_child(struct csn_spawn *s);
 /* Around a fork of the host in which Lua is to run: see spawn.c. In the fork SIGALRM may end it. */
 void csn_before_fork(void);
 void csn_after_fork(lua_State *L);
-bool csn_in_helper(void);           /* helper.c: is this process one? */
+bool csn_in_helper(void); /* helper.c: is this process one? */
+/* The descriptor that is attended to, or -1. */
+int csn_attended(const struct csn_spawn *s);
+/* What the step sent goes into its slot; 0 or -errno. The descriptor is ours to keep or to close. */
+int csn_take_slot(struct csn_spawn *s, u32 step, int fd);
+/* The parent's steps from first on; *at: the last that was tried. 0 or -errno. */
+int csn_parent_steps(struct csn_spawn *s, u32 first, s64 *at);
 void csn_undo(struct csn_spawn *s); /* take back the parent's steps, last first */
 
 /* launch.c: the runner's program, a descriptor made once for the process, or -errno. */

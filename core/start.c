@@ -31,26 +31,58 @@ make_record(struct csn_record **record)
   return csn_steal_fd(&fd);
 }
 
-/* Until the connection is at its end; nothing is said on it. */
+/* A turn of the parent's, behind a courier: 0 or -errno, *at: the step. Each comes once, in the plan's order. */
 static int
-await_answer(int sock, int cancel)
+take_turn(struct csn_spawn *s, const struct csn_msg *m, int fd, s64 *at)
 {
-  struct pollfd ready[] = { { .fd = sock, .events = POLLIN }, { .fd = cancel, .events = POLLIN } };
+  int rc;
+
+  if (m->step <= s->plan->wait || m->step >= s->plan->nsteps || m->step <= *at ||
+      (m->kind != CSN_MSG_SLOT && m->kind != CSN_MSG_SYNC)) {
+    csn_close(fd);
+    return -EBADMSG;
+  }
+  *at = m->step;
+  if (m->kind == CSN_MSG_SLOT)
+    return csn_take_slot(s, m->step, fd);
+  csn_close(fd);
+  rc = csn_parent_steps(s, m->step, at);
+  if (rc == 0)
+    send(s->sock, "", 1, MSG_NOSIGNAL); /* if it has died meanwhile, the connection ends */
+  return rc;
+}
+
+/* Until the connection is at its end. */
+static int
+await_answer(struct csn_spawn *s)
+{
+  struct pollfd ready[] = { { .fd = s->sock, .events = POLLIN },
+                            { .fd = s->cancel, .events = POLLIN } };
+  struct csn_msg m;
+  s64 at = -1;
+  int n, fd, rc;
 
   for (;;) {
-    char c;
-    ssize_t n;
-
     while (poll(ready, 2, -1) < 0)
       if (errno != EINTR)
         return -errno;
     if (!ready[0].revents)
       return -ECANCELED;
-    n = recv(sock, &c, 1, 0);
-    if (n == 0 || (n < 0 && errno == ECONNRESET))
+    n = csn_recv(s->sock, &m, sizeof(m), &fd, MSG_DONTWAIT);
+    if (n == -EAGAIN)
+      continue;
+    if (n <= 0)
+      return n;
+    if (n != sizeof(m)) {
+      csn_close(fd);
+      return -EBADMSG;
+    }
+    if ((rc = take_turn(s, &m, fd, &at)) < 0) {
+      s->failed = true;
+      s->fail_step = (u32)at;
+      s->fail_errno = -rc;
       return 0;
-    if (n < 0 && errno != EINTR)
-      return -errno;
+    }
   }
 }
 
@@ -76,6 +108,8 @@ judge(struct csn_spawn *s, const struct csn_record *shared, int rc, int pidfd)
   const u32 nsteps = s->plan->nsteps;
   struct csn_msg m;
 
+  if (s->failed) /* a step of this side's */
+    return;
   memcpy(&m, &shared->msg, sizeof(m));
   s->exec_ns = m.exec_ns;
   s->fail_step = m.step < nsteps ? m.step : nsteps;
@@ -105,15 +139,16 @@ judge(struct csn_spawn *s, const struct csn_record *shared, int rc, int pidfd)
     s->skipped[i] = shared->skipped[i];
 }
 
-/* core.start { socket =, plan =, pidfd =, cancel = } -> { exec_ns, skipped } | nil, message, errno, failure */
+/* core.start { socket =, plan =, pid =, pidfd =, cancel = } -> { exec_ns, skipped } | nil, message, errno, failure */
 static int
 l_start(lua_State *L)
 {
-  static const char *const keys[] = { "socket", "plan", "pidfd", "cancel", NULL };
+  static const char *const keys[] = { "socket", "plan", "pid", "pidfd", "cancel", NULL };
   const struct csn_plan *p;
   struct csn_record *record = NULL;
   struct csn_spawn *s;
-  int sock, pidfd, cancel, fd, rc;
+  lua_Number pid;
+  int pidfd, fd, rc;
   size_t size;
 
   lua_settop(L, 1);
@@ -122,25 +157,34 @@ l_start(lua_State *L)
   p = csn_check_plan(L, 2);
   if (p->wait >= p->nsteps)
     return luaL_error(L, "the plan has no wait step");
-  sock = csn_opt_fd(L, 1, "socket");
-  if (sock < 0)
-    return luaL_error(L, "option 'socket' is required");
-  pidfd = csn_opt_fd(L, 1, "pidfd");
-  cancel = csn_opt_fd(L, 1, "cancel");
-  size = sizeof(*s) + p->nsteps;
+  size = sizeof(*s) + 2 * (size_t)p->nsteps;
   s = lua_newuserdata(L, size); /* 3 */
   memset(s, 0, size);
   s->plan = p;
   s->ctx.base = (const u8 *)p;
   s->skipped = (u8 *)(s + 1);
+  s->done = s->skipped + p->nsteps;
+  for (int k = 0; k < CSN_SLOTS; k++)
+    s->ctx.slots[k] = -1;
+  s->sock = csn_opt_fd(L, 1, "socket");
+  if (s->sock < 0)
+    return luaL_error(L, "option 'socket' is required");
+  pid = csn_opt_num(L, 1, "pid", 0);
+  if (!(pid >= 0 && pid <= 0x7fffffff))
+    return luaL_error(L, "option 'pid': a process id expected");
+  s->ctx.pid = (s32)pid;
+  pidfd = csn_opt_fd(L, 1, "pidfd");
+  s->cancel = csn_opt_fd(L, 1, "cancel");
 
   fd = rc = make_record(&record);
   if (rc < 0)
     return csn_pusherr(L, -rc, "start: a memfd for the record");
-  rc = csn_send_fd(sock, "", 1, fd);
+  rc = csn_send_fd(s->sock, "", 1, fd);
   close(fd);
   if (rc == 0)
-    rc = await_answer(sock, cancel);
+    rc = await_answer(s);
+  for (int k = 0; k < CSN_SLOTS; k++)
+    csn_close(s->ctx.slots[k]);
   judge(s, record, rc == -EPIPE || rc == -ECONNRESET ? 0 : rc,
         pidfd); /* it is gone: why, its pidfd tells */
   munmap(record, sizeof(*record));

@@ -167,17 +167,12 @@ go_on(struct csn_run *run, int conn)
 {
   const struct csn_plan *p = run->plan;
   const struct engine_exec_args *exec = csn_exec_args(p);
-  int rc;
 
   run->answer = csn_dup(conn, exec->files.count < 3 ? 3 : (int)exec->files.count);
   if (run->answer < 0)
     csn_fail(run, p->wait, run->answer);
   csn_close(conn);
-  for (u32 i = p->wait + 1; i < p->last; i++) {
-    run->record->msg.step = i;
-    if ((rc = csn_apply_step(run, i)) < 0)
-      csn_fail(run, i, rc);
-  }
+  csn_child_steps(run, p->wait + 1, p->last);
   run->record->msg.step = p->last;
   if (exec->init)
     csn_init(run);

@@ -62,7 +62,13 @@ end
 function B:compile()
   local ok
   ok, self.compiled, self.functions = pcall(self.plan.compile, self.plan)
-  if ok then return end
+  if ok then
+    for name, fn in pairs(self.attendants or {}) do
+      self.functions = self.functions or {}
+      self.functions[name] = fn
+    end
+    return
+  end
   local i, message = self.plan:fault()
   if not i then error(self.compiled, 0) end
   local step = self.plan.steps[i]

@@ -272,7 +272,8 @@ local function target(self)
   if group and group.gone then
     return nil, ("container '%s': its group %s is gone, and what it limited"):format(self.id, group.gone), errno.ENOENT
   end
-  return { pid = self.saved.pid, pidfd = self.pidfd, cgroup = group }
+  return { pid = self.saved.pid, pidfd = self.pidfd, cgroup = group, id = self.id, bundle = self.saved.bundle,
+    annotations = self.saved.annotations }
 end
 
 -- Its plan | nil, message, errno.
@@ -323,7 +324,7 @@ local function start(self, opts)
   socket, message, number = core.socket.connect(self.dir.fd, "start")
   if not socket then return give_up(message, number) end
   local started
-  started, message, number, failure = core.start { socket = socket, plan = compiled, pidfd = self.pidfd,
+  started, message, number, failure = core.start { socket = socket, plan = compiled, pid = s.pid, pidfd = self.pidfd,
     cancel = opts.cancel }
   socket:close()
   if not started then

@@ -132,45 +132,6 @@ function M.ids(b)
   return user.uid or b.identity.euid, user.gid or user.uid or b.identity.egid
 end
 
--- Calls by which the listener goes to its agent: nobody could answer for them yet.
-local ways = { "sendmsg", "sendto", "recvfrom", "recvmsg", "close" }
-
--- seccomp_listener = { path =, metadata = }: the agent that answers for calls with action notify, by the socket that
--- it listens on. It gets the listener and the OCI specification's containerProcessState as JSON.
-local function listener(b, slot, p)
-  local json, o = require "caisson.json", b.options
-  local a = b:check_type("seccomp_listener", o.seccomp_listener, "table")
-  b:check_keys("seccomp_listener", a, { "path", "metadata" })
-  b:check_type("seccomp_listener/path", a.path, "string")
-  if a.metadata ~= nil then b:check_type("seccomp_listener/metadata", a.metadata, "string") end
-  if a.path:sub(1, 1) ~= "/" or a.path:find "%z" then
-    b:fail("seccomp_listener/path", "an absolute path expected")
-  end
-  if not slot then b:fail("seccomp_listener", "no policy of option 'seccomp' has action notify") end
-  if b.wait then
-    b:fail("seccomp_listener", "the listener is sent by who starts the program, which start can't: it is for run and exec")
-  end
-  for _, name in ipairs(ways) do
-    for _, c in ipairs(p.calls[name] or {}) do
-      if c.action == "notify" then
-        b:fail("seccomp_listener", name .. " can't be notified: by it the listener reaches its agent")
-      end
-    end
-  end
-  if p.default == "notify" then b:fail("seccomp_listener", "the policy's default can't be notify") end
-  local annotations, names = {}, {}
-  for k in pairs(b.annotations or {}) do names[#names + 1] = k end
-  table.sort(names)
-  for i, k in ipairs(names) do annotations[i] = json.string(k) .. ":" .. json.string(b.annotations[k]) end
-  b:step("seccomp_listener", "send", { fd = slot })
-  b:step("seccomp_listener", "listener.send", { fd = slot, path = a.path, message = {
-    ('{"ociVersion":"1.2.0","fds":["seccompFd"],"metadata":%s,"state":{"ociVersion":"1.2.0","id":%s,"status":"%s","bundle":%s,'
-      .. '"annotations":{%s},"pid":'):format(json.string(a.metadata or ""), json.string(b.id or ""),
-      b.target and "running" or "creating", json.string(b.bundle or "/"), table.concat(annotations, ",")),
-    '},"pid":', "}" } }, { side = "parent" })
-  b:step("seccomp_listener", "close", { slots = { slot } })
-end
-
 -- A directory that is entered with more rights than the program's: before those go, and before a filter, which may
 -- be the program's own and know nothing of how that is done.
 local function enter_early(b)
@@ -205,6 +166,7 @@ function M.let_go(b)
     inheritable = caps.inheritable or {} })
 end
 
+-- The filters, Landlock's ruleset, and who answers what a filter asks.
 function M.confinement(b)
   local o = b.options
   b.phase = "policy"
@@ -227,21 +189,23 @@ function M.confinement(b)
     local n = 0
     for _ in pairs(list) do n = n + 1 end
     if n ~= #list or n == 0 then b:fail("seccomp", "a policy, or a list of some, expected") end
-    local slot, notifying
+    local agent = o.seccomp_listener ~= nil and require("caisson.notify").agent(b)
     for i, p in ipairs(list) do
-      if type(p) ~= "string" and not policy.is(p) then
+      local saved = type(p) == "table" and not policy.is(p) and type(p.program) == "string" -- with its container
+      if type(p) ~= "string" and not policy.is(p) and not saved then
         b:fail("seccomp", ("a policy, or a program as bytes, expected, got %s (item %d)"):format(type(p), i))
       end
-      if o.seccomp_listener and policy.is(p) and policy.notifies(p) then
-        if not p.listener then p = p:with { listener = "seccomp_listener" } end
-        slot, notifying = p.listener, p
-      end
-      local ok, s, message = pcall(policy.step, p)
+      local asks = agent and (saved and p.listener or policy.is(p) and policy.notifies(p))
+      if asks and not p.listener then p = p:with { listener = "seccomp_listener" } end
+      local ok, s, message = true, saved and { step = "seccomp", options = p }, nil
+      if not saved then ok, s, message = pcall(policy.step, p) end
       if not ok then s, message = nil, tostring(s):gsub("^[^\n]-:%d+: ", "") end
       if not s then b:fail("seccomp", message) end
+      if asks then agent:before() end
       b:step("seccomp", s.step, s.options)
+      if asks then agent:after(p.listener) end
     end
-    if o.seccomp_listener ~= nil then listener(b, slot, notifying) end
+    if agent and not agent.slot then b:fail("seccomp_listener", "no policy of option 'seccomp' has action notify") end
   elseif o.seccomp_listener ~= nil then
     b:fail("seccomp_listener", "there is no option 'seccomp' whose calls it could answer for")
   end

@@ -22,6 +22,8 @@ local M = {}
 ---@field cgroup? caisson.cgroup.Groups
 ---@field options table              of its recipe, as built
 ---@field id? string
+---@field bundle? string             for the agent of a filter, like the next
+---@field annotations? table<string, string>
 
 ---@class caisson.process.Spec       what is left out is as the container has it
 ---@field args string|string[]       looked up in PATH inside
@@ -220,6 +222,7 @@ local function steps(b, found, groups)
   local o = b.options
   local parent = { side = "parent" }
   b.slots.target = b.target.pidfd
+  if o.seccomp_listener ~= nil then require("caisson.notify").before_join(b) end
   if groups then
     for slot, dir in pairs(groups.slots) do b.slots[slot] = dir end
     cgroup_steps(b, groups.before)
@@ -259,6 +262,7 @@ local function steps(b, found, groups)
 
   b.phase = "clone"
   b:step("args", "clone", { copy = true, cgroup = groups and groups.slot })
+  if b.unsent then b.unsent:send() end
   b.phase = "process"
   if pidfd_socket then b:step("pidfd_socket", "pass.pidfd", { socket = pidfd_socket }, parent) end
   local rdt = (b.target.options or {}).rdt

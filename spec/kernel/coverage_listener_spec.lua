@@ -5,9 +5,9 @@ local caisson = require "caisson"
 local policy = require "caisson.policy"
 local core = t.core
 
--- An agent: says "ready", then the message that comes with the listener, then what it is asked, which it answers with
--- errno 99; then it is gone. Returns its output.
-local function agent(path)
+-- An agent: says "ready", then the message that comes with the listener; mkdir it answers with errno 99, and is gone
+-- then, or (stays) once nobody can ask any more; any other call is to go on. Returns its output.
+local function agent(path, stays)
   local out = assert(io.popen(([[exec 2>&1; perl -MSocket -e '
     socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un("%s")) or die; listen(S, 5); $| = 1; print "ready\n"; alarm 20;
     accept(C, S);
@@ -16,12 +16,17 @@ local function agent(path)
     my $n = syscall(47, fileno(C), $msg, 0); my $fd = unpack("x16 l", $control);
     print substr($data, 0, $n), "\n";
     open my $l, "+<&=", $fd or die "listener: $!";
-    my $notice = "\0" x 80;
-    ioctl($l, 0xc0502100, $notice) or die "receive: $!";
-    my ($id, $from) = unpack "QL", $notice;
-    print "asked by $from\n";
-    my $answer = pack "QqlL", $id, 0, -99, 0;
-    ioctl($l, 0xc0182101, $answer) or die "send: $!"' ]]):format(path)))
+    for (;;) {
+      my $poll = pack "lss", fileno $l, 1, 0; syscall(7, $poll, 1, -1);
+      last unless (unpack "lss", $poll)[2] & 1;
+      my $notice = "\0" x 80;
+      ioctl($l, 0xc0502100, $notice) or $!{ENOENT} ? next : die "receive: $!";
+      my ($id, $from, $flags, $nr) = unpack "QLLl", $notice;
+      my $answer = pack "QqlL", $id, 0, $nr == 83 ? (-99, 0) : (0, 1);
+      print $nr == 83 ? "asked by $from\n" : "let $nr\n";
+      ioctl($l, 0xc0182101, $answer) or $!{ENOENT} or die "send: $!";
+      last if $nr == 83 && !%d;
+    }' ]]):format(path, stays and 1 or 0)))
   assert.equal("ready", out:read("*l"))
   return out
 end
@@ -39,12 +44,12 @@ describe("seccomp_listener", function()
   end)
   after_each(function() os.remove(path) end)
 
-  local function check(out, errors, id, status)
+  local function check(out, errors, id, status, container)
     local state = require("caisson.json").decode(out:read("*l"))
     local asked = tonumber((out:read("*l") or ""):match("^asked by (%d+)$"))
     out:close()
     assert.same({ "1.2.0", "seccompFd", "what\n \"I\" need" }, { state.ociVersion, state.fds[1], state.metadata })
-    assert.same({ id, status, state.pid, "/" }, { state.state.id, state.state.status, state.state.pid, state.state.bundle })
+    assert.same({ id, status, container or state.pid, "/" }, { state.state.id, state.state.status, state.state.pid, state.state.bundle })
     assert.truthy(asked and state.pid)
     local first, second = errors:match("^([^\n]*)\n([^\n]*)\n$")
     assert.matches("Cannot assign requested address", first, 1, true)
@@ -71,7 +76,7 @@ describe("seccomp_listener", function()
     local out = agent(path)
     local r = assert(j.run(target, { args = { "/bin/sh", "-c", script }, seccomp = filter,
       seccomp_listener = { path = path, metadata = "what\n \"I\" need" } }))
-    check(out, r.stdout, "", "running")
+    check(out, r.stdout, "", "running", target.pid)
     target.options.seccomp, target.options.seccomp_listener = filter, { path = path }
     os.remove(path)
     out = agent(path)
@@ -101,15 +106,120 @@ describe("seccomp_listener", function()
       return message
     end
     assert.matches("seccomp_listener: no policy of option 'seccomp' has action notify", why { seccomp_listener = { path = "/x" } }, 1, true)
-    assert.matches("sendmsg can't be notified", why { seccomp_listener = { path = "/x" },
-      seccomp = policy.new { default = "allow" }:answer("notify", { "sendmsg" }) }, 1, true)
     assert.matches("seccomp_listener.path: an absolute path expected", why { seccomp = filter, seccomp_listener = { path = "x" } }, 1, true)
     assert.matches("unknown option 'meta'", why { seccomp = filter, seccomp_listener = { path = "/x", meta = "" } }, 1, true)
     assert.matches("needs option 'listener'", why { seccomp = filter }, 1, true)
-    local c, message = caisson.create(caisson.recipe { extends = "sandbox", seccomp = filter, seccomp_listener = { path = "/x" } },
-      { id = "spec-listener-" .. t.getpid(), root = path, args = { "/bin/true" } })
-    assert.is_nil(c)
-    assert.matches("it is for run and exec", message, 1, true)
-    os.execute("rm -rf " .. path)
+  end)
+
+  -- what a child would have to do itself, were it not for its courier
+  local all = { "execve", "sendmsg", "sendto", "recvfrom", "write", "close", "futex", "nanosleep", "exit", "exit_group" }
+
+  local function asked(out)
+    local state, calls = require("caisson.json").decode(out:read("*l")), {}
+    for line in out:lines() do calls[#calls + 1] = line:match("^let (%d+)$") or "mkdir" end
+    out:close()
+    local text = " " .. table.concat(calls, " ") .. " "
+    assert.matches(" 59 .* mkdir .*231 $", text) -- its very execve, after the agent was there
+    return state
+  end
+
+  for _, nnp in ipairs { true, false } do
+    it("may be asked about any call of the program's, " .. (nnp and "with" or "without") .. " no_new_privs", function()
+      local out = agent(path, true)
+      filter = filter:answer("notify", all)
+      local r = assert(caisson.run(caisson.recipe { extends = "sandbox", seccomp = filter, no_new_privs = nnp,
+        seccomp_listener = { path = path } },
+        { args = { "/usr/bin/perl", "-e", "mkdir q(/tmp/x) or print 0 + $!" }, stdin = "null", stdout = "capture" }))
+      local state = asked(out)
+      assert.equal("99", r.stdout)
+      assert.is_nil(state.metadata)
+    end)
+  end
+
+  describe("of a container that is created", function()
+    local root, container
+    before_each(function() root = t.sh("mktemp -d"):gsub("\n", "") end)
+    after_each(function()
+      if container then
+        container:delete { force = true }
+        container:close()
+      end
+      container = nil
+      os.execute("rm -rf " .. root)
+    end)
+
+    local program = "mkdir q(/tmp/x) or print 0 + $!"
+    local function create(options)
+      local recipe = { extends = "sandbox", seccomp = filter, annotations = { key = "value" }, stdin = "null",
+        mounts = { { bind = root, at = "/out", writable = true } }, seccomp_listener = { path = path, metadata = "what" } }
+      for k, v in pairs(options) do recipe[k] = v end
+      return caisson.create(caisson.recipe(recipe), { id = "listener", root = root .. "/states", bundle = root,
+        stdout = { file = root .. "/text" }, stderr = "null", args = { "/usr/bin/perl", "-e", program } })
+    end
+
+    for _, how in ipairs { {}, { init = true }, { no_new_privs = false } } do
+      it(("is sent by who starts it%s%s"):format(how.init and ", below an init" or "",
+        how.no_new_privs == false and ", without no_new_privs" or ""), function()
+        local fds = t.count_fds()
+        filter = filter:answer("notify", all)
+        local out = agent(path, true)
+        container = assert(create(how))
+        local pid = container:state().pid
+        assert(container:start())
+        local state = asked(out)
+        assert.same({ ociVersion = "1.2.0", id = "listener", status = "created", bundle = root, pid = pid,
+          annotations = { key = "value" } }, state.state)
+        assert.same({ "1.2.0", "seccompFd", pid, "what" }, { state.ociVersion, state.fds[1], state.pid, state.metadata })
+        assert(container:wait(10))
+        assert.equal("99", t.read_file(root .. "/text"))
+        assert(container:delete { force = true })
+        container:close()
+        container = nil
+        collectgarbage()
+        assert.equal(fds, t.count_fds())
+      end)
+    end
+
+    it("is an error of the start where nobody listens, and of the creation where there is no socket", function()
+      local out = agent(path, true)
+      container = assert(create {})
+      t.sh("echo | perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un(q(" .. path .. ")))'")
+      out:close()
+      local ok, message, errno, failure = container:start()
+      assert.same({ nil, core.errno.ECONNREFUSED, "listener.send" }, { ok, errno, failure.step })
+      assert.matches("connecting to " .. path, message, 1, true)
+      assert.equal("stopped", container:state().status)
+      assert(container:delete())
+      container:close()
+      os.remove(path)
+      container, message, errno = create {}
+      assert.same({ nil, core.errno.ENOENT }, { container, errno })
+      assert.matches("seccomp_listener.path: " .. path, message, 1, true)
+      assert.equal(0, #assert(caisson.list { root = root .. "/states" }))
+    end)
+
+    for _, nnp in ipairs { true, false } do
+      it("is a process's that joins, too, " .. (nnp and "with" or "without") .. " no_new_privs", function()
+        local out = agent(path, true)
+        program = "sleep 100"
+        container = assert(create { no_new_privs = nnp })
+        filter = filter:answer("notify", all):answer("notify", { "setresuid", "setresgid", "capset", "prctl", "clone" })
+        local running = assert(container:exec { args = { "/usr/bin/perl", "-e", "mkdir q(/tmp/x) or print 0 + $!" },
+          stdin = "null", stdout = "capture", seccomp = filter, seccomp_listener = { path = path } })
+        local state = asked(out)
+        assert.same({ "running", container:state().pid, "listener", root }, { state.state.status, state.state.pid, state.state.id,
+          state.state.bundle })
+        assert.equal(running:pid(), state.pid)
+        assert.equal("99", running:wait().stdout)
+        -- its own, as it was created with
+        os.remove(path)
+        out = agent(path)
+        running = assert(container:exec { args = { "/usr/bin/perl", "-e", "mkdir q(/tmp/x) or print 0 + $!" },
+          stdin = "null", stdout = "capture" })
+        assert.equal("what", require("caisson.json").decode(out:read("*l")).metadata)
+        assert.equal("99", running:wait().stdout)
+        out:close()
+      end)
+    end
   end)
 end)

@@ -61,7 +61,7 @@ end
 -- What a process that joins takes from its container (caisson.process); seccomp is in the plan, as a program.
 local kept = { "user", "cwd", "env", "environ", "capabilities", "securebits", "no_new_privs", "landlock", "rlimits", "umask",
   "personality", "oom_score_adj", "nice", "scheduler", "ioprio", "affinity", "keyring", "apparmor", "selinux",
-  "memory_policy", "core_scheduling", "init", "tty" }
+  "memory_policy", "core_scheduling", "init", "tty", "seccomp_listener" }
 
 -- As JSON can hold it: a table with names and positions has them all as strings.
 local function plain(v, what)
@@ -106,7 +106,7 @@ function M.options(saved, plan)
     local p, message, number = plan()
     if not p then return nil, message, number end
     for _, s in p:each() do
-      if s.step == "seccomp" then programs[#programs + 1] = s.options.program end
+      if s.step == "seccomp" then programs[#programs + 1] = s.options end
     end
     o.filtered = nil
   end
@@ -225,6 +225,10 @@ function M.create(recipe, opts)
   if not built then return refuse(message, errno.EINVAL, { step = "recipe", errno = errno.EINVAL, code = "EINVAL" }) end
   if not built.plan:find("wait") then
     return refuse("a saved plan has no place to wait for a start: create its recipe", errno.EINVAL)
+  end
+  if built.options.seccomp_listener then
+    ok, message, number = require("caisson.notify").listens(built.options.seccomp_listener)
+    if not ok then return refuse(message, number) end
   end
   message = unread_stream(opts, built.options)
   if message then return refuse(message, errno.EINVAL) end

@@ -206,7 +206,7 @@ function core.lua(o) end
 ---The container is made, and waits here for its start: the child goes on in the runner's program, holding nothing but
 ---what the steps to come need, and listens on the slot `start`: a listening socket of the type seqpacket. core.spawn
 ---then gives back the process object; Process:keep() lets the container outlive its host, core.start has it go on.
----Steps behind it are of the child's side and are no functions. That the program is there is checked here already.
+---Steps behind it are no functions, and of the child's side; behind a courier also the parent's, done by who starts. That the program is there is checked here already.
 ---While it waits, a signal that ends other processes ends it too, as pid 1 with the exit code 128 + n; it reaps what
 ---is orphaned. It works in a plan only.
 ---@param o string|{ start: string }
@@ -220,8 +220,9 @@ function core.wait(o) end
 ---    assert(core.start { socket = socket, plan = plan, pidfd = pidfd })
 ---
 ---plan: the one that it was made of; it gives a failing step its name. pidfd: of the container, to tell what killed
----it. cancel: a descriptor; waiting is given up when it becomes readable (ECANCELED).
----@param o { socket: integer|caisson.core.Fd, plan: caisson.core.Plan, pidfd?: integer|caisson.core.Fd, cancel?: integer|caisson.core.Fd }
+---it. pid: its number here, for the parent's steps behind wait. cancel: a descriptor; waiting is given up when it becomes
+---readable (ECANCELED).
+---@param o { socket: integer|caisson.core.Fd, plan: caisson.core.Plan, pid?: integer, pidfd?: integer|caisson.core.Fd, cancel?: integer|caisson.core.Fd }
 ---@return { exec_ns: number, skipped: table<integer, integer> }? started skipped: as Process:skipped(), of the steps behind wait
 ---@return string? message
 ---@return integer? errno ECONNREFUSED: it does not wait any more

@@ -29,7 +29,10 @@ local core = {}
 function core.pty(options) end
 
 ---@class caisson.send.Options
----@field fd string  the slot
+---@field fd string       the slot
+---@field close? boolean  here it is empty then
+---@field attend? string  function(pid, number) of the run: called whenever the descriptor is readable, until the slot is
+---  empty there or the program runs
 
 ---A copy of the child's descriptor goes to the host, into the same slot of the run there: `process:slot(name)`, and
 ---the parent's steps that follow. An action of the engine: it works in a plan only, on the child's side.
