@@ -14,7 +14,11 @@
 #pragma GCC visibility push(hidden)
 
 /* error.c */
-const char *csn_errname(int err);                            /* "ENOENT", or NULL */
+const char *csn_errname(int err); /* "ENOENT", or NULL */
+/* The string on top becomes fit to be read at a terminal: no control character, no more than 1000 bytes. lines: those
+ * that end lines stay. */
+void csn_show_text(lua_State *L, bool lines);
+
 int csn_pusherr(lua_State *L, int err, const char *fmt, ...) /* nil, message, errno */
     __attribute__((format(printf, 3, 4)));
 int csn_pushok(lua_State *L);

@@ -13,6 +13,36 @@ csn_errname(int err)
   return strerrorname_np(err);
 }
 
+#define LONGEST 1000
+
+void
+csn_show_text(lua_State *L, bool lines)
+{
+  size_t len, n = 0;
+  const char *s = lua_tolstring(L, -1, &len);
+  luaL_Buffer b;
+
+  while (n < len && n <= LONGEST && (u8)s[n] >= ' ' && s[n] != 0x7f)
+    n++;
+  if (n == len && len <= LONGEST)
+    return;
+  luaL_buffinit(L, &b);
+  for (size_t i = 0; i < len && i < LONGEST; i++) {
+    char code[8];
+
+    if (((u8)s[i] >= ' ' && s[i] != 0x7f) || (lines && (s[i] == '\n' || s[i] == '\t'))) {
+      luaL_addchar(&b, s[i]);
+    } else {
+      snprintf(code, sizeof(code), "\\x%02x", (u8)s[i]);
+      luaL_addstring(&b, code);
+    }
+  }
+  if (len > LONGEST)
+    luaL_addstring(&b, "...");
+  luaL_pushresult(&b);
+  lua_remove(L, -2);
+}
+
 int
 csn_pusherr(lua_State *L, int err, const char *fmt, ...)
 {
@@ -23,6 +53,7 @@ csn_pusherr(lua_State *L, int err, const char *fmt, ...)
   va_start(ap, fmt);
   lua_pushvfstring(L, fmt, ap);
   va_end(ap);
+  csn_show_text(L, true);
   lua_pushfstring(L, ": %s (%s)", strerrordesc_np(err) ? strerrordesc_np(err) : "Unknown error",
                   name ? name : "?");
   lua_concat(L, 2);

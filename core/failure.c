@@ -60,6 +60,7 @@ csn_push_failure(lua_State *L, struct csn_spawn *s)
     lua_pushfstring(L, ": %s", s->ctx.detail);
   else
     lua_pushliteral(L, "");
+  csn_show_text(L, true);
   if (s->fail_errno)
     lua_pushfstring(L, ": %s (%s)",
                     strerrordesc_np(s->fail_errno) ? strerrordesc_np(s->fail_errno)

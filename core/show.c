@@ -225,4 +225,5 @@ csn_push_object(lua_State *L, const struct csn_plan *p, const struct csn_step *s
 
   luaL_checkstack(L, 12, "object");
   expand(L, p, s, show, show + strlen(show));
+  csn_show_text(L, false);
 }

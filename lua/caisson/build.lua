@@ -49,7 +49,7 @@ end
 
 -- "at: mounts[3]: message" of an option, wherever it was said.
 local function blame(key, at, message)
-  return (at and at .. ": " or "") .. (key and key:gsub("/(%d+)", "[%1]"):gsub("/", ".") .. ": " or "") .. message
+  return words.message((at and at .. ": " or "") .. (key and key:gsub("/(%d+)", "[%1]"):gsub("/", ".") .. ": " or "") .. message)
 end
 
 function B:fail(key, message)

@@ -31,6 +31,7 @@ function M.check(hook)
   end
   if (hook.call == nil) == (hook.path == nil) then return nil, "either 'call' or 'path' expected" end
   if hook.path and hook.path:sub(1, 1) ~= "/" then return nil, "option 'path': an absolute path expected" end
+  if hook.path and #hook.path > 4095 then return nil, "option 'path': longer than 4095 bytes" end
   if hook.dir and (hook.call or hook.dir:sub(1, 1) ~= "/") then
     return nil, hook.call and "option 'dir': a function has none" or "option 'dir': an absolute path expected"
   end

@@ -30,16 +30,24 @@ function M.nearest(word, known)
   return best and least <= 1 + #best / 3 and best or nil
 end
 
--- A value as an error shows it: the beginning of what is long.
+local function code(c) return ("\\x%02x"):format(c:byte()) end
+
+-- A message that may be shown at a terminal, whatever of others' is in it.
+function M.message(s)
+  if #s > 2000 then s = s:sub(1, 1900) .. "..." end
+  return (s:gsub("[%z\1-\8\11-\31\127]", code))
+end
+
+-- A value as an error shows it: one line, the beginning of what is long.
 function M.show(v)
   local s = tostring(v)
-  return #s > 80 and s:sub(1, 64) .. "..." or s
+  return ((#s > 80 and s:sub(1, 64) .. "..." or s):gsub("[%z\1-\31\127]", code))
 end
 
 -- "what 'word' (did you mean 'x'?)", or the list of what is known.
 function M.unknown(what, word, known)
-  if #word > 64 then word = word:sub(1, 64) .. "..." end
   local best = M.nearest(word, known)
+  word = M.show(word)
   if best then
     return ("%s '%s' (did you mean '%s'?)"):format(what, word, best)
   end

@@ -114,7 +114,9 @@ function M.of(config, opts)
     t.summary = "OCI bundle " .. opts.bundle
     return t
   end)
-  if not ok then return nil, (tostring(o):gsub("^[^\n:]*%.lua:%d+: ", "")), core.errno.EINVAL end
+  if not ok then
+    return nil, require("caisson.words").message((tostring(o):gsub("^[^\n:]*%.lua:%d+: ", ""))), core.errno.EINVAL
+  end
   local r = recipe.new(o)
   r.bundle, r.warnings, r.name = opts.bundle, warnings, opts.bundle:match("([^/]+)/*$")
   r.source, r.line = nil, nil
