@@ -63,7 +63,7 @@ describe("an image's /dev", function()
 
   it("whose null is another thing is no mask (CVE-2025-31133, 2025-62161, 2026-88265)", function()
     for _, image in ipairs { "mkdir dev; ln -s ../proc/sys/kernel/core_pattern dev/null", "mkdir dev; ln -s /proc/sysrq-trigger dev/null",
-      "mkdir dev; ln -s $S/canary dev/null", "mkdir dev; echo canary of the image > dev/null", "mkdir -p dev/null" } do
+      "mkdir dev; ln -s $S/canary dev/null", "mkdir dev; ln -s /tmp/other dev/null; echo other > tmp/other", "mkdir dev; echo canary of the image > dev/null", "mkdir -p dev/null" } do
       local b = a.bundle(image .. "; echo secret > tmp/secret", S):attacker():without("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
       table.insert(b.config.linux.maskedPaths, "/tmp/secret")
       -- what is masked is the null device, and nothing to write to; it is opened, never written

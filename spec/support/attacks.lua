@@ -117,7 +117,7 @@ M.canary = "canary of the host"
 function M.sentinel()
   local dir = M.tmpdir()
   t.sh(([[cd %s && mkdir -p b/c in dev/pts sys proc/self && echo %s > canary
-    for f in ptmx null console zero full random urandom tty core passwd a file dev/null dev/console; do echo %s > $f; done]]):format(
+    for f in ptmx console core passwd a file dev/null dev/console; do echo %s > $f; done]]):format(
     dir, quote(M.canary), quote(M.canary)))
   return setmetatable({ dir = dir, before = state_of(dir), settings = settings() }, Sentinel)
 end
