@@ -166,6 +166,8 @@ CSN_PRIMITIVE(mount_devpts, "mount.devpts", DEVPTS, CSN_CHILD, apply_devpts, NUL
   F(strs, options, 0, NULL, 0)                                                                     \
   F(flags, flags, 0, csn_mount_words, SAFE)                                                        \
   F(bool, copyup, 0, NULL, 0)                                                                      \
+  F(bool, covered_mode, 0, NULL, 0)                                                                \
+  F(str, source, 0, NULL, 0)                                                                       \
   CSN_NEW_FIELDS(F)
 CSN_ARGS(mount_tmpfs, TMPFS)
 
@@ -199,7 +201,7 @@ apply_tmpfs(const struct mount_tmpfs_args *a, struct csn_ctx *c)
   struct csn_stat st = { .mode = (u32)a->mode };
   struct csn_fs f;
 
-  if (a->copyup) {
+  if (a->copyup || a->covered_mode) {
     covered = csn_in_root_open(c, c->slots[a->root], csn_s(c, a->target),
                                CSN_WANT_DIR | CSN_TARGET_HOW(a));
     if (covered < 0 && covered != -ENOENT)
@@ -207,20 +209,22 @@ apply_tmpfs(const struct mount_tmpfs_args *a, struct csn_ctx *c)
     if (covered >= 0 && csn_stat(covered, &st) == 0 && GIVEN(a, 3))
       st.mode = (u32)a->mode;
   }
-  csn_fs_open(&f, c, "tmpfs", NULL);
+  csn_fs_open(&f, c, "tmpfs", csn_s(c, a->source));
   if (GIVEN(a, 1))
     csn_fs_number(&f, "size", a->size, 10);
   if (GIVEN(a, 2))
     csn_fs_number(&f, "nr_inodes", a->nr_inodes, 10);
-  csn_fs_number(&f, "mode", st.mode & 07777, 8);
+  if (covered >= 0 || !a->covered_mode) /* else the kernel's own default */
+    csn_fs_number(&f, "mode", st.mode & 07777, 8);
   if (GIVEN(a, 4))
     csn_fs_number(&f, "uid", a->uid, 10);
   if (GIVEN(a, 5))
     csn_fs_number(&f, "gid", a->gid, 10);
   csn_fs_options(&f, a->options);
   csn_fs_label(&f, a->label);
-  return covered >= 0 ? filled_tmpfs(&f, a, covered, &st)
-                      : csn_fs_attach(&f, a->flags, a->root, a->target, CSN_TARGET_HOW(a));
+  return covered >= 0 && a->copyup
+             ? filled_tmpfs(&f, a, covered, &st)
+             : csn_fs_attach(&f, a->flags, a->root, a->target, CSN_TARGET_HOW(a));
 }
 
 CSN_PRIMITIVE(mount_tmpfs, "mount.tmpfs", TMPFS, CSN_CHILD, apply_tmpfs, NULL,

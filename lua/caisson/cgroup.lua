@@ -25,6 +25,7 @@ M.leaf = "caisson.host"
 ---@field path? string                of the group, below this process's own, or from the root ("/a/b"); "*" is the
 ---  run's own; "caisson-*" if not given
 ---@field existing? boolean           the group may be there already; it is then not removed
+---@field optional? boolean          go without whatever can't be had
 ---@field every? boolean             a group in every hierarchy that is mounted, wanted or not, where that can be had
 ---@field own_leaf? boolean           v2, delegated: this process may be moved to a leaf, for good, to make room
 ---@field accounting? ("cpu"|"memory"|"pids"|"io"|"freeze")[] figures and actions wanted beside those of the limits,
@@ -242,7 +243,7 @@ function M.compile(t, env, nodes)
 
   local function lack(controller, key, why, hint, errno)
     local m = { key = key, controller = controller, message = why, hint = hint, errno = errno or 13 }
-    if type(t[controller]) == "table" and t[controller].optional then
+    if t.optional or type(t[controller]) == "table" and t[controller].optional then
       out.unlimited[controller] = m
     else
       out.missing[#out.missing + 1] = m
@@ -291,7 +292,7 @@ function M.compile(t, env, nodes)
     if g then
       for _, w in ipairs(limits.writes(controller, t[controller], g.version)) do
         w.key = controller .. "." .. w.option
-        w.optional = t[controller].optional
+        w.optional = t[controller].optional or t.optional
         if w[1] then
           g.writes[#g.writes + 1] = w
         else
@@ -318,7 +319,8 @@ function M.compile(t, env, nodes)
     end
     if g then
       local v = t.unified[file]
-      g.writes[#g.writes + 1] = { file, type(v) == "number" and ("%.0f"):format(v) or v, key = "unified." .. file }
+      g.writes[#g.writes + 1] = { file, type(v) == "number" and ("%.0f"):format(v) or v, key = "unified." .. file,
+        optional = t.optional }
     end
   end
 

@@ -101,7 +101,8 @@ function mount_kinds.bind(b, key, m) bind(b, key, m, b:check_type(key, m.bind, "
 function mount_kinds.fd(b, key, m) bind(b, key, m, nil, true) end
 
 function mount_kinds.tmpfs(b, key, m)
-  local o = pick(m, "size", "mode", "nr_inodes", "uid", "gid", "copyup", "options", "target_nofollow")
+  local o = pick(m, "size", "mode", "nr_inodes", "uid", "gid", "copyup", "covered_mode", "source", "options",
+    "target_nofollow")
   o.label = m.label or b.options.mount_label
   o.target, o.flags = m.tmpfs, flag_words(b, key, m, { "nosuid", "nodev" })
   b:step(key, "mount.tmpfs", o, { optional = m.optional })
@@ -176,7 +177,8 @@ local kind_keys = {
   propagate = { "propagation" },
   cgroups = { "flags", "writable" },
   fd = { "at", "idmap", "propagation", "target_nofollow", with_flags },
-  tmpfs = { "size", "mode", "nr_inodes", "uid", "gid", "copyup", "options", "label", "target_nofollow", with_flags },
+  tmpfs = { "size", "mode", "nr_inodes", "uid", "gid", "copyup", "covered_mode", "source", "options", "label", "target_nofollow",
+    with_flags },
   proc = { "hidepid", "subset", with_flags },
   sysfs = { with_flags },
   devpts = { "mode", "gid", "label", "target_nofollow", with_flags },

@@ -96,6 +96,16 @@ describe("a configuration's mounts", function()
     assert.truthy(bundle:fails("true", one({ "tmpcopyup" }, { type = "ramfs" })):find("tmpcopyup", 1, true))
   end)
 
+  it("a tmpfs has the mode of what it covers, unless it says another", function()
+    os.execute(("mkdir -p -m 751 %s/moded"):format(bundle.root))
+    local function mode(options, at)
+      return bundle:output("stat -c %a " .. at, one(options, { destination = at }))
+    end
+    assert.equal("751\n", mode({}, "/moded"))
+    assert.equal("700\n", mode({ "mode=700" }, "/moded"))
+    assert.equal("1777\n", mode({}, "/moded/not-there"))
+  end)
+
   it("a directory and a file are bound, relative to the bundle, at places that are made", function()
     local out = bundle:output("cat /a/b/file /deep/er/name; touch /a/b/new", function(c)
       c.root.readonly = false

@@ -280,7 +280,7 @@ end
 
 -- ---- the table ----
 
-local own_keys = { "path", "accounting", "unified", "own_leaf", "existing", "devices", "every" }
+local own_keys = { "path", "accounting", "unified", "own_leaf", "existing", "devices", "every", "optional" }
 local accounting = { "cpu", "memory", "pids", "io", "freeze" }
 
 local function sorted(t)
@@ -340,7 +340,7 @@ function M.check(t)
   table.sort(known)
   for k in pairs(t) do check_word("", "unknown option", k, known) end
   if t.path ~= nil then M.check_path(t.path) end
-  for _, k in ipairs { "own_leaf", "existing", "every" } do
+  for _, k in ipairs { "own_leaf", "existing", "every", "optional" } do
     if t[k] ~= nil then kinds.boolean(k, t[k]) end
   end
   if t.accounting ~= nil then

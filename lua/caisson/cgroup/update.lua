@@ -6,7 +6,7 @@ local limits = require "caisson.cgroup.limits"
 local M = {}
 
 -- What fixes the group's place and purpose is no limit.
-local fixed = { "path", "existing", "own_leaf", "accounting", "every" }
+local fixed = { "path", "existing", "own_leaf", "accounting", "every", "optional" }
 
 -- Files with a line for each device, interface or resource, and what such a line without a limit would be.
 local keyed = {

@@ -201,8 +201,9 @@ local function filesystem(m, o, at)
   if m.type == "overlay" then
     o.data = data
     t = overlay(o, at)
-  elseif m.type == "tmpfs" and o.tmpcopyup then
-    t = { tmpfs = at, options = #data > 0 and data or nil, copyup = true }
+  elseif m.type == "tmpfs" then
+    t = { tmpfs = at, options = #data > 0 and data or nil, covered_mode = true, copyup = o.tmpcopyup,
+      source = m.source ~= "" and m.source or nil }
   end
   t = t or { fs = at, type = m.type, source = m.source ~= "" and m.source or nil, options = #data > 0 and data or nil,
     target_nofollow = m.type == "proc" or m.type == "sysfs" or nil }
@@ -229,7 +230,7 @@ function M.of(list, context)
       entries[#entries + 1] = { remount = at, flags = last_words(o.flags) }
     elseif is_bind then
       entries[#entries + 1] = bind(m, o, at, key, context)
-    elseif m.type == "cgroup" or m.type == "cgroup2" then
+    elseif m.type == "cgroup" then
       local flags, ro = without(last_words(o.flags), "ro")
       entries[#entries + 1] = { cgroups = at, flags = flags, writable = not ro or nil }
     else

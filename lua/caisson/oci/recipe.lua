@@ -66,16 +66,9 @@ local function cgroup(config, opts)
       if m.type == "cgroup" then t.every = true end
     end
   end
-  local lenient = opts.rootless
-  if opts.rootless == nil then lenient = core.identity().euid ~= 0 end
-  if lenient or in_user_namespace() then
-    t.devices.optional = true
-  end
-  if lenient then
-    for name, limits in pairs(t) do
-      if type(limits) == "table" and name ~= "unified" then limits.optional = true end
-    end
-  end
+  local limited = core.identity().euid ~= 0 or in_user_namespace()
+  t.optional = opts.rootless or opts.rootless == nil and limited or nil
+  t.devices.optional = limited or nil
   return t
 end
 
@@ -102,7 +95,7 @@ function M.of(config, opts)
     local dev_is_bound
     t.mounts, dev_is_bound = mounts.of(config.mounts, { config = config, bundle = opts.bundle, warn = warn })
     linux.of(t, config, { identity = core.identity(), dev_is_bound = dev_is_bound })
-    t.console = t.tty and not dev_is_bound or nil
+    t.console = t.tty and true or nil
     t.cgroup = cgroup(config, opts)
     t.hooks = hooks.of(config.hooks, { bundle = opts.bundle, root = path })
     -- hooks that mount something more look for the root where the bundle has it

@@ -179,6 +179,8 @@ function mount.devpts(options) end
 ---@field gid? integer
 ---@field options? string[]            others of tmpfs(5), "key=value" or "key" each: "size=50%", "huge=never"
 ---@field flags? caisson.mount.Flag[]  nosuid and nodev by default
+---@field source? string               what mountinfo is to show; "tmpfs"
+---@field covered_mode? boolean        its directory has the mode of what it covers; 1777 where that isn't there
 ---@field copyup? boolean              it starts with a copy of the directory that it covers: everything in
 ---  it, with modes, times, ACLs and other attributes that a tmpfs takes, and owners where the user namespace has
 ---  them; EPERM for a device node in a user namespace
