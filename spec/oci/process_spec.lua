@@ -1,4 +1,4 @@
--- What an OCI container's program is given, as it finds it.
+-- What an OCI container's program is given, as it finds it: what the validation programs of others brought to light.
 local t = require "support"
 local oci = require "support.oci"
 
@@ -18,6 +18,22 @@ describe("an OCI container's process", function()
     assert.same({ 0, "" }, { r.code, r.err })
     return r.out
   end
+
+  it("has a bind mount whose options are of a filesystem that is not mounted: they are told of", function()
+    world:configure("cat /etc/mark", function(c)
+      oci.write(world.dir .. "/mark", "here\n")
+      table.insert(c.mounts, { destination = "/etc/mark", source = world.dir .. "/mark", options = { "bind", "mode=755", "size=1k" } })
+    end)
+    local r = world:run { "run", "box" }
+    assert.same({ 0, "here\n" }, { r.code, r.out })
+    for _, word in ipairs { "mounts[4].options: mode=755", "mounts[4].options: size=1k" } do
+      assert.truthy(r.err:find(word, 1, true), r.err)
+    end
+    world:configure("true", function(c)
+      table.insert(c.mounts, { destination = "/etc/mark", source = world.dir .. "/mark", options = { "bind", "r0" } })
+    end)
+    assert.truthy(world:fails("run", "box"):find("r0", 1, true))
+  end)
 
   it("has its directory under a filter that knows nothing of how one is entered", function()
     if not t.is_root then return end -- without no_new_privs a filter is root's

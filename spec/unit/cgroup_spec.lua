@@ -304,6 +304,7 @@ cgroup.set cgroup pids.max=8]], text(compile(t, m)))
       { "io", { leaf_weight = 20 }, "blkio.leaf_weight=20", "no leaf_weight" },
       { "io", { leaf_weight = { { device = "8:0", weight = 20 } } }, "blkio.leaf_weight_device=8:0 20", "no leaf_weight" },
       { "io", { weight = { { device = "8:0", weight = 20 } } }, "blkio.bfq.weight_device=8:0 20", "io.weight=8:0 20" },
+      { "io", { weight = { { device = "default", weight = 30 } } }, "blkio.bfq.weight=30", "io.weight=default 30" },
       { "hugetlb", { ["2MB"] = "2M" }, "hugetlb.2MB.limit_in_bytes=2097152 hugetlb.2MB.rsvd.limit_in_bytes=2097152",
         "hugetlb.2MB.max=2097152 hugetlb.2MB.rsvd.max=2097152" },
       { "hugetlb", { ["1GB"] = { rsvd = 0 } }, "hugetlb.1GB.rsvd.limit_in_bytes=0", "hugetlb.1GB.rsvd.max=0" },

@@ -182,11 +182,12 @@ local function device(key, v)
   return s
 end
 
-local function each_device(key, v, known)
+-- default: is a device called so, for all others?
+local function each_device(key, v, known, default)
   if type(v) ~= "table" then fail(key, "a list of { device = 'major:minor', … } expected, got " .. type(v)) end
   if v.device then v = { v } end
   for i, item in ipairs(v) do
-    device(key .. "[" .. i .. "]", item)
+    if not (default and type(item) == "table" and item.device == "default") then device(key .. "[" .. i .. "]", item) end
     for k in pairs(item) do
       local found = k == "device"
       for _, name in ipairs(known) do found = found or name == k end
@@ -203,9 +204,14 @@ function kinds.io_weight(key, v, version, _, row)
     return version == 2 and "default " .. v or v
   end
   local list = {}
-  for i, item in ipairs(each_device(key, v, { "weight" })) do
+  for i, item in ipairs(each_device(key, v, { "weight" }, true)) do
+    local weight = decimal(in_range(key, item.weight, 1, most))
     local file = version == 2 and row.v2 or row.v1 .. "_device"
-    list[i] = { file, item.device .. " " .. decimal(in_range(key, item.weight, 1, most)) }
+    if version == 1 and item.device == "default" then
+      list[i] = { row.v1, weight }
+    else
+      list[i] = { file, item.device .. " " .. weight }
+    end
   end
   return list
 end

@@ -128,12 +128,22 @@ local function id_map(m, o, config, key)
   return { uids = ids(uids), gids = ids(gids), recursive = o.idmap == "ridmap" or nil }
 end
 
+local function join(a, b)
+  local t = {}
+  for _, v in ipairs(a) do t[#t + 1] = v end
+  for _, v in ipairs(b) do t[#t + 1] = v end
+  return t
+end
+
 local function bind(m, o, at, key, context)
   if type(m.source) ~= "string" or m.source == "" then error(key .. ".source: a bind mount needs one", 0) end
-  if #o.data > 0 then
-    error(words.unknown(key .. ".options: a bind mount has no option", o.data[1], attributes), 0)
+  -- what is like an option's name may be one misspelt; a filesystem's NAME=VALUE is not
+  for _, word in ipairs(o.data) do
+    if not word:find("^%l[%w_]*=") then
+      error(words.unknown(key .. ".options: a bind mount has no option", word, attributes), 0)
+    end
   end
-  for _, word in ipairs(o.filesystem) do
+  for _, word in ipairs(join(o.filesystem, o.data)) do
     context.warn(("%s.options: %s is the filesystem's, which a bind mount leaves as it is"):format(key, word))
   end
   local source = m.source
@@ -184,13 +194,6 @@ local function overlay(o, at)
   local upper, work = take(o.data, "upperdir"), take(o.data, "workdir")
   return { overlay = at, lower = split_layers(lower), upper = upper, work = work,
     options = #o.data > 0 and o.data or nil }
-end
-
-local function join(a, b)
-  local t = {}
-  for _, v in ipairs(a) do t[#t + 1] = v end
-  for _, v in ipairs(b) do t[#t + 1] = v end
-  return t
 end
 
 local function filesystem(m, o, at)
