@@ -133,6 +133,7 @@ csn_courier_start(struct csn_run *run, bool apart)
     return csn_detail(&run->ctx, rc, "a thread of the process, beside its own", NULL);
   }
   c->tid = (s32)rc;
+  run->ctx.courier = !apart;
   if ((rc = come_first(run)) < 0)
     csn_courier_end(run);
   return rc;
@@ -174,6 +175,7 @@ csn_courier_end(struct csn_run *run)
   say(&c->word, LEAVE);
   while (seen(&c->word) != NONE)
     relax();
+  run->ctx.courier = false;
   if (c->apart)
     CSN_RETRY(csn_sys(__NR_wait4, c->tid, NULL, 0x40000000 /* __WALL */, 0));
 }

@@ -76,6 +76,7 @@ struct csn_ctx {
   bool born;    /* this is the child itself: a step for its creator comes too late */
   bool init;    /* ... and an init will stay between it and its program */
   bool entered; /* a step has entered the working directory that another would try again */
+  bool courier; /* it has a thread beside it while filters are loaded, which is to be under none */
   bool joined;  /* in namespaces of a container's: stays as one that its processes can't trace */
   u32 detail_len;
   char detail

@@ -87,6 +87,8 @@ apply_seccomp(const struct seccomp_args *a, struct csn_ctx *c)
   if ((flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) && a->listener < 0)
     return csn_detail(c, -EINVAL, "flag new_listener needs the name of a slot: option listener",
                       NULL);
+  if (c->courier) /* what is executed will have no other thread */
+    flags &= ~(u64)SECCOMP_FILTER_FLAG_TSYNC;
   /* A listener and a thread id can't both be the answer. */
   if ((flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) && (flags & SECCOMP_FILTER_FLAG_TSYNC))
     flags |= SECCOMP_FILTER_FLAG_TSYNC_ESRCH;

@@ -23,6 +23,16 @@ function M.agent(b)
   return setmetatable({ b = b, path = a.path, metadata = a.metadata }, Agent)
 end
 
+-- The option, of linux.seccomp in an OCI configuration and the policy that it is: nil where nobody is asked, raises
+-- where nobody is there to answer.
+function M.of_oci(seccomp, policy)
+  if not require("caisson.policy").notifies(policy) then return nil end -- then the path is ignored, as it is to be
+  if (seccomp.listenerPath or "") == "" then
+    error("linux.seccomp.listenerPath: missing, and SCMP_ACT_NOTIFY asks whoever listens there", 0)
+  end
+  return { path = seccomp.listenerPath, metadata = seccomp.listenerMetadata }
+end
+
 -- Is there a socket at the agent's path? Returns true | nil, message, errno.
 function M.listens(agent)
   local st

@@ -5,31 +5,7 @@ local caisson = require "caisson"
 local policy = require "caisson.policy"
 local core = t.core
 
--- An agent: says "ready", then the message that comes with the listener; mkdir it answers with errno 99, and is gone
--- then, or (stays) once nobody can ask any more; any other call is to go on. Returns its output.
-local function agent(path, stays)
-  local out = assert(io.popen(([[exec 2>&1; perl -MSocket -e '
-    socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un("%s")) or die; listen(S, 5); $| = 1; print "ready\n"; alarm 20;
-    accept(C, S);
-    my ($data, $control) = ("\0" x 4096, "\0" x 24);
-    my $iov = pack("PQ", $data, 4096); my $msg = pack("QQPQPQQ", 0, 0, $iov, 1, $control, 24, 0);
-    my $n = syscall(47, fileno(C), $msg, 0); my $fd = unpack("x16 l", $control);
-    print substr($data, 0, $n), "\n";
-    open my $l, "+<&=", $fd or die "listener: $!";
-    for (;;) {
-      my $poll = pack "lss", fileno $l, 1, 0; syscall(7, $poll, 1, -1);
-      last unless (unpack "lss", $poll)[2] & 1;
-      my $notice = "\0" x 80;
-      ioctl($l, 0xc0502100, $notice) or $!{ENOENT} ? next : die "receive: $!";
-      my ($id, $from, $flags, $nr) = unpack "QLLl", $notice;
-      my $answer = pack "QqlL", $id, 0, $nr == 83 ? (-99, 0) : (0, 1);
-      print $nr == 83 ? "asked by $from\n" : "let $nr\n";
-      ioctl($l, 0xc0182101, $answer) or $!{ENOENT} or die "send: $!";
-      last if $nr == 83 && !%d;
-    }' ]]):format(path, stays and 1 or 0)))
-  assert.equal("ready", out:read("*l"))
-  return out
-end
+local agent = require("support.agent").start
 
 describe("seccomp_listener", function()
   if not t.needs("userns", "perl") then return end
@@ -115,10 +91,7 @@ describe("seccomp_listener", function()
   local all = { "execve", "sendmsg", "sendto", "recvfrom", "write", "close", "futex", "nanosleep", "exit", "exit_group" }
 
   local function asked(out)
-    local state, calls = require("caisson.json").decode(out:read("*l")), {}
-    for line in out:lines() do calls[#calls + 1] = line:match("^let (%d+)$") or "mkdir" end
-    out:close()
-    local text = " " .. table.concat(calls, " ") .. " "
+    local state, text = require("support.agent").story(out)
     assert.matches(" 59 .* mkdir .*231 $", text) -- its very execve, after the agent was there
     return state
   end
@@ -126,7 +99,7 @@ describe("seccomp_listener", function()
   for _, nnp in ipairs { true, false } do
     it("may be asked about any call of the program's, " .. (nnp and "with" or "without") .. " no_new_privs", function()
       local out = agent(path, true)
-      filter = filter:answer("notify", all)
+      filter = filter:answer("notify", all):with { flags = { "tsync", "log" } }
       local r = assert(caisson.run(caisson.recipe { extends = "sandbox", seccomp = filter, no_new_privs = nnp,
         seccomp_listener = { path = path } },
         { args = { "/usr/bin/perl", "-e", "mkdir q(/tmp/x) or print 0 + $!" }, stdin = "null", stdout = "capture" }))

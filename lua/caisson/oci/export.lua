@@ -55,7 +55,7 @@ end
 local handlers = {}
 
 -- What is of the engine, or what every runtime does by itself.
-for _, name in ipairs { "procfs", "session", "close", "pty", "tty", "send", "listener.send", "wait", "pivot_root" } do
+for _, name in ipairs { "procfs", "session", "close", "pty", "tty", "send", "courier", "listener.send", "wait", "pivot_root" } do
   handlers[name] = function() end
 end
 

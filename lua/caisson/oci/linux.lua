@@ -187,9 +187,7 @@ function M.of(o, config, context)
     local policy, message = require("caisson.policy").from_oci(linux.seccomp)
     if not policy then error("linux." .. message, 0) end
     o.seccomp = policy
-    if linux.seccomp.listenerPath and linux.seccomp.listenerPath ~= "" then
-      o.seccomp_listener = { path = linux.seccomp.listenerPath, metadata = linux.seccomp.listenerMetadata }
-    end
+    o.seccomp_listener = require("caisson.notify").of_oci(linux.seccomp, policy)
   end
 end
 
