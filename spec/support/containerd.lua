@@ -52,7 +52,9 @@ function M.world()
   local dir = world.dir
   assert(os.execute("chmod 711 " .. dir)) -- for roots that are mapped
   engine.write(dir .. "/config.toml", (config:gsub("%%s", dir)))
-  world:ok("nohup containerd -l warn --config " .. dir .. "/config.toml >" .. dir .. "/log 2>&1 </dev/null & echo $! >" .. dir .. "/pid")
+  -- the runtime is "runc" as well: ctr 1.6 forgets --runc-binary where --no-pivot or --uidmap are given
+  assert(os.execute(("mkdir %s/bin && ln -s %s %s/bin/runc"):format(dir, engine.runtime, dir)))
+  world:ok("PATH=" .. dir .. "/bin:$PATH nohup containerd -l warn --config " .. dir .. "/config.toml >" .. dir .. "/log 2>&1 </dev/null & echo $! >" .. dir .. "/pid")
   local self = setmetatable({ world = world, dir = dir, namespace = world.prefix }, Containerd)
   image(dir .. "/layout", world:rootfs())
   if not world:eventually(function() return self:run("version").code == 0 end) then

@@ -20,7 +20,7 @@ events_logger = "file"
 ]],
   ["storage.conf"] = [[
 [storage]
-driver = "vfs"
+driver = "overlay"
 graphroot = "%s/graph"
 runroot = "%s/run"
 ]],
