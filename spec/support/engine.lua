@@ -53,6 +53,17 @@ if [ "$(stat -f -c %T /sys/fs/cgroup)" = tmpfs ]; then
   mount --move /run/c /sys/fs/cgroup
   rmdir /run/c
 fi
+if [ -n "$user" ]; then
+  cp -a /etc $dir/etc
+  echo "caisson:x:$user:$user::$dir/home:/bin/sh" >> $dir/etc/passwd
+  echo "caisson:x:$user:" >> $dir/etc/group
+  echo "caisson:1000000:65536" | tee $dir/etc/subuid > $dir/etc/subgid
+  chmod 644 $dir/etc/subuid $dir/etc/subgid
+  mount --bind $dir/etc /etc
+  mkdir -m 700 $dir/home /run/user /run/user/$user
+  chmod 755 $dir /run/user
+  chown $user:$user $dir $dir/home /run/user/$user
+fi
 mount --make-rshared /
 exec 3<&0 </dev/null
 cat <&3 >/dev/null &
@@ -70,8 +81,9 @@ function M.write(path, text)
   return path
 end
 
--- A world. prefix: what the engine's control groups are told to begin with, unlike any other's.
-function M.world()
+-- A world. prefix: what the engine's control groups are told to begin with, unlike any other's. user: the uid of
+-- an ordinary user, with ranges of ids, whom the commands are run as.
+function M.world(user)
   worlds = worlds + 1
   local dir = t.sh("mktemp -d"):gsub("\n", "")
   local self = setmetatable({ dir = dir, prefix = ("csnengine-%d-%d"):format(t.getpid(), worlds) }, World)
@@ -79,15 +91,17 @@ function M.world()
   local ready, ready_w = assert(core.pipe())
   self.init = assert(core.spawn { plan = core.plan {
     t.step("clone", { namespaces = { "mount", "pid" } }),
-    t.step("exec", { argv = { "/bin/sh", "-c", init }, env = cli.environment, files = { "in", "out", "out" } }),
+    t.step("exec", { argv = { "/bin/sh", "-c", ("user=%s dir=%s\n"):format(user or "", dir) .. init },
+      env = cli.environment, files = { "in", "out", "out" } }),
   }, slots = { ["in"] = r, out = ready_w } })
   r:close()
   ready_w:close()
-  self.life = w
+  self.life, self.user = w, user
   local said = ready:read()
   if said ~= "ready\n" then error("no world: " .. tostring(said)) end
   ready:close()
   self.enter = { "nsenter", "-t", tostring(self.init:pid()), "-m", "-p", "--", "timeout", "--foreground", "-k", "5", "60" }
+  self.as = user and { "setpriv", "--reuid=" .. user, "--regid=" .. user, "--clear-groups", "env", "XDG_RUNTIME_DIR=/run/user/" .. user }
   self.mounts = self:mounted()
   return self
 end
@@ -96,6 +110,7 @@ end
 function World:argv(words)
   local argv = {}
   for i, w in ipairs(self.enter) do argv[i] = w end
+  for _, w in ipairs(self.as or {}) do argv[#argv + 1] = w end
   for _, w in ipairs(words) do argv[#argv + 1] = w end
   return argv
 end
@@ -182,7 +197,9 @@ function World:close(made)
     if not made or path:find(made) then left[#left + 1] = "group " .. path end
   end
   local run = ("/proc/%d/root/run/"):format(self.init:pid())
-  for _, states in ipairs { "caisson", "runc", "crun", "containerd/runc/" .. self.prefix } do
+  local places = { "caisson", "runc", "crun", "containerd/runc/" .. self.prefix }
+  for i = 1, self.user and 3 or 0 do places[i] = "user/" .. self.user .. "/" .. places[i] end
+  for _, states in ipairs(places) do
     for _, name in ipairs(core.list(run .. states) or {}) do
       -- what begins with @ is a cache, and no container
       if name:sub(1, 1) ~= "@" then left[#left + 1] = "state " .. name end

@@ -27,17 +27,23 @@ runroot = "%s/run"
   ["registries.conf"] = "",
 }
 
--- A world with podman in it and the image "box".
-function M.world()
-  local world = engine.world()
+-- A world with podman in it and the image "box". user: the uid of an ordinary user, who runs it rootless.
+function M.world(user)
+  local world = engine.world(user)
   local dir = world.dir
-  local self = setmetatable({ world = world, dir = dir }, Podman)
+  local self = setmetatable({ world = world, dir = dir, runtime = engine.runtime }, Podman)
   for name, text in pairs(settings) do engine.write(dir .. "/" .. name, (text:gsub("%%s", dir))) end
-  assert(os.execute("mkdir " .. dir .. "/home " .. dir .. "/tmp"))
+  if user then
+    -- who may not see this checkout
+    self.runtime = dir .. "/runtime"
+    assert(os.execute(("cp %s %s && chmod 755 %s"):format(engine.runtime, self.runtime, self.runtime)))
+  else
+    assert(os.execute("mkdir " .. dir .. "/home"))
+  end
   -- conmon's note of an OOM kill may land in the current directory
   self.command = { "env", "-C", dir, "CONTAINERS_CONF=" .. dir .. "/containers.conf", "CONTAINERS_STORAGE_CONF=" .. dir ..
     "/storage.conf", "CONTAINERS_REGISTRIES_CONF=" .. dir .. "/registries.conf", "HOME=" .. dir .. "/home",
-    "TMPDIR=" .. dir .. "/tmp", "podman", "--tmpdir", dir .. "/libpod", "--runtime", engine.runtime }
+    "TMPDIR=" .. dir .. "/home", "podman", "--tmpdir", dir .. "/home/libpod", "--runtime", self.runtime }
   self:ok("import", "--change", "ENV=PATH=/bin", world:rootfs(), "box")
   return self
 end
@@ -127,6 +133,7 @@ end
 function Podman:close()
   self:run("pod", "rm", "-af", "-t", "0")
   self:run("rm", "-af", "-t", "0")
+  if self.world.user then self:run("system", "migrate") end -- ends the process that holds its user namespace
   return self.world:close "/libpod%-%x%x%x%x%x%x%x%x"
 end
 
