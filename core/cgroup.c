@@ -141,23 +141,21 @@ has_word(const char *list, const char *word)
   return false;
 }
 
-/* v2: a group has the controllers that its parent's cgroup.subtree_control names. */
-static int
-enable_controllers(const struct cgroup_create_args *a, struct csn_ctx *c, int group,
-                   const char *name)
+int
+csn_cgroup_enable(struct csn_list controllers, struct csn_ctx *c, int group, const char *name)
 {
-  const struct csn_str *wanted = csn_l(c, a->controllers);
+  const struct csn_str *wanted = csn_l(c, controllers);
   char have[512], want[512] = "";
   size_t n = 0;
   long rc;
   int err;
 
-  if (!a->controllers.count)
+  if (!controllers.count)
     return 0;
   rc = csn_cgroup_read(group, "cgroup.subtree_control", have, sizeof(have));
   if (rc < 0)
     return csn_detail(c, (int)rc, "cgroup.subtree_control of ", name);
-  for (u32 i = 0; i < a->controllers.count; i++)
+  for (u32 i = 0; i < controllers.count; i++)
     if (!has_word(have, csn_s(c, wanted[i]))) {
       n = csn_append(want, sizeof(want), n, n ? " +" : "+");
       n = csn_append(want, sizeof(want), n, csn_s(c, wanted[i]));
@@ -263,7 +261,7 @@ make_groups(const struct cgroup_create_args *a, struct csn_ctx *c, int *made)
     if (n < 0)
       return (int)n;
     leaf = !p[n];
-    if (version == 2 && (rc = enable_controllers(a, c, dir, above)) < 0)
+    if (version == 2 && (rc = csn_cgroup_enable(a->controllers, c, dir, above)) < 0)
       return rc;
     rc = (int)csn_sys(__NR_mkdirat, dir, name, 0755);
     is_new = rc == 0;

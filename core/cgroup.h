@@ -22,6 +22,9 @@ int csn_cgroup_version(int fd);
 long csn_cgroup_read(int group, const char *file, char *buf, size_t size);
 int csn_cgroup_write(int group, const char *file, const char *data, size_t len);
 
+/* v2: a group has the controllers that its parent's cgroup.subtree_control names: add these to it. */
+int csn_cgroup_enable(struct csn_list controllers, struct csn_ctx *c, int group, const char *name);
+
 /* Names, "*" being the run's own: where the component at p ends, its text in name. -errno where it is
  * none that a group can have. */
 #define CSN_CGROUP_NAME 256

@@ -22,6 +22,9 @@ M.leaf = "caisson.host"
 ---@alias caisson.Size number|string  bytes: a number, "64M" (powers of 1024), or "max"
 
 ---@class caisson.cgroup.Options      a recipe's `cgroup`; every controller takes `optional = true`: go without
+---@field driver? "cgroupfs"|"systemd"  who makes the group ("cgroupfs": this process); see caisson.systemd
+---@field slice? string               systemd: where ("machine.slice"; its own choice)
+---@field scope? string               systemd: the scope's name, one "*" being the run's own ("caisson-*.scope")
 ---@field path? string                of the group, below this process's own, or from the root ("/a/b"); "*" is the
 ---  run's own; "caisson-*" if not given
 ---@field existing? boolean           the group may be there already; it is then not removed
@@ -57,6 +60,9 @@ M.leaf = "caisson.host"
 ---@field controllers string[] v2: those that were asked for
 ---@field at string            the directory that it is made in
 ---@field path string          from there
+---@field unit? string         in their place: systemd's scope
+---@field user? boolean        of this user's systemd
+---@field within? string       the directory of its slice
 ---@field nodes? string[]      where there are device rules: those for the recipe's own nodes
 
 ---@class caisson.cgroup.Missing
@@ -133,7 +139,7 @@ local delegate_hint = "systemd-run --user --scope -p Delegate=yes COMMAND, or fo
 
 -- v2: a process can be moved, or cloned, from a group to another by who may write to the cgroup.procs of the
 -- closest group above both. Returns true | nil, that group.
-local function can_move(env, h, to)
+function M.can_move(env, h, to)
   local above, own = h.mount, h.own
   for name in to:sub(#h.mount + 1):gmatch("[^/]+") do
     local next = above .. "/" .. name
@@ -185,7 +191,7 @@ local function place(env, h, t, need)
           h.mount, parent_of(t.path) or t.path)
     end
     if h.version == 2 then
-      local can, between = can_move(env, h, h.mount .. t.path)
+      local can, between = M.can_move(env, h, h.mount .. t.path)
       if not can then
         return nil, ("this user may not move processes from %s to %s%s: %s/cgroup.procs is not writable"):format(h.own,
           h.mount, t.path, between), "start in a group of what is delegated; " .. delegate_hint
@@ -234,9 +240,10 @@ local accounts = {
 ---@field unlimited table<string, caisson.cgroup.Missing>  the same, of controllers marked optional
 
 -- The steps for a recipe's table on the machine that env (of probe()) describes.
--- nodes: those that the recipe makes, as its `devices` has them, which its device rules allow.
+-- nodes: those that the recipe makes, as its `devices` has them, which its device rules allow. id: the container's.
 -- Raises { key =, message = } where the table is wrong.
-function M.compile(t, env, nodes)
+function M.compile(t, env, nodes, id)
+  if t.driver == "systemd" then return require("caisson.systemd").compile(t, env, nodes, id) end
   local wanted = limits.check(t)
   local out = { before = {}, after = {}, groups = {}, missing = {}, unlimited = {} }
   local by_hierarchy, hierarchies = {}, {}
@@ -422,15 +429,19 @@ local swept = {}
 function M.ready(compiled, origins)
   local m = compiled.missing[1]
   if m then
-    local message = ("cgroup: %s can't be set: %s"):format(m.key, m.message)
+    local message = ("cgroup: %s: %s"):format(m.key == "driver" and "driver 'systemd'" or m.key .. " can't be set", m.message)
     local origin = origins and (origins["cgroup/" .. m.key:match("^[%w_]+")] or origins.cgroup)
     return nil, message, m.errno, { step = "cgroup.create", object = m.key, errno = m.errno,
       code = core.errno.name(m.errno), detail = m.message, hint = m.hint, controller = m.controller,
       at = origin and origin.recipe:locate(origin.path) }
   end
   for _, g in ipairs(compiled.groups) do
-    local above, prefix, suffix = g.path:match("^(.-)([^/*]*)%*([^/*]*)$")
-    local where = g.at .. "/" .. g.path
+    if g.unit and not swept[g.unit] then
+      swept[g.unit] = true
+      require("caisson.systemd").sweep(g)
+    end
+    local above, prefix, suffix = (g.path or ""):match("^(.-)([^/*]*)%*([^/*]*)$")
+    local where = above and g.at .. "/" .. g.path
     if above and not swept[where] then
       swept[where] = true
       core.cgroup.sweep((g.at .. "/" .. above):gsub("/$", ""), prefix, suffix)
@@ -462,7 +473,7 @@ end
 function M.before_clone(b)
   local env, message = M.probe()
   if not env then b:fail("cgroup", message) end
-  local ok, compiled = pcall(M.compile, b.options.cgroup, env, nodes_of(b.options))
+  local ok, compiled = pcall(M.compile, b.options.cgroup, env, nodes_of(b.options), b.id)
   if not ok then
     if type(compiled) ~= "table" then error(compiled, 0) end
     local key = compiled.key:match("^[%w_]+")

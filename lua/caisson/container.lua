@@ -644,6 +644,10 @@ local function delete(self, force)
     group:close()
     self.group = nil
   end
+  if interrupted and s.scope then
+    ok, message, number = require("caisson.systemd").discard(s.scope.unit, s.scope.user)
+    if not ok then return refuse(number, message) end
+  end
   if s.rdt then
     ok, message, number = require("caisson.resctrl").remove(s.rdt)
     if not ok and number ~= errno.ENOENT then

@@ -263,6 +263,7 @@ local function steps(b, found, groups)
   b.phase = "clone"
   b:step("args", "clone", { copy = true, cgroup = groups and groups.slot })
   if b.unsent then b.unsent:send() end
+  if groups then cgroup_steps(b, groups.born) end
   b.phase = "process"
   if pidfd_socket then b:step("pidfd_socket", "pass.pidfd", { socket = pidfd_socket }, parent) end
   local rdt = (b.target.options or {}).rdt

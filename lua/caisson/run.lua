@@ -267,6 +267,7 @@ function M.launch(built, opts, started)
     self.cgroup = built.group
   elseif built.cgroup then
     self.cgroup = require("caisson.cgroup").open(built, process)
+    if not built.wait then self.cgroup:keep_figures() end
   end
   return self
 end
@@ -342,6 +343,7 @@ function Running:unmount(path, opts) return require("caisson.live").unmount(targ
 -- What to poll for reading; when one is ready, or timeout() seconds are over, call step().
 function Running:fds()
   local fds = { { fd = self.process:end_fd(), events = "r" } }
+  if self.cgroup and self.cgroup.watch then fds[2] = { fd = self.cgroup.watch:fileno(), events = "r" } end
   for _, s in ipairs(self.streams) do
     if s.fd then fds[#fds + 1] = { fd = s.fd, events = "r" } end
   end
@@ -401,6 +403,7 @@ end
 -- Do what is due, without blocking. Returns the result once the program has ended, else nil.
 function Running:step()
   if self.result then return self.result end
+  if self.cgroup then self.cgroup:look() end
   for _, s in ipairs(self.streams) do drain(self, s) end
   -- first whether it has ended: a caller who looks late must not find it guilty of that
   local status, message = self.process:wait(0)

@@ -126,9 +126,11 @@ local readers = {
     check(type(v.groups) == "table" and type(v.missing) == "table", "cgroup", "groups and missing")
     for i, g in ipairs(v.groups) do
       local what = ("cgroup.groups[%d]"):format(i)
-      keys(g, what, { "slot", "version", "controllers", "at", "path", "nodes" })
-      check(type(g.slot) == "string" and type(g.at) == "string" and type(g.path) == "string" and
-        (g.version == 1 or g.version == 2), what, "slot, version, at and path")
+      keys(g, what, { "slot", "version", "controllers", "at", "path", "nodes", "unit", "user", "within" })
+      local made = type(g.at) == "string" and type(g.path) == "string"
+      local unit = type(g.unit) == "string" and type(g.within) == "string" and (g.user == nil or type(g.user) == "boolean")
+      check(type(g.slot) == "string" and (g.version == 1 or g.version == 2) and (made or unit), what,
+        "slot, version, at and path, or unit and within,")
       strings(g.controllers, what .. ".controllers")
       if g.nodes ~= nil then strings(g.nodes, what .. ".nodes") end
     end

@@ -275,6 +275,7 @@ local fields = {
   { "namespaces", "an object", is_map },
   { "options", "an object", is_map },
   { "build", "a string", function(v) return type(v) == "string" end },
+  { "scope", "an object with a unit", function(v) return is_map(v) and type(v.unit) == "string" end },
   { "hooks", "an object", is_map },
   { "rdt", "a string", function(v) return type(v) == "string" end },
   { "ended", "an object of numbers", function(v) return is_map(v, "number") end },

@@ -25,6 +25,13 @@ end
 ---@field controllers string[]
 ---@field made? integer        how many directories, from the last, go with it
 ---@field nodes? string[]      device rules for the recipe's own nodes
+---@field unit? string         systemd's scope, whose group it is
+---@field user? boolean        of this user's systemd
+
+local function path_of(g)
+  if g.path then return g.path end
+  return core.realpath("/proc/self/fd/" .. g.dir:fileno())
+end
 
 -- Of a spawned process, by the slots of its plan.
 function M.of_process(list, process)
@@ -32,13 +39,13 @@ function M.of_process(list, process)
   for i, g in ipairs(list) do
     self.groups[i] = { version = g.version, controllers = g.controllers, dir = process:slot(g.slot),
       made = process:made(g.slot), nodes = g.nodes }
+    if g.unit then
+      local made = self.groups[i]
+      made.path, made.user = path_of(made), g.user
+      made.unit = made.path and made.path:match("[^/]+$")
+    end
   end
   return self
-end
-
-local function path_of(g)
-  if g.path then return g.path end
-  return core.realpath("/proc/self/fd/" .. g.dir:fileno())
 end
 
 ---What reopen() takes, in this process or another: plain values, so that it can be written down.
@@ -52,7 +59,7 @@ function Groups:save()
     ino, message, errno = inode(path)
     if not ino then return nil, message, errno end
     saved[i] = { path = path, version = g.version, controllers = g.controllers, inode = ino, made = g.made,
-      nodes = g.nodes }
+      nodes = g.nodes, unit = g.unit, user = g.user }
   end
   return saved
 end
@@ -70,6 +77,8 @@ local function check_saved(saved)
     check(type(g.controllers) == "table", i, "controllers: a list expected")
     check(g.made == nil or type(g.made) == "number" and g.made % 1 == 0 and g.made >= 0 and g.made < 256, i,
       "made: a number expected")
+    check(g.unit == nil or type(g.unit) == "string" and g.unit == g.path:match("[^/]+$"), i, "unit: the path's name expected")
+    check(g.user == nil or type(g.user) == "boolean", i, "user: a boolean expected")
     check(g.nodes == nil or type(g.nodes) == "table", i, "nodes: a list expected")
     for _, text in ipairs(g.nodes or {}) do check(pcall(devices.parse, text), i, "nodes: device rules expected") end
   end
@@ -93,7 +102,7 @@ function M.reopen(saved)
       if dir then dir:close() end
     else
       self.groups[#self.groups + 1] = { version = version, controllers = g.controllers, dir = dir, path = g.path,
-        made = g.made, nodes = g.nodes }
+        made = g.made, nodes = g.nodes, unit = g.unit, user = g.user }
     end
   end
   if gone and #self.groups == 0 then return nil, "the group " .. gone .. " is gone", core.errno.ENOENT end
@@ -128,12 +137,35 @@ local function figure(self, name, texts)
   local where = g and (g.version == 1 and f.v1 or g.version == 2 and f.v2)
   if not where then return nil end
   local of_group = texts[g] or {}
-  local text = of_group[where[1]] or core.cgroup.read(g.dir, where[1])
+  local text = of_group[where[1]] or core.cgroup.read(g.dir, where[1]) or self.kept and self.kept[where[1]]
   if not text then return nil end
   texts[g], of_group[where[1]] = of_group, text
   -- a word of its own: "oom_kill" is not "oom_group_kill"
   local s = where[2] and ("\n" .. text):match("\n" .. where[2]) or not where[2] and text:match("^%d+")
   return s and tonumber(s) * (where.scale or 1) or nil
+end
+
+-- systemd removes its group as soon as nobody is in it, and the figures with it: they are kept as they were when last
+-- something changed, which is told here no later than there.
+function Groups:keep_figures()
+  local g = self.groups[1]
+  if not (g and g.unit) then return end
+  self.watch = core.cgroup.watch()
+  if self.watch then
+    self.watch:file(g.dir, "memory.events")
+    self.watch:file(g.dir, "cgroup.events")
+  end
+end
+
+local to_keep = { "memory.events", "memory.peak", "cpu.stat", "pids.peak" }
+
+function Groups:look()
+  if not self.watch then return end
+  local kept = self.kept or {}
+  for _ in ipairs(self.watch:ready()) do self.kept = kept end
+  if self.kept then
+    for _, file in ipairs(to_keep) do kept[file] = core.cgroup.read(self.groups[1].dir, file) or kept[file] end
+  end
 end
 
 -- One figure of files.figures; nil where it can't be had.
@@ -253,6 +285,7 @@ end
 
 -- Put what the groups know into a run's result.
 function Groups:account(r)
+  self:look()
   local user, system = self:times()
   if user then r.user_ns, r.system_ns, r.cpu_from = user, system, "cgroup" end
   local peak = self:figure("memory_peak")
@@ -387,14 +420,24 @@ function Groups:update(t)
   return ok, message, errno, failure
 end
 
+-- May this process clone into the group? An ordinary user may where he has the right in what is above both.
+local function may_enter(path)
+  local cgroup = require "caisson.cgroup"
+  local env = cgroup.probe()
+  for _, h in ipairs(env and env.hierarchies or {}) do
+    if h.version == 2 and h.mount then return (cgroup.can_move(env, h, path)) end
+  end
+end
+
 ---For another process in these groups: what its plan needs. `slot` is what clone takes as `cgroup` (v2), `slots` are
----descriptors by name, `before` and `after` steps around clone, as caisson.cgroup.compile() has them.
+---descriptors by name, `before` and `after` steps around clone, as caisson.cgroup.compile() has them, `born` the host's for
+---the process that is there.
 ---Raises { key =, message = }.
 ---@param sub? string|table<string, string> a path below each of the groups, made where it is missing (as long as that
 ---process's run lasts), or { [controller] = path } with "" as v2's
----@return { slot?: string, slots: table<string, caisson.core.Fd>, before: table[], after: table[] }
+---@return { slot?: string, slots: table<string, caisson.core.Fd>, before: table[], after: table[], born: table[] }
 function Groups:join(sub)
-  local out = { slots = {}, before = {}, after = {} }
+  local out = { slots = {}, before = {}, after = {}, born = {} }
   if sub ~= nil and type(sub) ~= "string" and type(sub) ~= "table" then
     error({ key = "path", message = "a path, or { [controller] = path } expected, got " .. type(sub) }, 0)
   end
@@ -421,7 +464,11 @@ function Groups:join(sub)
     else
       out.slots[slot] = g.dir
     end
-    if g.version == 2 then
+    if g.unit and not may_enter(g.path) then
+      out.born[#out.born + 1] = { step = "systemd.attach", side = "parent", key = "path",
+        options = { unit = g.unit, sub = below, user = g.user } }
+      if below == nil then out.slots[slot] = nil end
+    elseif g.version == 2 then
       out.slot = slot
     else
       out.after[#out.after + 1] = { step = "cgroup.attach", side = "child", options = { group = slot }, key = "path" }
@@ -444,7 +491,13 @@ function Groups:remove(seconds)
   for i = #self.groups, 1, -1 do
     local g = self.groups[i]
     local path, made = path_of(g), g.made or 1
-    if path and made > 0 then
+    if g.unit then
+      -- gone with its last process, it may be another's by now
+      if path and core.cgroup.read(g.dir, "cgroup.events") then
+        local ok, message, errno = core.systemd.stop(g.unit, g.user)
+        if not ok then all, why, number = nil, why or message, number or errno end
+      end
+    elseif path and made > 0 then
       local ok, message, errno = core.cgroup.remove(path, seconds, made - 1)
       if not ok then all, why, number = nil, why or message, number or errno end
     end
@@ -453,6 +506,8 @@ function Groups:remove(seconds)
 end
 
 function Groups:close()
+  if self.watch then self.watch:close() end
+  self.watch = nil
   for _, g in ipairs(self.groups) do
     if g.dir then g.dir:close() end
   end

@@ -6,7 +6,8 @@ local limits = require "caisson.cgroup.limits"
 local M = {}
 
 -- What fixes the group's place and purpose is no limit.
-local fixed = { "path", "existing", "own_leaf", "accounting", "every", "optional" }
+local fixed = { "path", "existing", "own_leaf", "accounting", "every", "optional", "driver", "slice",
+  "scope" }
 
 -- Files with a line for each device, interface or resource, and what such a line without a limit would be.
 local keyed = {
@@ -154,6 +155,42 @@ local function change_devices(groups, t)
   return core.cgroup.devices { group = g.dir, rules = devices.texts(rules) }
 end
 
+-- systemd is told first, so that what it writes by itself is there to be overwritten.
+-- Returns what to tell it to take that back, or true | nil, message, errno.
+local function tell_systemd(groups, list, t)
+  local g = group_of(groups, "")
+  if not (g and g.unit) then return true end
+  local systemd = require "caisson.systemd"
+  local writes = {}
+  for i, w in ipairs(list) do writes[i] = { w.file, w.value } end
+  local told = systemd.properties(writes)
+  if t.devices then
+    local nodes = {}
+    for i, text in ipairs(g.nodes or {}) do nodes[i] = devices.parse(text) end
+    for _, p in ipairs(systemd.device_properties(devices.all(t.devices, nodes))) do told[#told + 1] = p end
+  end
+  local names, seen = {}, {}
+  for _, p in ipairs(told) do
+    local name = p:match("^%u%w+ %S+")
+    if name and not seen[name] then
+      names[#names + 1], seen[name] = name, true
+    end
+  end
+  if #told == 0 then return true end
+  local old, message, errno = core.systemd.get(g.unit, names, g.user)
+  if not old then return nil, message, errno end
+  local ok
+  ok, message, errno = core.systemd.set(g.unit, told, g.user)
+  if not ok then return nil, message, errno end
+  local back = {}
+  for _, p in ipairs(old) do -- a list is added to, but by an empty one
+    local empty = p:match("^%S+ a%S+")
+    if empty then back[#back + 1] = empty end
+    if p ~= empty then back[#back + 1] = p end
+  end
+  return { unit = g.unit, user = g.user, properties = back }
+end
+
 local function misuse(key, message)
   error(("update: %s%s"):format(key ~= "" and key .. ": " or "", message), 0)
 end
@@ -187,6 +224,10 @@ function M.update(groups, t)
   ok, message, errno, failure = check_usage(groups, t)
   if not ok then return nil, message, errno, failure end
 
+  local told
+  told, message, errno = tell_systemd(groups, list, t)
+  if not told then return failed("driver", message, errno, "systemd") end
+
   local object
   local done = 0
   for i, w in ipairs(list) do
@@ -208,6 +249,10 @@ function M.update(groups, t)
   end
   if ok then return true end
   local left = {}
+  if told ~= true then
+    local back, why = core.systemd.set(told.unit, told.properties, told.user)
+    if not back then left[1] = why end
+  end
   for i = done, 1, -1 do
     local w = list[i]
     local back, why = write(w.group, w.file, w.old)

@@ -36,7 +36,15 @@ function M.prepare(b)
   cgroup.accounting = accounting
   -- "*" is drawn now: the state names the groups before they are there
   local own = ("%s-%x-%x"):format(b.id:sub(1, 100), core.identity().pid, core.now() % 2 ^ 31)
-  if cgroup.path == nil then cgroup.path = "caisson-*" end
+  if cgroup.driver == "systemd" then
+    local systemd = require "caisson.systemd"
+    if cgroup.scope == nil then cgroup.scope = "caisson-*.scope" end
+    if type(cgroup.scope) == "string" then
+      cgroup.scope = cgroup.scope:gsub("%*", systemd.escape(b.id:sub(1, 40)):gsub("%%", "%%%%") .. own:match("%-%x+%-%x+$"))
+    end
+  elseif cgroup.path == nil then
+    cgroup.path = "caisson-*"
+  end
   if type(cgroup.path) == "string" then cgroup.path = cgroup.path:gsub("%*", (own:gsub("%%", "%%%%"))) end
   o.cgroup = cgroup
 end
@@ -45,6 +53,7 @@ end
 local function planned_groups(compiled)
   local list = {}
   for i, g in ipairs(compiled and compiled.groups or {}) do
+    if g.unit then break end -- one that is empty is removed by systemd itself
     local path, made = g.at .. "/" .. g.path, 0
     local at = g.at
     for name in g.path:gmatch("[^/]+") do
@@ -174,6 +183,8 @@ local function make(dir, built, opts, started)
   local s = { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ"), bundle = built.bundle or "/",
     rootfs = opts.rootfs, owner = core.identity().euid,
     annotations = built.annotations, build = core.build, rdt = built.own_resctrl_group,
+    scope = built.cgroup and built.cgroup.groups[1] and built.cgroup.groups[1].unit and {
+      unit = built.cgroup.groups[1].unit, user = built.cgroup.groups[1].user } or nil,
     cgroup = planned_groups(built.cgroup), options = saved_options(built) }
   s.recipe, s.hooks = hooks.describe(built, opts)
   local ok, message, number = dir:save(s)
