@@ -243,7 +243,7 @@ local accounts = {
 -- nodes: those that the recipe makes, as its `devices` has them, which its device rules allow. id: the container's.
 -- Raises { key =, message = } where the table is wrong.
 function M.compile(t, env, nodes, id)
-  if t.driver == "systemd" then return require("caisson.systemd").compile(t, env, nodes, id) end
+  if type(t) == "table" and t.driver == "systemd" then return require("caisson.systemd").compile(t, env, nodes, id) end
   local wanted = limits.check(t)
   local out = { before = {}, after = {}, groups = {}, missing = {}, unlimited = {} }
   local by_hierarchy, hierarchies = {}, {}
