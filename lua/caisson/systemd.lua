@@ -281,7 +281,7 @@ function M.compile(t, env, nodes, id)
   local out = { before = {}, after = {}, groups = {}, missing = {}, unlimited = {}, late_namespace = true }
   local function lack(controller, key, why, hint, errno)
     local m = { key = key, controller = controller, message = why, hint = hint, errno = errno or core.errno.EACCES }
-    if type(t[controller]) == "table" and t[controller].optional then
+    if t.optional or type(t[controller]) == "table" and t[controller].optional then
       out.unlimited[controller] = m
     else
       out.missing[#out.missing + 1] = m
@@ -302,6 +302,10 @@ function M.compile(t, env, nodes, id)
   elseif not h then
     lack("driver", "driver", "no cgroup v2 file system is mounted here, which the scopes of systemd need",
       "mount -t cgroup2 cgroup2 /sys/fs/cgroup", own_errno)
+  end
+  if out.unlimited.driver then
+    out.late_namespace = false
+    return out
   end
   h = h or { mount = "/sys/fs/cgroup" } -- the plan can be looked at all the same
 
@@ -339,7 +343,8 @@ function M.compile(t, env, nodes, id)
       else
         if can_be == nil then can_be = can(controller, key) or false end
         if can_be then
-          writes[#writes + 1] = { w[1], w[2], key = key, verify = w.verify, optional = t[controller].optional }
+          writes[#writes + 1] = { w[1], w[2], key = key, verify = w.verify,
+            optional = t[controller].optional or t.optional }
         end
       end
     end
@@ -350,7 +355,8 @@ function M.compile(t, env, nodes, id)
   for _, file in ipairs(files) do
     local controller, v = file:match("^[^.]+"), t.unified[file]
     if controller == "cgroup" or can(controller, "unified." .. file) then
-      writes[#writes + 1] = { file, type(v) == "number" and ("%.0f"):format(v) or v, key = "unified." .. file }
+      writes[#writes + 1] = { file, type(v) == "number" and ("%.0f"):format(v) or v, key = "unified." .. file,
+        optional = t.optional }
     end
   end
   -- figures
