@@ -108,76 +108,91 @@ local function number(pos)
   return s, last + 1, true
 end
 
+-- The next byte that is no blank, from pos on.
+local function skip(pos)
+  return find(text, "[^ \n\r\t]", pos) or #text + 1
+end
+
+-- Each of these gets the place of a value's first byte, or of what follows its bracket; and returns the value, the
+-- place of what comes next, and whether it is a number as text.
 local value
+
+local function note(t, key)
+  longs[t] = longs[t] or {}
+  longs[t][key] = true
+end
 
 local function list(pos, depth)
   local t, n = {}, 0
-  pos = find(text, "[^ \n\r\t]", pos)
-  if pos and byte(text, pos) == 93 then return setmetatable(t, M.list), pos + 1 end
+  if byte(text, pos) == 93 then return setmetatable(t, M.list), skip(pos + 1) end
   while true do
+    local start = pos
     local v, is_text
-    v, pos, is_text = value(pos or #text + 1, depth)
-    if v == nil then fail(pos - 4, "null in a list") end
+    v, pos, is_text = value(pos, depth)
+    if v == nil then fail(start, "null in a list") end
     n = n + 1
     t[n] = v
-    if is_text then
-      longs[t] = longs[t] or {}
-      longs[t][n] = true
-    end
-    pos = find(text, "[^ \n\r\t]", pos) or #text + 1
+    if is_text then note(t, n) end
     local c = byte(text, pos)
-    if c == 93 then return t, pos + 1 end
+    if c == 93 then return t, skip(pos + 1) end
     if c ~= 44 then fail(pos, "',' or ']' expected, found " .. found(pos)) end
-    pos = find(text, "[^ \n\r\t]", pos + 1)
+    pos = skip(pos + 1)
   end
+end
+
+-- The key that stands there, and the place of its value.
+local function long_key(pos)
+  if byte(text, pos) ~= 34 then fail(pos, "a key expected, found " .. found(pos)) end
+  local key
+  key, pos = long_string(pos + 1)
+  pos = skip(pos)
+  if byte(text, pos) ~= 58 then fail(pos, "':' expected, found " .. found(pos)) end
+  return key, skip(pos + 1)
 end
 
 local function object(pos, depth)
   local t, seen = {}, nil
-  pos = find(text, "[^ \n\r\t]", pos) or #text + 1
-  if byte(text, pos) == 125 then return setmetatable(t, M.object), pos + 1 end
+  if byte(text, pos) == 125 then return setmetatable(t, M.object), skip(pos + 1) end
   while true do
     local start = pos
-    if byte(text, pos) ~= 34 then fail(pos, "a key expected, found " .. found(pos)) end
-    local _, last, key = find(text, '^([^"\\%c]*)"', pos + 1)
-    if last then pos = last + 1 else key, pos = long_string(pos + 1) end
-    if t[key] ~= nil or seen and seen[key] then fail(start, ("the key %s stands twice"):format(json.string(key:sub(1, 80)))) end
-    pos = find(text, "[^ \n\r\t]", pos) or #text + 1
-    if byte(text, pos) ~= 58 then fail(pos, "':' expected, found " .. found(pos)) end
     local v, is_text
-    v, pos, is_text = value(find(text, "[^ \n\r\t]", pos + 1) or #text + 1, depth)
+    local _, last, key = find(text, '^"([^"\\%c]*)"[ \n\r\t]*:[ \n\r\t]*', pos)
+    if last then pos = last + 1 else key, pos = long_key(pos) end
+    if t[key] ~= nil or seen and seen[key] then
+      fail(start, ("the key %s stands twice"):format(json.string(key:sub(1, 80))))
+    end
+    v, pos, is_text = value(pos, depth)
     t[key] = v
     if v == nil then -- as if it were not there
       seen = seen or {}
       seen[key] = true
     elseif is_text then
-      longs[t] = longs[t] or {}
-      longs[t][key] = true
+      note(t, key)
     end
-    pos = find(text, "[^ \n\r\t]", pos) or #text + 1
     local c = byte(text, pos)
-    if c == 125 then return next(t) == nil and setmetatable(t, M.object) or t, pos + 1 end
+    if c == 125 then return next(t) == nil and setmetatable(t, M.object) or t, skip(pos + 1) end
     if c ~= 44 then fail(pos, "',' or '}' expected, found " .. found(pos)) end
-    pos = find(text, "[^ \n\r\t]", pos + 1) or #text + 1
+    pos = skip(pos + 1)
   end
 end
 
-local constants = { { "true", true }, { "false", false }, { "null", nil } }
+local constants = { [116] = { "true", true }, [102] = { "false", false }, [110] = { "null", nil } }
 
 function value(pos, depth)
   local c = byte(text, pos)
   if c == 34 then
-    local _, last, s = find(text, '^([^"\\%c]*)"', pos + 1)
+    local _, last, s = find(text, '^([^"\\%c]*)"[ \n\r\t]*', pos + 1)
     if last then return s, last + 1 end
-    return long_string(pos + 1)
+    s, pos = long_string(pos + 1)
+    return s, skip(pos)
   elseif c == 123 or c == 91 then
     if depth >= M.max_depth then fail(pos, ("lists and objects stand more than %d deep"):format(M.max_depth)) end
-    return (c == 123 and object or list)(pos + 1, depth + 1)
+    return (c == 123 and object or list)(skip(pos + 1), depth + 1)
   end
-  for _, k in ipairs(constants) do
-    if sub(text, pos, pos + #k[1] - 1) == k[1] then return k[2], pos + #k[1] end
-  end
-  return number(pos)
+  local k = constants[c]
+  if k and sub(text, pos, pos + #k[1] - 1) == k[1] then return k[2], skip(pos + #k[1]) end
+  local v, after, is_text = number(pos)
+  return v, skip(after), is_text
 end
 
 ---The value of JSON text. A number beyond 2^53 is decimal text; null in an object is left out.
@@ -193,8 +208,7 @@ function M.decode(s)
   local ok, v = pcall(function()
     local pos = find(s, "[^ \n\r\t]") or fail(1, "no value: the text is empty")
     local v, after = value(pos, 0)
-    local rest = find(s, "[^ \n\r\t]", after)
-    if rest then fail(rest, "the value has ended, but then stands " .. found(rest)) end
+    if after <= #s then fail(after, "the value has ended, but then stands " .. found(after)) end
     return v
   end)
   text = nil

@@ -16,7 +16,7 @@ M.commands.spec = { text = "write a config.json to begin with", words = { 0, mat
       dir = dir:gsub("/*$", "/")
     end
     local config = require("caisson.oci.default").config { rootless = o.rootless }
-    local text = require("caisson.oci.document").encode(config, "\t") .. "\n"
+    local text = require("caisson.oci.document").encode(config, "\t")
     local fd, message, errno = core.open(dir .. "config.json", { "write", "create", "exclusive" }, 438)
     if not fd then
       cli.fail(errno == core.errno.EEXIST and "File config.json exists. Remove it first" or message)
@@ -27,7 +27,7 @@ M.commands.spec = { text = "write a config.json to begin with", words = { 0, mat
 
 M.commands.features = { text = "show what this program can do, as JSON", words = { 0, 0 }, usage = "", flags = {},
   main = function()
-    io.write(require("caisson.json").document(require("caisson.oci.features").get()), "\n")
+    io.write(require("caisson.oci.features").json())
   end }
 
 return M
