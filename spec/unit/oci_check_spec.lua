@@ -370,4 +370,22 @@ describe("oci.features.get", function()
       accepted(with("linux.memoryPolicy", { mode = mode, nodes = nodes, flags = f.linux.memoryPolicy.flags }))
     end
   end)
+
+  it("names options of mounts that are none of the file system's", function()
+    local mounts = require "caisson.oci.mounts"
+    local function of(word, mount)
+      mount.destination, mount.options = "/x", { word }
+      local entries = mounts.of({ mount }, { config = { linux = { uidMappings = { { containerID = 0, hostID = 0, size = 1 } },
+        gidMappings = { { containerID = 0, hostID = 0, size = 1 } } } }, bundle = "/", warn = function() end })
+      return entries[1].options or {}
+    end
+    local of_filesystem = {}
+    for word in ("sync async dirsync lazytime nolazytime mand nomand"):gmatch "%S+" do of_filesystem[word] = true end
+    for _, word in ipairs(features.get().mountOptions) do
+      local is_bind = word:find "bind$" or word:find "idmap$"
+      local options = of(word, { type = is_bind and "bind" or "tmpfs", source = "/" })
+      assert.same(of_filesystem[word] and { word } or {}, options, word)
+    end
+    assert.same({ "nosuch" }, of("nosuch", { type = "tmpfs", source = "x" }))
+  end)
 end)
