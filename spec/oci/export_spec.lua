@@ -75,6 +75,12 @@ describe("oci.export.config", function()
     assert.same({}, good({ user = { uid = 7, gid = 7 } }).process.capabilities.effective)
   end)
 
+  it("gives the ids that the builder takes on in a map without its own", function()
+    if not t.is_root then pending "an ordinary user is in its own map" return end
+    local user = good({ namespaces = { mount = true, user = true }, idmap = { uid = { { 7, 100000, 5 } }, gid = { { 8, 100000, 5 } } } }).process.user
+    assert.same({ uid = 7, gid = 8 }, user)
+  end)
+
   it("says what the namespaces are", function()
     local c = good { namespaces = { mount = true, pid = true, net = "/proc/self/ns/net", uts = true, time = true, user = true },
       hostname = "h", domainname = "d", sysctl = { ["net.ipv4.ip_forward"] = 1 }, time_offsets = { boottime = 5, monotonic = -3 } }
@@ -139,6 +145,7 @@ describe("oci.export.config", function()
     assert.same({ classID = 9, priorities = { { name = "lo", priority = 4 } } }, r.network)
     assert.same({ ["memory.oom.group"] = "1", ["memory.high"] = "3145728", ["misc.max"] = "sev 2" }, r.unified)
     assert.equal("/a/b", c.linux.cgroupsPath)
+    assert.equal(4294967296, good({ cgroup = { memory = { max = 4294967295, swap = 1 } } }).linux.resources.memory.swap)
     assert.same({ limit = -1 }, good({ cgroup = { pids = { max = "max" } } }).linux.resources.pids)
   end)
 
@@ -162,6 +169,7 @@ describe("oci.export.config", function()
       "script: step lua %(.*export_spec.lua:%d+%)" },
     ["a script's step"] = { { script = function(plan) plan:add(plan.dumpable { on = false }) end }, "script: step dumpable", "script" },
     hooks = { { hooks = { poststop = function() end } }, "hooks.poststop%[1%]: a function" },
+    ["a hook's directory"] = { { hooks = { poststop = { path = "/bin/true", dir = "/tmp" } } }, "hooks.poststop%[1%]: its directory", "hooks" },
     landlock = { { landlock = { read = { "/usr" } } }, "landlock: step landlock" },
     limits = { { limits = { time = 1 } }, "limits: " },
     trace = { { trace = { calls = { "@paths" }, decide = function() end } }, "trace: " },
@@ -244,6 +252,27 @@ describe("an exported bundle", function()
     local after = captured(r)
     assert.equal(before, after)
     assert.truthy(after:find "in\n")
+  end)
+
+  it("is what it was read from", function()
+    local default = require("caisson.oci.default").config { rootless = not t.is_root }
+    t.sh("mkdir " .. dir .. "/rootfs")
+    default.hooks = { prestart = { { path = "/bin/true", args = { "true" }, env = { "A=b" }, timeout = 4 } } }
+    local again = assert(export.config(assert(require("caisson.oci.recipe").of(default, { bundle = dir }))))
+    assert.same(default.hooks, again.hooks)
+    if not t.is_root then -- bound, and read-only with all that is mounted below
+      assert.same({ "/sys", "rro" }, { again.mounts[6].destination, again.mounts[6].options[5] })
+      again.mounts[6].options[5] = "ro"
+    end
+    assert.same(default.mounts, again.mounts)
+    assert.same({ default.linux.maskedPaths, default.linux.readonlyPaths, default.linux.uidMappings },
+      { again.linux.maskedPaths, again.linux.readonlyPaths, again.linux.uidMappings })
+    assert.same({ path = dir .. "/rootfs", readonly = true }, again.root)
+    local sets = default.process.capabilities
+    sets.inheritable, sets.ambient = {}, {}
+    default.process.user.umask = 18
+    assert.same(default.process, again.process)
+    assert.same({ default.hostname, #default.linux.namespaces }, { again.hostname, #again.linux.namespaces })
   end)
 
   for _, runtime in ipairs { "runc", "crun" } do

@@ -127,7 +127,7 @@ local function hooks(x, list)
       if type(hook) == "function" or hook.call then
         x:lost(name, "a function of Lua's can't be a hook of a configuration: a command can")
       else
-        if hook.dir then x:lost(name, "its directory (dir) is the runtime's choice") end
+        if hook.dir and not x.recipe.bundle then x:lost(name, "its directory (dir) is the runtime's choice") end
         local env, timeout = {}, hook.timeout and math.ceil(hook.timeout)
         for k, v in pairs(hook.env or { PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" }) do
           env[#env + 1] = type(k) == "number" and v or k .. "=" .. v
@@ -236,7 +236,7 @@ local function export(x, recipe, opts)
   for _, s in ipairs(scripts) do
     if x.without.script then x:warn("script", "left out") else s.fn(b.plan, s.values) end
   end
-  x.builder, x.options = b, o
+  x.builder, x.options, x.recipe = b, o, recipe
   options(x, o)
   require("caisson.oci.export.process").begin(x)
   for _, step in ipairs(b.plan.steps) do
@@ -244,10 +244,8 @@ local function export(x, recipe, opts)
     if type(o_of_step) ~= "table" then -- a step of one option may be given that alone
       o_of_step = { [core.primitives[step.step].fields[1].name] = o_of_step }
     end
-    if handler then
-      handler(x, o_of_step, step)
-    else
-      x:lost(step, "a configuration has no word for it")
+    if not require("caisson.oci.export.mounts").of_cgroups(x, step) then
+      if not handler then x:lost(step, "a configuration has no word for it") else handler(x, o_of_step, step) end
     end
   end
   if not x.new.mount then x:lost("namespaces", "a bundle has a mount namespace (namespaces.mount = true)") end
@@ -268,7 +266,7 @@ end
 ---@return table|nil config, caisson.oci.Exported|string, integer? errno  message and errno where it can't be told
 function M.config(recipe, opts)
   opts = opts or {}
-  local x = setmetatable({ warnings = {}, errors = {}, files = {}, without = {}, covers = {}, said = {}, new = {},
+  local x = setmetatable({ warnings = {}, errors = {}, files = {}, without = {}, covers = {}, said = {}, new = {}, trees = {},
     config = { process = {}, root = {}, mounts = {},
       linux = { namespaces = {} } } }, X)
   for _, name in ipairs(opts.without or {}) do x.without[name] = true end

@@ -29,7 +29,24 @@ handlers["root.tmpfs"] = function(x)
   x.config.root.path = "rootfs"
 end
 
+-- What a mount is of, where the host makes it and the container mounts it.
+handlers["mount.tree"] = function(x, o)
+  x.trees[o.tree] = o
+end
+
+-- The options of a mount with those of its tree. Nothing, where it is of a descriptor that nobody else has.
+local function with_tree(x, o)
+  if not o.fd then return o end
+  local tree = x.trees[o.fd]
+  if not tree then return nil end
+  local t = {}
+  for k, v in pairs(o) do t[k] = v end
+  for k, v in pairs(tree) do t[k] = v end
+  return t
+end
+
 handlers["root.bind"] = function(x, o, step)
+  o = with_tree(x, o)
   x.config.root.path = absolute(o.source)
   if o.idmap or o.uids or o.gids then x:lost(step, "a root has no id map of its own") end
   local flags = {}
@@ -170,7 +187,9 @@ local function maps(list)
 end
 
 handlers["mount.bind"] = function(x, o, step)
-  if o.fd then return x:lost(step, "a mount by a descriptor is of this process alone") end
+  if o.fd == "tty" then return end -- its console: every runtime has it
+  o = with_tree(x, o)
+  if not o then return x:lost(step, "a mount by a descriptor is of this process alone") end
   local source = absolute(o.source)
   if step.optional and not core.lstat(core.realpath(source) or source) then
     x:warn(step.key or "script", source .. " is not there, and left out")
@@ -201,6 +220,20 @@ handlers["mount.flags"] = function(x, o, step)
   else
     add(x, { destination = o.path, type = "none", source = "none", options = extend({ "remount", "bind" }, o.flags) }, step)
   end
+end
+
+-- { cgroups = "/sys/fs/cgroup" } makes several mounts, which are this machine's: is the step one of them? The first of
+-- them becomes the one that a configuration has.
+function M.of_cgroups(x, step)
+  local i = step.key and step.key:match("^mounts/(%d+)$")
+  local m = i and (x.options.mounts or {})[tonumber(i)]
+  if type(m) ~= "table" or not m.cgroups then return false end
+  if not x.cgroups_shown then
+    x.cgroups_shown = true
+    add(x, { destination = m.cgroups, type = "cgroup", source = "cgroup",
+      options = extend(extend({}, m.flags), { not m.writable and "ro" or nil }) }, step, "cgroup", { type = "dir", mode = 493 })
+  end
+  return true
 end
 
 -- ---- what stands in the root by name ----
@@ -250,7 +283,7 @@ end
 local types = { char = "c", block = "b", fifo = "p" }
 
 function handlers.device(x, o, step)
-  if nodes[o.path] and not o.type and (mode_of(o.mode or 438)) == 438 and not o.uid and not o.gid then
+  if nodes[o.path] and not o.type and mode_of(o.mode or 438) == 438 and (o.uid or 0) == 0 and (o.gid or 0) == 0 then
     x.has_devices = true
     return
   end

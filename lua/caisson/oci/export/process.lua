@@ -65,17 +65,12 @@ function handlers.capabilities(x, o)
   for set, list in pairs(o) do x.capabilities[set] = list end
 end
 
--- Those of the idmap phase are the builder's, who must be somebody inside.
-local function credential(set)
-  return function(x, o, step)
-    if step.phase ~= "idmap" then set(x.config.process, o) end
-  end
-end
-handlers.uid = credential(function(p, o) p.user.uid = type(o) == "table" and o.uid or o end)
-handlers.gid = credential(function(p, o) p.user.gid = type(o) == "table" and o.gid or o end)
-handlers.groups = credential(function(p, o) p.user.additionalGids = #(o.groups or {}) > 0 and o.groups or nil end)
+-- The last counts: before the program's own ids a builder may take on some that are in the map.
+function handlers.uid(x, o) x.config.process.user.uid = o.uid end
+function handlers.gid(x, o) x.config.process.user.gid = o.gid end
+function handlers.groups(x, o) x.config.process.user.additionalGids = #(o.groups or {}) > 0 and o.groups or nil end
 
-function handlers.chdir(x, o) x.config.process.cwd = type(o) == "table" and o.path or o end
+function handlers.chdir(x, o) x.config.process.cwd = o.path end
 function handlers.no_new_privs(x) x.config.process.noNewPrivileges = true end
 function handlers.umask(x, o) x.config.process.user.umask = mode_of(o.mode) end
 function handlers.oom_score_adj(x, o) x.config.process.oomScoreAdj = o.value end

@@ -198,7 +198,10 @@ end
 -- recipe's own nodes.
 local function devices(x, rules)
   local list = { { allow = false, access = "rwm" } }
-  for _, d in ipairs(x.config.linux.devices or {}) do
+  local first = rules and rules[1]
+  local denies_all = first and first.allow == false and (first.type or "a") == "a" and (first.access or "rwm") == "rwm"
+  if denies_all then list = {} end
+  for _, d in ipairs(not denies_all and x.config.linux.devices or {}) do
     if d.type ~= "p" then
       list[#list + 1] = { allow = true, type = d.type, major = d.major, minor = d.minor, access = "rwm" }
     end
