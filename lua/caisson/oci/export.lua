@@ -55,7 +55,7 @@ end
 local handlers = {}
 
 -- What is of the engine, or what every runtime does by itself.
-for _, name in ipairs { "procfs", "session", "close", "pty", "tty", "send", "courier", "listener.send", "wait", "pivot_root" } do
+for _, name in ipairs { "procfs", "session", "wait", "pivot_root" } do
   handlers[name] = function() end
 end
 
@@ -244,7 +244,8 @@ local function export(x, recipe, opts)
     if type(o_of_step) ~= "table" then -- a step of one option may be given that alone
       o_of_step = { [core.primitives[step.step].fields[1].name] = o_of_step }
     end
-    if not require("caisson.oci.export.mounts").of_cgroups(x, step) then
+    local said = step.key == "seccomp_listener" or step.key == "tty" or require("caisson.oci.export.mounts").of_cgroups(x, step)
+    if not said then
       if not handler then x:lost(step, "a configuration has no word for it") else handler(x, o_of_step, step) end
     end
   end

@@ -122,7 +122,7 @@ local function filesystem(step_name, type, source, data)
   handlers[step_name] = function(x, o, step)
     local options = extend({}, o.flags)
     data(options, o, x, step)
-    add(x, { destination = o.target, type = type or o.type, source = source or o.source, options = label(options, o) }, step,
+    add(x, { destination = o.target, type = type or o.type, source = o.source or source, options = label(options, o) }, step,
       type, { type = "dir", mode = mode_of(step_name == "mount.tmpfs" and o.mode or "0755") })
   end
 end
@@ -155,7 +155,7 @@ filesystem("mount.devpts", "devpts", "devpts", function(options, o)
 end)
 
 filesystem("mount.tmpfs", "tmpfs", "tmpfs", function(options, o)
-  octal(options, "mode", o.mode or "0755")
+  octal(options, "mode", o.mode or not o.covered_mode and "0755" or nil)
   numbers(options, o, { "size", "nr_inodes", "uid", "gid" })
   extend(options, o.options)
   if o.copyup then options[#options + 1] = "tmpcopyup" end

@@ -237,6 +237,7 @@ function M.of(x, t)
   t = t or {}
   local ok, e = pcall(limits.check, t)
   if not ok then error(type(e) == "table" and e.key and ("cgroup.%s: %s"):format(e.key, e.message) or e, 0) end
+  if t.optional then x:warn("cgroup", "its limits are optional in the recipe, and not in the bundle") end
   for _, name in ipairs(order) do if t[name] then parts[name](x, t[name], r) end end
   for file, v in pairs(t.unified or {}) do
     r.unified = r.unified or {}
