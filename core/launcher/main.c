@@ -4,6 +4,7 @@
  * than a third of the time that an interpreter with a script needs. It runs require(MAIN).main(arg) and
  * exits with what that returns; with FAILED where it has come to nothing.
  */
+#include <errno.h>
 #include <lauxlib.h>
 #include <luajit.h>
 #include <lualib.h>
@@ -14,6 +15,8 @@
 #include <unistd.h>
 
 int luaopen_caisson_core(lua_State *L);
+int luaopen_cjson(lua_State *L);
+int luaopen_cjson_safe(lua_State *L);
 
 /* What bundle.lua wrote. */
 extern const char bundle_start[], bundle_end[];
@@ -50,6 +53,52 @@ find_bundled(lua_State *L)
   return 0;
 }
 
+#ifdef WHOLE
+/* launcher.whole(): a static program starts sooner and is smaller, and can load no shared library, be it a C module or
+ * systemd's. Before the first of them the command begins anew in the one that can, which lies beside this one.
+ * Returns a message where that can't be. */
+static int
+begin_anew(lua_State *L)
+{
+  char **argv, self[4096], *slash;
+  ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - sizeof("/" WHOLE));
+  int argc = 0;
+
+  lua_getglobal(L, "arg");
+  argc = (int)lua_objlen(L, -1);
+  argv = lua_newuserdata(L, sizeof(*argv) * ((size_t)argc + 3));
+  argv[0] = (char *)(uintptr_t)WHOLE;
+  argv[1] = (char *)(uintptr_t)AS;
+  for (int i = 1; i <= argc; i++) {
+    lua_rawgeti(L, -1 - i, i);
+    argv[1 + i] = (char *)(uintptr_t)lua_tostring(L, -1);
+  }
+  argv[argc + 2] = NULL;
+  if (n > 0) {
+    self[n] = 0;
+    slash = strrchr(self, '/');
+    memcpy(slash + 1, WHOLE, sizeof(WHOLE));
+    fflush(NULL);
+    execv(self, argv);
+  }
+  lua_pushfstring(L, "%s: %s: what needs shared libraries is done by it", n > 0 ? self : WHOLE,
+                  strerror(errno));
+  return 1;
+}
+
+/* The last of the searchers, in the place of those for C modules. */
+static int
+find_library(lua_State *L)
+{
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "searchpath");
+  lua_pushvalue(L, 1);
+  lua_getfield(L, -3, "cpath");
+  lua_call(L, 2, 2);
+  return lua_isstring(L, -2) ? begin_anew(L) : 1;
+}
+#endif
+
 /* Modules come from the bundle first, and never from whatever directory the user happens to be in,
  * unless LUA_PATH or LUA_CPATH say so. */
 static void
@@ -63,6 +112,12 @@ set_searchers(lua_State *L)
   }
   lua_pushcfunction(L, find_bundled);
   lua_rawseti(L, -2, 2);
+#ifdef WHOLE
+  lua_pushcfunction(L, find_library);
+  lua_rawseti(L, -2, 4);
+  lua_pushnil(L);
+  lua_rawseti(L, -2, 5);
+#endif
   lua_pop(L, 1);
   if (!getenv("LUA_PATH")) {
     lua_getfield(L, -1, "path");
@@ -79,6 +134,10 @@ set_searchers(lua_State *L)
   lua_getfield(L, -1, "preload");
   lua_pushcfunction(L, luaopen_caisson_core);
   lua_setfield(L, -2, "caisson.core");
+  lua_pushcfunction(L, luaopen_cjson);
+  lua_setfield(L, -2, "cjson");
+  lua_pushcfunction(L, luaopen_cjson_safe);
+  lua_setfield(L, -2, "cjson.safe");
   lua_pop(L, 2);
 }
 
@@ -110,6 +169,10 @@ set_places(lua_State *L)
       }
     }
   }
+#ifdef WHOLE
+  lua_pushcfunction(L, begin_anew);
+  lua_setfield(L, -2, "whole");
+#endif
   lua_setfield(L, -2, "caisson.launcher");
   lua_pop(L, 1);
 }

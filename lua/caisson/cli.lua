@@ -7,6 +7,7 @@
 --   recipes  what recipes there are
 --   create start exec kill pause resume update stats events ps wait delete state list
 --            the life of a container that outlives the command (cli/lifecycle.lua)
+--   oci      the commands of caisson-oci, by the program that can load shared libraries
 --   help     of a command or a recipe
 --
 -- Exit status: the program's own; 125 where caisson failed, 126 where the program can't be executed, 127
@@ -97,6 +98,7 @@ end
 
 -- argv: the arguments, from 1. Returns the exit status.
 function M.main(argv)
+  if argv[1] == "oci" then return require("caisson.oci.cli").main { unpack(argv, 2) } end
   io.stdout:setvbuf("line") -- what hooks print stands between what the program prints
   local ok, status = xpcall(function() return dispatch(argv) end, function(e) -- 5.1's xpcall hands nothing on
     if getmetatable(e) == Error then return e end
