@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 int luaopen_caisson_core(lua_State *L);
@@ -26,12 +27,28 @@ __asm__(".pushsection .rodata\n"
         "bundle_end:\n"
         ".popsection\n");
 
-static const char *
-next_item(const char *p, const char **s, uint32_t *len)
+static uint32_t
+number_at(const char *p)
 {
-  memcpy(len, p, 4);
-  *s = p + 4;
-  return p + 4 + *len;
+  uint32_t n;
+
+  memcpy(&n, p, sizeof(n));
+  return n;
+}
+
+/* Code that was read is not needed again, and the kernel maps much around each page that is touched. */
+static void
+forget(const char *code, size_t size)
+{
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), around = 16 * page;
+  uintptr_t from = ((uintptr_t)code - around) & ~(page - 1), to = (uintptr_t)code + size + around;
+  const uintptr_t first = ((uintptr_t)bundle_start + page - 1) & ~(page - 1),
+                  last = (uintptr_t)bundle_end & ~(page - 1);
+
+  from = from < first ? first : from;
+  to = to > last ? last : to & ~(page - 1);
+  if (from < to)
+    madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
 /* A searcher for require: the module's function, or nothing where the bundle has none of that name. */
@@ -39,13 +56,17 @@ static int
 find_bundled(lua_State *L)
 {
   size_t wanted_len;
-  const char *wanted = luaL_checklstring(L, 1, &wanted_len), *name, *code;
-  uint32_t name_len, code_len;
+  const char *wanted = luaL_checklstring(L, 1, &wanted_len);
+  uint32_t len;
 
-  for (const char *p = bundle_start; p < bundle_end;) {
-    p = next_item(next_item(p, &name, &name_len), &code, &code_len);
-    if (name_len == wanted_len && memcmp(name, wanted, wanted_len) == 0) {
-      if (luaL_loadbuffer(L, code, code_len, wanted) != 0)
+  for (const char *p = bundle_start; (len = number_at(p)) > 0; p += 12 + len) {
+    if (len == wanted_len && memcmp(p + 4, wanted, len) == 0) {
+      const char *code = bundle_start + number_at(p + 4 + len);
+      const uint32_t size = number_at(p + 8 + len);
+      int rc = luaL_loadbuffer(L, code, size, wanted);
+
+      forget(code, size);
+      if (rc != 0)
         return lua_error(L);
       return 1;
     }
@@ -196,8 +217,8 @@ run(lua_State *L)
     lua_rawseti(L, -2, argc);
   }
   lua_setglobal(L, "arg");
-  lua_gc(L, LUA_GCSETPAUSE, 400); /* nor is much of what a run makes, before it waits */
-  lua_gc(L, LUA_GCRESTART, 0);
+  lua_gc(L, LUA_GCSETPAUSE, 1000); /* nor is much of what a run makes, before it waits */
+  lua_gc(L, LUA_GCRESTART, -1);
 
   lua_getglobal(L, "require");
   lua_pushliteral(L, MAIN);

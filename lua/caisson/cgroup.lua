@@ -469,10 +469,16 @@ local function nodes_of(o)
   return list
 end
 
+-- The same, looked at once for builder b.
+function M.of(b, key)
+  local message
+  if not b.cgroups_here then b.cgroups_here, message = M.probe() end
+  return b.cgroups_here or b:fail(key, message)
+end
+
 -- The groups' steps, put before clone in the plan that builder b makes.
 function M.before_clone(b)
-  local env, message = M.probe()
-  if not env then b:fail("cgroup", message) end
+  local env = M.of(b, "cgroup")
   local ok, compiled = pcall(M.compile, b.options.cgroup, env, nodes_of(b.options), b.id)
   if not ok then
     if type(compiled) ~= "table" then error(compiled, 0) end

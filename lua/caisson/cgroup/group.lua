@@ -1,10 +1,8 @@
 -- The groups of one container while it runs: figures, freeze, kill, remove.
 local core = require "caisson.core"
 local devices = require "caisson.cgroup.devices"
-local events = require "caisson.cgroup.events"
 local files = require "caisson.cgroup.files"
 local limits = require "caisson.cgroup.limits"
-local update = require "caisson.cgroup.update"
 
 local M = {}
 
@@ -30,7 +28,9 @@ end
 
 local function path_of(g)
   if g.path then return g.path end
-  return core.realpath("/proc/self/fd/" .. g.dir:fileno())
+  local link, message, number = core.lstat("/proc/self/fd/" .. g.dir:fileno())
+  if not link then return nil, message, number end
+  return link.target
 end
 
 -- Of a spawned process, by the slots of its plan.
@@ -224,7 +224,7 @@ end
 function Groups:pressure()
   for _, g in ipairs(self.groups) do
     if g.version == 2 then
-      return events.pressure(function(resource) return core.cgroup.read(g.dir, resource .. ".pressure") end)
+      return require("caisson.cgroup.events").pressure(function(resource) return core.cgroup.read(g.dir, resource .. ".pressure") end)
     end
   end
 end
@@ -262,7 +262,7 @@ end
 ---@param opts? caisson.cgroup.EventOptions
 ---@return caisson.cgroup.Events? events, string? message, integer? errno
 function Groups:events(opts)
-  local called, list, message, errno = pcall(events.open, self, opts)
+  local called, list, message, errno = pcall(require("caisson.cgroup.events").open, self, opts)
   if not called then error(list, 2) end
   return list, message, errno
 end
@@ -415,7 +415,7 @@ end
 ---@param t caisson.cgroup.Options without what fixes the group's place: path, existing, own_leaf, accounting
 ---@return true? ok, string? message, integer? errno, table? failure
 function Groups:update(t)
-  local called, ok, message, errno, failure = pcall(update.update, self, t)
+  local called, ok, message, errno, failure = pcall(require("caisson.cgroup.update").update, self, t)
   if not called then error(ok, 2) end
   return ok, message, errno, failure
 end

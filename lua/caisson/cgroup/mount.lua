@@ -43,8 +43,7 @@ local function v1_steps(b, key, m, flags, hierarchies)
 end
 
 function M.steps(b, key, m)
-  local env, message = cgroup.probe()
-  if not env then b:fail(key, message) end
+  local env = cgroup.of(b, key)
   local flags, v1 = {}, false
   for i, f in ipairs(m.flags or {}) do flags[i] = f end
   if not m.writable then flags[#flags + 1] = "ro" end
