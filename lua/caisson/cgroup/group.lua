@@ -224,7 +224,9 @@ end
 function Groups:pressure()
   for _, g in ipairs(self.groups) do
     if g.version == 2 then
-      return require("caisson.cgroup.events").pressure(function(resource) return core.cgroup.read(g.dir, resource .. ".pressure") end)
+      return require("caisson.cgroup.events").pressure(function(resource)
+        return core.cgroup.read(g.dir, resource .. ".pressure")
+      end)
     end
   end
 end
