@@ -195,6 +195,12 @@ local function usage(message, name, module)
   help.write(name, module)
 end
 
+-- caisson-oci is a static program: what needs a shared library begins anew in the one that can load it.
+local function want_libraries()
+  local launcher = package.loaded["caisson.launcher"]
+  if launcher and launcher.whole then M.fail(launcher.whole()) end
+end
+
 local function dispatch(argv)
   local o = {}
   local words, message = read_flags(argv, 1, M.flags, o)
@@ -217,6 +223,7 @@ local function dispatch(argv)
     return 0
   end
   if not modules[name] then M.fail(("No help topic for '%s'"):format(name), 3) end
+  if o["systemd-cgroup"] then want_libraries() end
   open_log(o)
   local command = M.command(name)
   local given = {}
@@ -262,7 +269,12 @@ end
 -- A container that there is.
 function M.open(id)
   local container, message, errno = require("caisson.container").open(id, { root = M.globals.root })
-  if container then return container end
+  if container then
+    for _, g in ipairs(container.saved.cgroup or {}) do
+      if g.unit then want_libraries() end
+    end
+    return container
+  end
   local codes = require("caisson.core").errno
   if errno == codes.ENOENT or errno == codes.ENODATA then message = "container does not exist" end
   M.fail(message)
