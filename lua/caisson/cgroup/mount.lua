@@ -13,7 +13,8 @@ end
 -- The slot of the container's own group in the hierarchy h, if it has one.
 local function own_group(b, h)
   for _, g in ipairs(b.cgroup and b.cgroup.groups or {}) do
-    if g.at == h.mount or g.at:sub(1, #h.mount + 1) == h.mount .. "/" then return g.slot end
+    -- one that is systemd's to make is nowhere yet
+    if g.at and (g.at == h.mount or g.at:sub(1, #h.mount + 1) == h.mount .. "/") then return g.slot end
   end
 end
 
