@@ -178,6 +178,17 @@ function M.create(recipe, opts)
   return self
 end
 
+---One of the recipe that another program makes, and that runs: opts.process, a function of what was built and of the
+---container's directory, answers the id of its first process, or nil, message. opts else as create has them.
+---@param recipe caisson.Recipe
+---@param opts table
+---@return caisson.Container? container, string? message, integer? errno, table? failure
+function M.take_over(recipe, opts)
+  local ok, message, number, failure = require("caisson.container.create").create(recipe, opts)
+  if not ok then return nil, message, number, failure end
+  return M.open(opts.id, { root = opts.root })
+end
+
 ---A container that there is. opts: root.
 ---@param id string
 ---@param opts? { root?: string }

@@ -127,7 +127,7 @@ end
 -- ---- creating ----
 
 local known = { "id", "root", "params", "args", "default_args", "env", "bundle", "rootfs", "annotations",
-  "stdin", "stdout", "stderr", "files", "slots", "window", "cancel", "fail", "log" }
+  "stdin", "stdout", "stderr", "files", "slots", "process", "window", "cancel", "fail", "log" }
 
 local function refuse(message, number, failure)
   failure = failure or { step = "create", errno = number, code = errno.name(number), detail = message }
@@ -179,7 +179,8 @@ local function take_directory(root, id)
   return state.create(root, id)
 end
 
-local function make(dir, built, opts, started)
+-- What is known of it before there is any process, saved. Returns the state | nil, message, errno.
+local function announce(dir, built, opts)
   local s = { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ"), bundle = built.bundle or "/",
     rootfs = opts.rootfs, owner = core.identity().euid,
     annotations = built.annotations, build = core.build, rdt = built.own_resctrl_group,
@@ -190,7 +191,13 @@ local function make(dir, built, opts, started)
   local ok, message, number = dir:save(s)
   if ok then ok, message, number = dir:save_plan(built.plan:json()) end
   if not ok then return nil, message, number end
-  local slots = {}
+  return s
+end
+
+local function make(dir, built, opts, started)
+  local s, message, number = announce(dir, built, opts)
+  if not s then return nil, message, number end
+  local slots, ok = {}, nil
   for name, fd in pairs(opts.slots or {}) do slots[name] = fd end
   slots.start, message, number = core.socket.listen(dir.fd, "start")
   if not slots.start then return nil, message, number end
@@ -218,6 +225,34 @@ local function make(dir, built, opts, started)
     return nil, why[1], why[2]
   end
   return running, s
+end
+
+-- The same of one that another program has made, whose first process opts.process(built, path of the directory) answers.
+-- Returns true, state | nil, message, errno.
+local function take_over(dir, built, opts)
+  local s, message, number = announce(dir, built, opts)
+  if not s then return nil, message, number end
+  s.pid, message, number = opts.process(built, dir.path)
+  if not s.pid then return nil, message, number or errno.ECANCELED end
+  local stat = processes.stat(s.pid)
+  if not stat then return nil, "the container has ended", errno.ESRCH end
+  s.status, s.start_time, s.namespaces = "running", stat.start_time, processes.namespaces(s.pid)
+  local groups, ok
+  groups, message, number = require("caisson.cgroup").reopen(s.cgroup)
+  if groups then
+    s.cgroup, message, number = groups:save()
+    groups:close()
+  elseif number == errno.ENOENT then
+    s.cgroup = {}
+  else
+    s.cgroup = nil
+  end
+  if s.cgroup then ok, message, number = dir:save(s) end
+  if not ok then
+    core.signal.send(s.pid, "KILL")
+    return nil, message, number
+  end
+  return true, s
 end
 
 ---Make a container of a recipe that waits for its start. See caisson.create.
@@ -252,7 +287,7 @@ function M.create(recipe, opts)
   dir, message, number = take_directory(root, opts.id)
   if not dir then return refuse(message, number) end
   local done, running, s
-  done, running, s, number, failure = pcall(make, dir, built, opts, started)
+  done, running, s, number, failure = pcall(opts.process and take_over or make, dir, built, opts, started)
   if not done or not running then
     dir:remove()
     if dir.fd then dir:unlock() end

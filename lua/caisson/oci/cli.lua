@@ -9,7 +9,7 @@ M.name = "caisson-oci"
 
 -- Where each command is.
 local modules = {
-  create = "create", run = "create", exec = "exec",
+  create = "create", run = "create", restore = "checkpoint", checkpoint = "checkpoint", exec = "exec",
   start = "container", state = "container", kill = "container", delete = "container", pause = "container",
   resume = "container", list = "list", ps = "list", update = "update", events = "events", spec = "document",
   features = "document",

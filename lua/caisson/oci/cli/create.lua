@@ -85,8 +85,9 @@ function M.check_terminal(terminal, socket, detach)
   end
 end
 
--- The container, created; the caller has what it asked for. detach: nobody of ours stays with it.
-local function create(o, id, detach)
+-- The container, created; the caller has what it asked for. detach: nobody of ours stays with it. bring: a function of
+-- its directory and its root that makes its processes, which run then, and answers the first one's id.
+function M.make(o, id, detach, bring)
   local ok, message = require("caisson.state").check_id(id)
   if not ok then cli.fail("invalid container ID format: " .. message) end
   local bundle, config = read_bundle(o)
@@ -118,14 +119,16 @@ local function create(o, id, detach)
     window = rows and { rows, columns }
   end
   local container, errno, failure
-  container, message, errno, failure = require("caisson.container").create(recipe, { id = id,
-    root = cli.globals.root, bundle = bundle, rootfs = root:sub(1, 1) == "/" and root or bundle .. "/" .. root,
-    files = files, slots = slots, window = window, log = cli.debug_log() })
+  root = root:sub(1, 1) == "/" and root or bundle .. "/" .. root
+  local container_module = require "caisson.container"
+  container, message, errno, failure = container_module[bring and "take_over" or "create"](recipe, { id = id,
+    root = cli.globals.root, bundle = bundle, rootfs = root, files = files, slots = slots, window = window,
+    log = cli.debug_log(), process = bring and function(_, path) return bring(path, root) end })
   if not container then
     if errno == core.errno.EEXIST and failure.step == "create" then cli.fail("container with given ID already exists") end
-    cli.fail(require("caisson.oci.cli.failure").text(message, failure))
+    cli.fail(bring and message or require("caisson.oci.cli.failure").text(message, failure))
   end
-  for _, w in ipairs(require("caisson.oci.recipe").left_out(container.built)) do cli.warn(w) end
+  for _, w in ipairs(not bring and require("caisson.oci.recipe").left_out(container.built) or {}) do cli.warn(w) end
   -- what can't be handed over is not left behind
   local handover = (console or pidfd_socket or o["pid-file"]) and require "caisson.cli.handover"
   ok = true
@@ -145,7 +148,7 @@ end
 
 M.commands.create = { text = "make a container of a bundle; it waits for its start", words = { 1, 1 },
   usage = "<container-id>", flags = flags, prefix = cli.name .. " create failed: ",
-  main = function(o, words) create(o, words[1], true) end }
+  main = function(o, words) M.make(o, words[1], true) end }
 
 M.commands.run = { text = "make a container of a bundle, start it, and stay until it has ended", words = { 1, 1 },
   usage = "<container-id>", prefix = cli.name .. " run failed: ",
@@ -156,7 +159,7 @@ M.commands.run = { text = "make a container of a bundle, start it, and stay unti
     local foreground = not o.detach and require "caisson.oci.cli.foreground"
     local by = foreground and foreground.new()
     if foreground and not o["no-subreaper"] then core.subreaper(true) end
-    local c = create(o, words[1], o.detach)
+    local c = M.make(o, words[1], o.detach)
     local ok, message, _, failure = c:start { log = cli.debug_log() }
     if not ok then
       c:delete { force = true }

@@ -4,7 +4,7 @@ local cli = require "caisson.oci.cli"
 local M = {}
 
 -- The commands as they are listed.
-local order = { "create", "delete", "events", "exec", "features", "kill", "list", "pause", "ps",
+local order = { "checkpoint", "create", "delete", "events", "exec", "features", "kill", "list", "pause", "ps", "restore",
   "resume", "run", "spec", "start", "state", "update" }
 
 local function flags(rows)
