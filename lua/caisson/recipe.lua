@@ -97,7 +97,9 @@ end
 -- The recipe that a file returns, or of a bundle's directory. Returns it | nil, message.
 function M.load(name)
   local path, message = M.locate(name)
-  if (not path or path == name) and readable(name .. "/config.json") then return require("caisson.oci.recipe").load(name) end
+  local bundle = name:match("^(.*)/config%.json$")
+    or (not path or path == name) and readable(name .. "/config.json") and name
+  if bundle then return require("caisson.oci.recipe").load(bundle) end
   if not path then return nil, message end
   local chunk
   chunk, message = loadfile(path)

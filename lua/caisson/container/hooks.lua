@@ -29,7 +29,7 @@ function M.describe(built, opts)
   local recipe = { args = built.options.args, no_recipe = about.no_recipe }
   if type(recipe.args) == "string" then recipe.args = { recipe.args } end
   if about.recipe then
-    recipe.file, recipe.params, recipe.env = about.recipe.file, about.recipe.params, opts.env
+    recipe.file, recipe.params, recipe.env = built.recipe.again or about.recipe.file, about.recipe.params, opts.env
     recipe.files = {}
     for i, r in ipairs(built.chain) do
       local path = r.file or r.source

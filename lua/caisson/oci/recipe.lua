@@ -111,8 +111,14 @@ function M.of(config, opts)
     return nil, require("caisson.words").message((tostring(o):gsub("^[^\n:]*%.lua:%d+: ", ""))), core.errno.EINVAL
   end
   local r = recipe.new(o)
-  r.bundle, r.warnings, r.name = opts.bundle, warnings, opts.bundle:match("([^/]+)/*$")
-  r.source, r.line = nil, nil
+  local name = opts.bundle:match("([^/]+)/*$")
+  r.bundle, r.warnings, r.name, r.source, r.line = opts.bundle, warnings, name, nil, nil
+  local over = config.annotations and config.annotations["caisson.recipe"]
+  if over ~= nil then
+    ok, r = pcall(require("caisson.oci.annotation").over, r, over, opts.bundle)
+    if not ok then return nil, r, core.errno.EPERM end
+    r.bundle, r.warnings, r.name = opts.bundle, warnings, name
+  end
   return r
 end
 
