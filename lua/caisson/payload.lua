@@ -217,6 +217,16 @@ local function plus(list, word)
   return more
 end
 
+-- Do the maps of the user namespace, the container's own, one that it joins, or this process's, allow it?
+local function may_set_groups(b)
+  if b.new.user then return b.can_set_groups end
+  local of = b.join and b.join.user and (b.join.user:match("^(/proc/%d+)/ns/user$") or "/dev/null") or "/proc/self"
+  local f = io.open(of .. "/setgroups")
+  local word = f and f:read("*l")
+  if f then f:close() end
+  return word ~= "deny"
+end
+
 -- Securebits, capabilities, groups, gid, uid, in the one order that works.
 function M.credentials(b)
   local o = b.options
@@ -240,7 +250,7 @@ function M.credentials(b)
     if type(user) == "string" then b:fail("user", "ids are numbers, as they are inside; got a name") end
     if type(user) == "number" then user = { uid = user, gid = user } end
     b:check_keys("user", user, { "uid", "gid", "groups" })
-    if not b.new.user or b.can_set_groups then
+    if may_set_groups(b) then
       b:step("user", "groups", { groups = user.groups or {} })
     elseif #(user.groups or {}) > 0 then
       b:fail("user", "groups can't be set in a user namespace whose maps deny setgroups")

@@ -146,6 +146,22 @@ describe("a configuration's linux", function()
     assert.truthy(message:find("EPERM", 1, true), message)
   end)
 
+  it("user namespaces: inside of somebody's, with nothing but its rights", function()
+    if not t.needs("userns") then return end
+    -- as podman without root does it: this process is root of a user namespace that others have made
+    local out = t.sh("unshare -Urm " .. t.lua_command(([[
+      local oci = require "support.bundle"
+      local bundle = setmetatable({ dir = %q, root = %q }, getmetatable(oci.bundle { empty = true }))
+      local r, message = bundle:run("cat /proc/self/uid_map; id -u; cat /proc/self/oom_score_adj", function(c)
+        c.linux.uidMappings, c.linux.gidMappings, c.linux.cgroupsPath = nil, nil, nil
+        for i, n in ipairs(c.linux.namespaces) do if n.type == "user" then table.remove(c.linux.namespaces, i) end end
+        for i, o in ipairs(c.mounts[3].options) do if o == "gid=5" then table.remove(c.mounts[3].options, i) end end
+        c.linux.resources.memory, c.process.oomScoreAdj = { limit = 67108864 }, 300
+      end)
+      print(r and r.output .. tostring(r.memory) or message)]]):format(bundle.dir, bundle.root)))
+    assert.truthy(out:find("^%s+0%s+" .. core.identity().euid .. "%s+1\n0\n300\n" .. (t.is_root and "" or "unlimited\n$")), out)
+  end)
+
   it("hostname and domainname, never the host's", function()
     local out = bundle:output("hostname; cat /proc/sys/kernel/domainname", function(c) c.hostname, c.domainname = "its", "own.org" end)
     assert.equal("its\nown.org\n", out)

@@ -22,8 +22,9 @@ require "support.oci" -- its probe
 local Bundle = {}
 Bundle.__index = Bundle
 
--- A new bundle: its directory, and its rootfs with busybox in it.
-function M.bundle()
+-- A new bundle: its directory, and its rootfs with busybox in it; empty: without either.
+function M.bundle(opts)
+  if opts and opts.empty then return setmetatable({}, Bundle) end
   local dir = t.sh("mktemp -d"):gsub("\n", "")
   local root = dir .. "/rootfs"
   os.execute(("chmod 755 %s && mkdir -p %s/bin %s/proc %s/sys %s/dev %s/etc %s/tmp && cp %s %s/bin/busybox"):format(dir, root, root,
