@@ -20,7 +20,7 @@ describe("a working directory", function()
   end
 
   it("that is a descriptor of the host's leads nowhere (CVE-2024-21626)", function()
-    for _, n in ipairs { 3, 4, 7, 9, 12 } do
+    for _, n in ipairs { 3, 7, 12 } do
       for image, cwd in pairs { ["true"] = "/proc/self/fd/" .. n, ["ln -s /proc/self/fd/" .. n .. " link"] = "/link",
         ["mkdir -p x; ln -s ../proc/self/fd/" .. n .. "/../../.. x/up"] = "/x/up" } do
         local b = a.bundle(image, S):script("pwd; cat canary ../canary; ls -A .")
@@ -84,7 +84,7 @@ describe("the runtime's own program", function()
       b.config.process.args = { "/bin/attacker", "overwrite", "#!/bin/evil\n" }
       local id = assert(b:start { runtime = program })
       b:expect "ready"
-      for i = 1, 12 do
+      for i = 1, 9 do
         b:exec(id, i % 3 == 0 and { "/bin/script" } or i % 3 == 1 and { "/bin/self" } or { "/bin/true" }, { runtime = program })
       end
       b:call({ "kill", id, "TERM" }, { runtime = program })
@@ -120,7 +120,7 @@ describe("the runtime's own program", function()
       b.config.process.args = { "/bin/hostile", mode }
       local id = assert(b:start())
       b:expect "ready"
-      for _ = 1, 12 do b:exec(id, { "/bin/sleep", "0.02" }, { words = { "--user", t.is_root and "5:5" or "0:0" }, before = "exec 7<" .. S.dir .. ";" }) end
+      for _ = 1, 8 do b:exec(id, { "/bin/sleep", "0.02" }, { words = { "--user", t.is_root and "5:5" or "0:0" }, before = "exec 7<" .. S.dir .. ";" }) end
       b:call { "kill", id, "TERM" }
       local seen = hostile.read(b:expect "end\n")
       total = total + #seen

@@ -188,6 +188,7 @@ describe("a configuration's string", function()
       os.remove(log)
       local r = b:run { global = "--log-format json --log " .. log }
       local lines = 0
+      r.log = true
       a.refused(r)
       for line in t.read_file(log):gmatch "[^\n]+" do
         lines = lines + 1

@@ -355,7 +355,7 @@ end
 -- An error of the runtime's own that says something, no program's output; returns its text.
 function M.refused(r)
   local text = r.err
-  if r.code == 0 or r.code == 124 or (r.code >= 128 and r.code < 255) or not text:find("%S") or text:find("attempt to ", 1, true)
+  if not (text:find("level=error", 1, true) or text:find("Incorrect Usage", 1, true) or r.log) or r.code == 0 or r.code == 124 or (r.code >= 128 and r.code < 255) or not text:find("%S") or text:find("attempt to ", 1, true)
     or text:find("stack traceback", 1, true) then
     error(("an error was expected; the status is %s, said was %s%s"):format(tostring(r.code), r.out, text), 2)
   end
