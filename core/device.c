@@ -122,14 +122,20 @@ is_nodev(int at)
          (fs.f_flags & CSN_M_NODEV); /* ST_NODEV, the same bit */
 }
 
-static bool
-is_there(int at, const char *name, const struct node *n)
+/* What is there already: 0 where it is the node, -EPERM where it is a file to bind one over, as the last
+ * start of the same root may have left it. */
+static int
+look_at(int at, const char *name, const struct node *n)
 {
   CSN_CLEANUP_FD int fd = (int)csn_sys(__NR_openat, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
   struct csn_stat st;
+  int rc = fd < 0 ? fd : csn_stat(fd, &st);
 
-  return csn_stat(fd, &st) == 0 && (st.mode & S_IFMT) == n->type && st.major == n->major &&
-         st.minor == n->minor;
+  if (rc < 0)
+    return rc;
+  if ((st.mode & S_IFMT) == n->type && st.major == n->major && st.minor == n->minor)
+    return 0;
+  return (st.mode & S_IFMT) == S_IFREG && n->type != S_IFIFO ? -EPERM : -EEXIST;
 }
 
 static int
@@ -159,8 +165,8 @@ apply_device(const struct device_args *a, struct csn_ctx *c)
   if (n.type != S_IFIFO && !(a->present & 4) && (rc = number_of(c, name, &n)) < 0)
     return rc;
   rc = is_nodev(at) ? -EPERM : make_node(c, at, name, &n);
-  if (rc == -EEXIST && is_there(at, name, &n))
-    return 0;
+  if (rc == -EEXIST)
+    rc = look_at(at, name, &n);
   return rc == -EPERM && n.type != S_IFIFO ? bind_node(c, a, &n, name) : rc;
 }
 

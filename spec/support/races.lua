@@ -53,7 +53,7 @@ return function(rounds)
         if kind == "tmpfs" then b:mount { destination = "/vol/a/in/new", type = "tmpfs", source = "tmpfs" } end
         if kind == "bind" then b:mount { destination = "/vol/a/in", type = "bind", source = b.dir .. "/data", options = { "rbind", "ro" } } end
         if kind == "file" then b:mount { destination = "/vol/a/file2", type = "bind", source = b.dir .. "/data/file", options = { "bind" } } end
-        if kind == "device" then b.config.linux.devices = { { path = "/vol/a/in/device", type = "c", major = 1, minor = 3 } } end
+        if kind == "device" then b.config.linux.devices = { { path = "/vol/a/in/device", type = "p" } } end
         if kind == "cwd" then b.config.process.cwd = "/vol/a/in" end
         if kind == "mask" then
           b.config.linux.maskedPaths, b.config.linux.readonlyPaths = { "/vol/a/canary", "/vol/a/in" }, { "/vol/a/in", "/vol/a" }
@@ -74,7 +74,7 @@ return function(rounds)
       b.config.linux.maskedPaths = { "/tmp/secret", "/proc/kcore" }
       b:script("stat -c %t:%T /tmp/secret; cat /tmp/secret; attacker write /proc/sys/kernel/core_pattern; stat -L -c %t:%T /proc/self/fd/0")
       race(racer, function() return b:run() end, function(r)
-        assert.matches("^1:3\n/proc/sys/kernel/core_pattern 30\n", r.out)
+        assert.matches("^1:3\n/proc/sys/kernel/core_pattern [13][30]\n", r.out)
         assert.falsy(r.out:find("secret\n", 1, true))
       end)
     end)
@@ -84,13 +84,16 @@ return function(rounds)
       b:without("/dev", "/dev/shm", "/dev/mqueue")
       local racer = a.racer(b.rootfs .. "/dev/console", b.rootfs .. "/dev/other")
       b.config.process.terminal = true
-      b:script("(echo said > /dev/console) 2>/dev/null; stat -L -c %t /dev/console; echo end"):save()
+      b:script("(exec 7<>/dev/console && stat -L -c %t /proc/self/fd/7); echo end"):save()
       race(racer, function(i)
         local terminal = cli.at_terminal { a.runtime, "--root", b.root, "run", "--bundle", b.dir, ("attack-race-%d-%d"):format(t.getpid(), i) }
         local status = terminal:wait()
         terminal:close()
         return { code = status.code or 128, out = terminal.all:gsub("\r", ""), err = terminal.all }
-      end, function(r) assert.equal("said\n88\nend\n", r.out) end)
+      end, function(r)
+        -- the racer is at it still: the name may be the link's again, which leads nowhere in there
+        assert.truthy(r.out == "88\nend\n" or r.out:find "^[^\n]*can't create /dev/console[^\n]*\nend\n$", r.out)
+      end)
     end)
 
     it("leads no setting of its own into another file (CVE-2025-52881, 2025-62596, 2025-65105)", function()
@@ -146,7 +149,7 @@ return function(rounds)
           { args = { "/bin/cat", "/data/canary" }, stdout = "capture" })
         if not r then
           assert.equal(core.errno.ELOOP, errno, message)
-          return { code = 1, out = "", err = message }
+          return { code = 1, out = "", err = message, log = true }
         end
         return { code = r.code, out = r.stdout, err = "" }
       end, function(r) assert.equal("mine\n", r.out) end)
