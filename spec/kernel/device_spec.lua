@@ -125,6 +125,29 @@ describe("device", function()
   end)
 end)
 
+describe("a device in a root that is used again", function()
+  teardown(m.clean)
+
+  it("is the host's, over the file that was made for it before, and never behind a link", function()
+    local image = m.tmpdir()
+    t.sh("mkdir -p " .. image .. "/dev; chmod -R 755 " .. image .. "; touch " .. image .. "/victim")
+    local function run()
+      local list = m.namespaces { user = true }
+      for _, s in ipairs { step("root.bind", { source = image, flags = {} }), step("device", "/dev/null"), step("pivot_root", {}),
+        step("exec", { argv = { "/nothing" } }) } do list[#list + 1] = s end
+      local _, message, errno, failure = t.core.spawn { plan = t.core.plan(list) }
+      return failure.step, errno, message
+    end
+    for _ = 1, 3 do
+      local failed, _, message = run()
+      assert.equal("exec", failed, message)
+    end
+    t.sh("rm " .. image .. "/dev/null; ln -s ../victim " .. image .. "/dev/null")
+    local failed, errno = run()
+    assert.same({ "device", E.EEXIST }, { failed, errno })
+  end)
+end)
+
 describe("mknod", function()
   it("makes nodes and nothing else", function()
     local r = assert(m.run({ step("mknod", { path = "/f", type = "fifo", mode = "0644" }) },
