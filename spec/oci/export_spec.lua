@@ -77,8 +77,9 @@ describe("oci.export.config", function()
 
   it("gives the ids that the builder takes on in a map without its own", function()
     if not t.is_root then pending "an ordinary user is in its own map" return end
-    local user = good({ namespaces = { mount = true, user = true }, idmap = { uid = { { 7, 100000, 5 } }, gid = { { 8, 100000, 5 } } } }).process.user
-    assert.same({ uid = 7, gid = 8 }, user)
+    local c, x = good({ namespaces = { mount = true, user = true }, idmap = { uid = { { 7, 100000, 5 } }, gid = { { 8, 100000, 5 } } } })
+    assert.same({ uid = 7, gid = 8 }, c.process.user)
+    assert.truthy(warned(x, "idmap"))
   end)
 
   it("says what the namespaces are", function()

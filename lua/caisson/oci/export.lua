@@ -88,7 +88,14 @@ local function ranges(list)
 end
 
 function handlers.idmap(x, o)
-  x.config.linux.uidMappings, x.config.linux.gidMappings = ranges(o.uid), ranges(o.gid)
+  local l = x.config.linux
+  l.uidMappings, l.gidMappings = ranges(o.uid), ranges(o.gid)
+  local function has_root(list)
+    for _, m in ipairs(list) do if m.containerID == 0 then return true end end
+  end
+  if not has_root(l.uidMappings) or not has_root(l.gidMappings) then
+    x:warn("idmap", "0 is not in the maps: caisson-oci and crun don't ask for that, but runc does")
+  end
 end
 
 function handlers.time_offsets(x, o)
