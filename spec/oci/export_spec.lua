@@ -147,6 +147,11 @@ describe("oci.export.config", function()
     assert.same({ ["memory.oom.group"] = "1", ["memory.high"] = "3145728", ["misc.max"] = "sev 2" }, r.unified)
     assert.equal("/a/b", c.linux.cgroupsPath)
     assert.equal(4294967296, good({ cgroup = { memory = { max = 4294967295, swap = 1 } } }).linux.resources.memory.swap)
+    local c2, x = good { cgroup = { driver = "systemd", slice = "a-b.slice", scope = "x-y.scope" } }
+    assert.equal("a-b.slice::x-y", c2.linux.cgroupsPath)
+    assert.same({ driver = "systemd", slice = "a-b.slice", scope = "x-y.scope" }, require("caisson.systemd").parse_cgroups_path("a-b.slice::x-y"))
+    assert.truthy(warned(x, "cgroup"):find "systemd%-cgroup")
+    assert.is_nil(good({ cgroup = { driver = "systemd", scope = "x-*.scope" } }).linux.cgroupsPath)
     assert.same({ limit = -1 }, good({ cgroup = { pids = { max = "max" } } }).linux.resources.pids)
   end)
 

@@ -203,6 +203,12 @@ describe("oci.document.check", function()
     it(("refuses a bad %s"):format(case[3]), function() refused(with(case[1], case[2]), case[3], case[4]) end)
   end
 
+  it("hands no control characters to the terminal", function()
+    local _, message = document.check { ociVersion = "1.0.0", process = { cwd = "\27[2J\n" } }
+    assert.equal("process.cwd: an absolute path expected, got '\\x1b[2J\\x0a'", message)
+    assert.equal("\\x1b]0;x\\x07: unknown property", accepted({ ociVersion = "1.0.0", ["\27]0;x\7"] = 1 })[1])
+  end)
+
   it("tells numbers from text, though numbers may be text", function()
     refused(assert(document.decode '{"ociVersion":"1.0.0","hostname":18446744073709551615}'), "hostname")
     refused(assert(document.decode '{"ociVersion":"1.0.0","annotations":{"a":18446744073709551615}}'), "annotations.a")

@@ -206,8 +206,12 @@ end
 local function run(config, node, name)
   local warnings = {}
   local c = {}
-  function c.fail(at, message) error({ oci = at .. ": " .. message }, 0) end
-  function c.warn(at, message) warnings[#warnings + 1] = at .. ": " .. message end
+  -- what the document says is shown to people, whose terminals are not its to drive
+  local function plain(text)
+    return (text:gsub("%c", function(b) return ("\\x%02x"):format(b:byte()) end))
+  end
+  function c.fail(at, message) error({ oci = plain(at .. ": " .. message) }, 0) end
+  function c.warn(at, message) warnings[#warnings + 1] = plain(at .. ": " .. message) end
   function c.expected(v, n, at)
     c.fail(at == "" and "document" or at, ("%s expected, got %s"):format(n.expected or kinds[n[1]], kind_of(v)))
   end

@@ -82,10 +82,10 @@ function M.get()
     },
     annotations = {
       ["io.github.seccomp.libseccomp.version"] = core.seccomp.version(),
-      ["caisson.version"] = require("caisson")._VERSION,
+      ["caisson.version"] = require("caisson.version").caisson,
     },
     -- they may make more of a container than its configuration says
-    potentiallyUnsafeConfigAnnotations = { "caisson.", "org.systemd.property." },
+    potentiallyUnsafeConfigAnnotations = { "caisson." },
   }
 end
 

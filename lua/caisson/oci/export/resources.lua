@@ -217,8 +217,10 @@ end
 local function path(x, t)
   if t.driver == "systemd" then
     x:warn("cgroup", "systemd's groups are asked for by a flag of the runtime's (--systemd-cgroup)")
-    local prefix, name = (t.scope or ""):match("^(.-)%-([^-]+)%.scope$")
-    return ("%s:%s:%s"):format(t.slice or "", prefix or "", name or t.scope or "")
+    local name = t.scope and not t.scope:find("*", 1, true) and t.scope:match("^(.*)%.scope$")
+    if name then return ("%s::%s"):format(t.slice or "", name) end
+    x:warn("cgroup", "slice and scope are the runtime's choice, as the recipe names no scope that is the same for each run")
+    return nil
   end
   if t.path and t.path:find("*", 1, true) then
     x:warn("cgroup", ("path: '%s' is another for each run, which the runtime's own choice is too"):format(t.path))
