@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "spawn.h"
+#include "cgroup.h"
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -52,20 +53,39 @@ take_turn(struct csn_spawn *s, const struct csn_msg *m, int fd, s64 *at)
   return rc;
 }
 
-/* Until the connection is at its end. */
+#define TICK 500      /* milliseconds */
+#define PATIENCE 4000 /* for which it may be frozen */
+
+static bool
+is_frozen(int group)
+{
+  char text[256];
+
+  if (csn_cgroup_read(group, "cgroup.events", text, sizeof(text)) >= 0)
+    return strstr(text, "frozen 1") != NULL;
+  return csn_cgroup_read(group, "freezer.state", text, sizeof(text)) >= 0 &&
+         strncmp(text, "FROZEN", 6) == 0;
+}
+
+/* Until the connection is at its end. What is frozen meanwhile, by whoever it may be, holds nobody for ever. */
 static int
-await_answer(struct csn_spawn *s)
+await_answer(struct csn_spawn *s, int group)
 {
   struct pollfd ready[] = { { .fd = s->sock, .events = POLLIN },
                             { .fd = s->cancel, .events = POLLIN } };
   struct csn_msg m;
   s64 at = -1;
-  int n, fd, rc;
+  int n, fd, rc, frozen = 0;
 
   for (;;) {
-    while (poll(ready, 2, -1) < 0)
-      if (errno != EINTR)
+    while ((n = poll(ready, 2, group < 0 ? -1 : TICK)) <= 0) {
+      if (n < 0 && errno != EINTR)
         return -errno;
+      if (n == 0)
+        frozen = is_frozen(group) ? frozen + TICK : 0;
+      if (frozen >= PATIENCE)
+        return csn_detail(&s->ctx, -EBUSY, "it is frozen", NULL);
+    }
     if (!ready[0].revents)
       return -ECANCELED;
     n = csn_recv(s->sock, &m, sizeof(m), &fd, MSG_DONTWAIT);
@@ -139,16 +159,16 @@ judge(struct csn_spawn *s, const struct csn_record *shared, int rc, int pidfd)
     s->skipped[i] = shared->skipped[i];
 }
 
-/* core.start { socket =, plan =, pid =, pidfd =, cancel = } -> { exec_ns, skipped } | nil, message, errno, failure */
+/* core.start { socket =, plan =, pid =, pidfd =, cancel =, group = } -> { exec_ns, skipped } | nil, message, errno, failure */
 static int
 l_start(lua_State *L)
 {
-  static const char *const keys[] = { "socket", "plan", "pid", "pidfd", "cancel", NULL };
+  static const char *const keys[] = { "socket", "plan", "pid", "pidfd", "cancel", "group", NULL };
   const struct csn_plan *p;
   struct csn_record *record = NULL;
   struct csn_spawn *s;
   lua_Number pid;
-  int pidfd, fd, rc;
+  int pidfd, group, fd, rc;
   size_t size;
 
   lua_settop(L, 1);
@@ -175,6 +195,7 @@ l_start(lua_State *L)
   s->ctx.pid = (s32)pid;
   pidfd = csn_opt_fd(L, 1, "pidfd");
   s->cancel = csn_opt_fd(L, 1, "cancel");
+  group = csn_opt_fd(L, 1, "group");
 
   fd = rc = make_record(&record);
   if (rc < 0)
@@ -182,7 +203,7 @@ l_start(lua_State *L)
   rc = csn_send_fd(s->sock, "", 1, fd);
   close(fd);
   if (rc == 0)
-    rc = await_answer(s);
+    rc = await_answer(s, group);
   for (int k = 0; k < CSN_SLOTS; k++)
     csn_close(s->ctx.slots[k]);
   judge(s, record, rc == -EPIPE || rc == -ECONNRESET ? 0 : rc,

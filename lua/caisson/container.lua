@@ -335,8 +335,9 @@ local function start(self, opts)
   socket, message, number = core.socket.connect(self.dir.fd, "start")
   if not socket then return give_up(message, number) end
   local started
+  local freezable = into.cgroup and into.cgroup:group { "freezer" }
   started, message, number, failure = core.start { socket = socket, plan = compiled, pid = s.pid, pidfd = self.pidfd,
-    cancel = opts.cancel }
+    cancel = opts.cancel, group = freezable and freezable.dir }
   socket:close()
   if not started then
     local step = failure.number and plan.steps[failure.number]

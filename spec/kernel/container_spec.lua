@@ -161,6 +161,24 @@ describe("A container", function()
     assert(c:delete { force = true }) -- frozen or not
   end)
 
+  it("that is frozen by others while it is started holds nobody for ever, and is given up", function()
+    if not t.needs("root") then return end
+    local c = assert(create { args = { "/bin/true" } })
+    local connect, others = core.socket.connect, nil
+    finally(function() core.socket.connect = connect end)
+    core.socket.connect = function(...) -- the last moment before
+      others = assert(require("caisson.cgroup").reopen(c.saved.cgroup))
+      assert(others:freeze())
+      return connect(...)
+    end
+    local ok, message, errno = c:start()
+    others:close()
+    assert.same({ nil, core.errno.EBUSY }, { ok, errno })
+    assert.matches("it is frozen", message)
+    assert.equal("stopped", status(c))
+    assert(c:delete())
+  end)
+
   it("has its limits changed while it runs", function()
     if not t.needs("root") then return end
     local c = assert(create({ args = { "/bin/sleep", "30" }, cgroup = { pids = { max = 20 } } }))

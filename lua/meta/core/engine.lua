@@ -221,8 +221,8 @@ function core.wait(o) end
 ---
 ---plan: the one that it was made of; it gives a failing step its name. pidfd: of the container, to tell what killed
 ---it. pid: its number here, for the parent's steps behind wait. cancel: a descriptor; waiting is given up when it becomes
----readable (ECANCELED).
----@param o { socket: integer|caisson.core.Fd, plan: caisson.core.Plan, pid?: integer, pidfd?: integer|caisson.core.Fd, cancel?: integer|caisson.core.Fd }
+---readable (ECANCELED). group: its cgroup; waiting is given up, too, when that has been frozen for some seconds (EBUSY).
+---@param o { socket: integer|caisson.core.Fd, plan: caisson.core.Plan, pid?: integer, pidfd?: integer|caisson.core.Fd, cancel?: integer|caisson.core.Fd, group?: integer|caisson.core.Fd }
 ---@return { exec_ns: number, skipped: table<integer, integer> }? started skipped: as Process:skipped(), of the steps behind wait
 ---@return string? message
 ---@return integer? errno ECONNREFUSED: it does not wait any more
