@@ -136,6 +136,26 @@ local function wrong(self, status, note)
     container = status })
 end
 
+-- How it has ended, for who asks later: once it is reaped, the kernel tells nobody who did not hold it before.
+local function write_down(self, ended, seconds)
+  local pid = self.saved.pid
+  if not self.dir:lock(seconds) then return end
+  local now = self.dir:load()
+  if now and now.pid == pid and not now.ended then
+    self.saved = now
+    save(self, { status = "stopped", ended = ended })
+  end
+  self.dir:unlock()
+end
+
+-- Whoever looks at it in time, between its end and its parent's wait, writes it down.
+local function note_end(self, status)
+  local s = self.saved
+  local ended = status == "stopped" and s.pid and not s.ended and processes.ending(s.pid, s.start_time)
+  if ended then write_down(self, ended, 0) end
+  return status
+end
+
 -- Its first process's descriptor, where the status is one of these. Returns it, status, stat | refusal.
 local function expect(self, ...)
   local s, message, number, failure = load(self)
@@ -223,7 +243,7 @@ function M.list(opts)
   for _, id in ipairs(ids) do
     local self, why, code = M.open(id, { root = root })
     if self then
-      local status = status_of(self)
+      local status = note_end(self, status_of(self))
       local s = self.saved
       list[#list + 1] = { id = id, status = status, pid = status ~= "stopped" and s.pid or nil, created = s.created,
         recipe = s.recipe and { file = s.recipe.file }, bundle = s.bundle, rootfs = s.rootfs, owner = s.owner,
@@ -242,7 +262,7 @@ end
 function Container:state()
   local s, message, number, failure = load(self)
   if not s then return nil, message, number, failure end
-  local status = status_of(self)
+  local status = note_end(self, status_of(self))
   return { ociVersion = require("caisson.version").oci, id = self.id, status = status,
     pid = (status == "created" or status == "running" or status == "paused") and s.pid or nil,
     bundle = s.bundle, annotations = s.annotations and next(s.annotations) and s.annotations or nil,
@@ -574,8 +594,9 @@ function Container:ps()
   return list
 end
 
----Wait for its end. Returns { code = } or { signal = }; { unknown = true } where the kernel tells nobody but the
----parent, which is whoever created it; nil, "timeout".
+---Wait for its end. Returns { code = } or { signal = }; { unknown = true } where it had ended and been reaped by its parent
+---(whoever created it, or the machine's first process) before anybody here looked, or where the kernel tells nobody else (before
+---Linux 6.15); nil, "timeout".
 ---@param timeout? number seconds; none: for ever, 0: only look
 ---@return table? status, string? message, integer? errno, table? failure
 function Container:wait(timeout)
@@ -599,15 +620,7 @@ function Container:wait(timeout)
   if status.unknown then status = processes.learn(self.pidfd, self.saved.pid, self.saved.start_time, 10) or status end
   if status.unknown then return s.ended or status end
   self.ended = { code = status.code, signal = status.signal }
-  -- for who asks later
-  if self.dir:lock(1) then
-    local now = self.dir:load()
-    if now and now.pid == s.pid and not now.ended then
-      self.saved = now
-      save(self, { status = "stopped", ended = self.ended })
-    end
-    self.dir:unlock()
-  end
+  write_down(self, self.ended, 1)
   return status
 end
 

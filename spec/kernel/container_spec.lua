@@ -179,6 +179,19 @@ describe("A container", function()
     assert(c:delete())
   end)
 
+  it("has its end written down by whoever looks at it before it is reaped", function()
+    if not t.needs("root") then return end -- nobody else is told by /proc
+    for _, look in ipairs { "assert(caisson.open(%q, { root = root })):state()", "assert(caisson.list { root = root }) -- %q" } do
+      local c = assert(create { args = { "/bin/sh", "-c", "exit 7" } })
+      assert(c:start())
+      core.poll({ { fd = c.pidfd } }, 5)
+      assert.equal("", other(look:format(c.id)))
+      assert.equal(7, core.pidfd.wait(c.pidfd, 5).code) -- reaped
+      assert.equal("7\n", other(("print(assert(caisson.open(%q, { root = root })):wait(5).code)"):format(c.id)))
+      assert(c:delete())
+    end
+  end)
+
   it("has its limits changed while it runs", function()
     if not t.needs("root") then return end
     local c = assert(create({ args = { "/bin/sleep", "30" }, cgroup = { pids = { max = 20 } } }))
