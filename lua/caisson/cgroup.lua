@@ -27,7 +27,7 @@ M.leaf = "caisson.host"
 ---@field scope? string               systemd: the scope's name, one "*" being the run's own ("caisson-*.scope")
 ---@field path? string                of the group, below this process's own, or from the root ("/a/b"); "*" is the
 ---  run's own; "caisson-*" if not given
----@field existing? boolean           the group may be there already; it is then not removed
+---@field existing? boolean|"empty"   the group may be there already; it is then not removed. "empty": if nobody is in it
 ---@field optional? boolean          go without whatever can't be had
 ---@field every? boolean             a group in every hierarchy that is mounted, wanted or not, where that can be had
 ---@field own_leaf? boolean           v2, delegated: this process may be moved to a leaf, for good, to make room
@@ -400,7 +400,7 @@ function M.compile(t, env, nodes, id)
       end
       if move then step("cgroup.leave", "parent", { at = at, leaf = M.leaf }, "own_leaf") end
       local told = h.version == 2 and #g.controllers > 0 or has(g.controllers, "cpuset")
-      step("cgroup.create", "parent", { path = path, at = at, slot = slot, existing = t.existing or nil,
+      step("cgroup.create", "parent", { path = path, at = at, slot = slot, existing = t.existing and true or nil,
         controllers = told and g.controllers or nil }, key)
       for _, w in ipairs(g.writes) do
         step("cgroup.set", "parent", { file = w[1], value = w[2], group = slot, verify = w.verify }, w.key, w.optional)
@@ -416,6 +416,7 @@ function M.compile(t, env, nodes, id)
     end
   end
   out.late_namespace = #out.groups > 0
+  out.empty = t.existing == "empty" or nil
   return out
 end
 
@@ -434,6 +435,18 @@ function M.ready(compiled, origins)
     return nil, message, m.errno, { step = "cgroup.create", object = m.key, errno = m.errno,
       code = core.errno.name(m.errno), detail = m.message, hint = m.hint, controller = m.controller,
       at = origin and origin.recipe:locate(origin.path) }
+  end
+  if compiled.empty and compiled.groups[1] then
+    -- in one hierarchy: a group of another container's is in all of them
+    local g = compiled.groups[1]
+    local f = io.open(g.at .. "/" .. g.path .. "/cgroup.procs")
+    local pid = f and f:read("*l")
+    if f then f:close() end
+    if pid then
+      local message = ("cgroup: %s/%s is not empty: process %s is in it"):format(g.at, g.path, pid)
+      local errno = core.errno.EBUSY
+      return nil, message, errno, { step = "cgroup.create", object = g.path, errno = errno, code = "EBUSY", detail = message }
+    end
   end
   for _, g in ipairs(compiled.groups) do
     if g.unit and not swept[g.unit] then

@@ -160,6 +160,17 @@ describe("a configuration's resources", function()
     assert.truthy(t.core.lstat(dir))
   end)
 
+  it("cgroupsPath: a group that somebody is in is refused", function()
+    if not t.needs("root", "cgroup_v1") then return end
+    local config = oci.config { "/bin/sleep", "30" }
+    config.linux.cgroupsPath = path
+    local r = assert(require("caisson.oci.recipe").of(config, { bundle = bundle.dir }))
+    local running = assert(require("caisson").start(r, { stdin = "null" }))
+    finally(function() running:close() end)
+    local message = bundle:fails("true", function(c) c.linux.cgroupsPath = path end)
+    assert.truthy(message:find(path .. " is not empty", 1, true), message)
+  end)
+
   it("a mount of cgroups shows the container's own", function()
     if not t.needs("root", "cgroup_v1") then return end
     local function look(options, cgroupns)

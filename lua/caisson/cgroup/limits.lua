@@ -352,7 +352,7 @@ function M.check(t)
     if t[k] ~= nil and t.driver ~= "systemd" then fail(k, "it is of systemd's (driver = 'systemd')") end
   end
   for _, k in ipairs { "own_leaf", "existing", "every", "optional" } do
-    if t[k] ~= nil then kinds.boolean(k, t[k]) end
+    if t[k] ~= nil and not (k == "existing" and t[k] == "empty") then kinds.boolean(k, t[k]) end
   end
   if t.accounting ~= nil then
     if type(t.accounting) ~= "table" then fail("accounting", "a list of words expected, got " .. type(t.accounting)) end

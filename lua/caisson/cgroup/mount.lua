@@ -7,7 +7,11 @@ local cgroup = require "caisson.cgroup"
 local M = {}
 
 local function v2_steps(b, key, m, flags)
-  b:step(key, "mount.cgroup", { target = m.cgroups, flags = flags })
+  if b.new.user and not b.new.cgroup and b.cgroup_slot then -- it may not mount the host's
+    b:step(key, "mount.bind", { fd = b.cgroup_slot, target = m.cgroups, flags = flags })
+  else
+    b:step(key, "mount.cgroup", { target = m.cgroups, flags = flags })
+  end
 end
 
 -- The slot of the container's own group in the hierarchy h, if it has one.

@@ -60,7 +60,7 @@ local function cgroup(config, opts)
       path = path:sub(1, 1) == "/" and clean or clean:sub(2)
     end
     if path and path:sub(1, 1) ~= "/" and opts.cgroup_root then path = opts.cgroup_root .. "/" .. path end
-    t.path, t.existing = path, path and true or nil
+    t.path, t.existing = path, path and "empty" or nil
     -- what is shown of them is the container's own alone
     for _, m in ipairs(config.mounts or {}) do
       if m.type == "cgroup" then t.every = true end
