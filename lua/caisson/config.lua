@@ -12,7 +12,7 @@ function M.procfs(b)
   local o = b.options
   local key = o.apparmor and "apparmor" or o.selinux and "selinux" or o.sysctl and "sysctl"
     or o.oom_score_adj and not b.born_with and "oom_score_adj"
-  if not key or not (b.new.mount or b.join.mount) then return end
+  if not key or not b.new.mount then return end
   if b.new.pid or b.join.pid and not b.new.user then
     b:step(key, "procfs", {})
   else

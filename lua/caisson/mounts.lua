@@ -221,27 +221,16 @@ end
 
 local default_devices = { "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty" }
 
-local function is_own_namespace(path)
-  local theirs, own = core.open(path), core.open("/proc/self/ns/mnt")
-  local a, o = theirs and core.files.stat(theirs), own and core.files.stat(own)
-  if theirs then theirs:close() end
-  if own then own:close() end
-  return a and o and a.ino == o.ino and a.dev == o.dev
-end
-
 -- All of it, as far as the new root is the root and read-only. hooks(b): the steps that stand before the switch.
 function M.steps(b, hooks)
   local o = b.options
-  if not b.new.mount and not b.join.mount then
+  if not b.new.mount then
     hooks(b)
     for _, k in ipairs { "root", "mounts", "devices", "masked", "readonly", "readonly_root", "propagation",
       "root_propagation", "no_pivot", "mount_label", "console" } do
       if o[k] then b:fail(k, "mounts need a new mount namespace (namespaces.mount = true)") end
     end
     return
-  end
-  if b.join.mount and is_own_namespace(b.join.mount) then
-    b:fail("namespaces/mount", "it is the mount namespace that this process is in, whose root would be changed")
   end
   b.phase, b.later = "rootfs", {}
   b:step("namespaces", "mount.propagation", { path = "/", propagation = o.propagation or "private", recursive = true })

@@ -74,21 +74,6 @@ describe("a configuration's linux", function()
     assert.truthy(message:find("/not/there", 1, true), message)
   end)
 
-  it("namespaces: a mount namespace by path, which gets the container's root", function()
-    if not t.needs("root") then return end
-    local p = io.popen("exec unshare --mount sh -c 'mount -t tmpfs theirs /mnt; touch /mnt/their-file; echo $$; exec sleep 30'")
-    local pid = p:read("*l")
-    finally(function() os.execute("kill " .. pid) p:close() end)
-    os.execute("mkdir -p " .. bundle.root .. "/theirs")
-    local out = bundle:output("readlink /proc/self/ns/mnt; ls /theirs; touch /x", function(c)
-      c.linux.namespaces[5].path = ("/proc/%s/ns/mnt"):format(pid)
-      table.insert(c.mounts, { destination = "/theirs", type = "bind", source = "/mnt", options = { "bind" } })
-    end)
-    assert.equal(t.namespace("mnt", pid) .. "\ntheir-file\ntouch: /x: Read-only file system\n", out)
-    local message = bundle:fails("true", function(c) c.linux.namespaces[5].path = "/proc/self/ns/mnt" end)
-    assert.truthy(message:find("namespaces.mount", 1, true), message)
-  end)
-
   it("user namespaces: root's, with their maps", function()
     if not t.needs("root") then return end
     local out = bundle:output("cat /proc/self/uid_map /proc/self/gid_map; id -u", function(c)
