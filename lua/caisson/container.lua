@@ -626,76 +626,10 @@ end
 
 -- ---- its end ----
 
--- Whatever a state that can't be read still tells of.
-local function delete_damaged(dir, force, message, number)
-  if number ~= errno.ENODATA then
-    if not force then return refuse(number, message) end
-    local found = dir:salvage()
-    local saved = { pid = found.pid, start_time = found.start_time, cgroup = {} }
-    for i, path in ipairs(found.cgroups) do
-      saved.cgroup[i] = { path = path, version = 1, controllers = {}, made = 1 }
-    end
-    local self = new(dir.root, dir.id, dir, saved)
-    local ok
-    ok, message, number = end_all(self)
-    if not ok then return refuse(number, message) end
-    if groups(self) then groups(self):remove() end
-    self:close()
-  end
-  local ok
-  ok, message, number = dir:remove()
-  if not ok then return refuse(number, message) end
-  return true
-end
-
+-- What the rest of this module lends to the end of a container.
 local function delete(self, force)
-  local s, message, number, failure = load(self)
-  if not s then
-    if number == errno.ENOENT then return nil, message, number, failure end
-    return delete_damaged(self.dir, force, message, number)
-  end
-  local interrupted = s.status == "creating"
-  local status = status_of(self)
-  if status ~= "stopped" and not force then
-    return wrong(self, status, ": stop it first, or force its deletion")
-  end
-  local ok
-  ok, message, number = end_all(self)
-  if not ok then return refuse(number, message) end
-  local group = groups(self)
-  if group then
-    ok, message, number = group:remove()
-    if not ok then return refuse(number, message) end
-    group:close()
-    self.group = nil
-  end
-  if interrupted and s.scope then
-    ok, message, number = require("caisson.systemd").discard(s.scope.unit, s.scope.user)
-    if not ok then return refuse(number, message) end
-  end
-  if s.rdt then
-    ok, message, number = require("caisson.resctrl").remove(s.rdt)
-    if not ok and number ~= errno.ENOENT then
-      self.warnings[#self.warnings + 1] = ("the resctrl group %s stays: %s"):format(s.rdt, message)
-    end
-  end
-  if not interrupted then
-    local found, warnings = hooks.find(self, { "poststop" }, true)
-    for _, w in ipairs(warnings) do self.warnings[#self.warnings + 1] = w end
-    local file, why = hooks.changed(s.recipe or {})
-    why = file and ("the recipe %s %s"):format(file, why)
-    local said = false
-    for _, w in ipairs(warnings) do said = said or w == why end
-    if why and not said then self.warnings[#self.warnings + 1] = why end
-    for _, h in ipairs(found.poststop) do
-      ok, message = hooks.run_here(self, "poststop", { h })
-      if not ok then self.warnings[#self.warnings + 1] = message end
-    end
-  end
-  ok, message, number = self.dir:remove()
-  if not ok then return refuse(number, message) end
-  self:close()
-  return true, self.warnings
+  return require("caisson.container.ending").delete(self, force, { load = load, status_of = status_of, groups = groups,
+    end_all = end_all, refuse = refuse, wrong = wrong, new = new })
 end
 
 ---Remove what is left of it: processes (with force, running ones too), groups, state; its poststop hooks are run.
