@@ -5,12 +5,12 @@ local core = require "caisson.core"
 local M = {}
 
 -- All that can be caught and are not about this process itself.
-local words = { "HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "TSTP", "TTIN", "TTOU",
+local words = { "HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "TSTP",
   "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR" }
 
 local CHLD, WINCH = 17, 28
 
--- The signals to hand on are kept from now on; let_go() ends that. cancel: readable once one has come.
+-- The signals to hand on are kept from now on; let_go() ends that.
 ---@class caisson.oci.Foreground
 local Foreground = {}
 Foreground.__index = Foreground

@@ -23,8 +23,8 @@ local function flags(rows)
 end
 
 function M.version_lines()
-  local version = require "caisson.version"
-  return { version.caisson, "spec: " .. version.oci, "lua: " .. (rawget(_G, "jit") and jit.version or _VERSION) }
+  return { require("caisson.version").caisson, "spec: " .. require("caisson.oci.default").version,
+    "lua: " .. (rawget(_G, "jit") and jit.version or _VERSION) }
 end
 
 -- As runc does, since engines look for the line of the specification.
