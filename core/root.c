@@ -214,6 +214,49 @@ apply_move(const struct root_move_args *a, struct csn_ctx *c)
 
 CSN_PRIMITIVE(root_move, "root.move", PIVOT, CSN_CHILD | CSN_SELF, apply_move, NULL, "[$root]")
 
+/* ---- a root that is attached nowhere ---- */
+
+/* What a path leads to now, for a later step: behind the switch it leads elsewhere. */
+#define KEEP(F)                                                                                    \
+  F(path, path, CSN_REQUIRED, NULL, 0)                                                             \
+  F(slot, slot, CSN_OUT | CSN_REQUIRED, NULL, 0)
+CSN_ARGS(keep, KEEP)
+
+static int
+apply_keep(const struct keep_args *a, struct csn_ctx *c)
+{
+  const char *path = csn_s(c, a->path);
+  long fd = csn_sys(__NR_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+  return fd < 0 ? csn_detail(c, (int)fd, path, NULL) : csn_fill(c, a->slot, (int)fd);
+}
+
+CSN_PRIMITIVE(keep, "keep", KEEP, CSN_CHILD, apply_keep, NULL, "$path as $slot")
+
+/* The tree, a descriptor's, becomes the root in whatever mount namespace this is. Where none has it, its mounts
+ * end with the last process in it; ".." leads nowhere from its top, as it would from a chroot's. */
+#define ENTER(F)                                                                                   \
+  F(slot, tree, CSN_REQUIRED, NULL, 0)                                                             \
+  CSN_ROOT_FIELD(F)
+CSN_ARGS(root_enter, ENTER)
+
+static int
+apply_enter(const struct root_enter_args *a, struct csn_ctx *c)
+{
+  long rc;
+
+  if (c->slots[a->tree] < 0)
+    return csn_detail(c, -EBADF, "no descriptor in the slot", NULL);
+  if ((rc = csn_sys(__NR_fchdir, c->slots[a->tree])) < 0 || (rc = csn_sys(__NR_chroot, ".")) < 0)
+    return (int)rc;
+  if ((rc = csn_sys(__NR_chdir, "/")) < 0 || c->slots[a->root] < 0)
+    return (int)rc;
+  /* later steps find their places in this one */
+  return csn_fill(c, a->root, csn_dup(c->slots[a->tree], 0));
+}
+
+CSN_PRIMITIVE(root_enter, "root.enter", ENTER, CSN_CHILD | CSN_SELF, apply_enter, NULL, "$tree")
+
 /* ---- the working directory ---- */
 
 #define CHDIR(F)                                                                                   \

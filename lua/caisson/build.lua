@@ -22,7 +22,7 @@ M.options = {
   time_offsets = "value", propagation = "value", limit_userns = "value", result = "value",
   no_pivot = "value", root_propagation = "value", mount_label = "value", apparmor = "value", selinux = "value",
   memory_policy = "value", core_scheduling = "value", rdt = "value", console = "value", annotations = "map",
-  ptrace = "value", trace = "value",
+  ptrace = "value", trace = "value", mount_namespace = "value",
   network = "list", routes = "list", environ = "value",
 }
 
@@ -114,11 +114,21 @@ local function namespaces(b)
   if o.namespaces and o.namespaces.user == nil and b.identity.euid ~= 0 and not join.user then
     new.user = true
   end
+  if o.mount_namespace ~= nil then
+    b:check_type("mount_namespace", o.mount_namespace, "string")
+    if not new.mount then b:fail("mount_namespace", "its root is made in a new one (namespaces.mount = true)") end
+    if new.user or join.user then
+      b:fail("mount_namespace", "none but the host's user namespace has the right to enter it")
+    end
+  end
   b.new, b.join = new, join
 end
 
 local function join_namespaces(b)
   b.phase = "join"
+  if b.options.mount_namespace then
+    b:step("mount_namespace", "keep", { path = b.options.mount_namespace, slot = "mount_namespace" }, { side = "child" })
+  end
   for _, n in ipairs(namespace_names) do -- user first: it gives the rights for the others
     if b.join[n] then
       b:step(key_of("namespaces", n), "namespace.join", { path = b.join[n], namespaces = { n } }, { side = "child" })

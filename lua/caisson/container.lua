@@ -304,7 +304,7 @@ local function target(self)
     return nil, ("container '%s': its group %s is gone, and what it limited"):format(self.id, group.gone), errno.ENOENT
   end
   return { pid = self.saved.pid, pidfd = self.pidfd, cgroup = group, id = self.id, bundle = self.saved.bundle,
-    annotations = self.saved.annotations }
+    apart = (self.saved.options or {}).apart, annotations = self.saved.annotations }
 end
 
 -- Its plan | nil, message, errno.
@@ -466,7 +466,8 @@ end
 local function mounting(self)
   local pidfd, status, number, failure = expect(self, "created", "running", "paused")
   if not pidfd then return nil, status, number, failure end
-  return { pid = self.saved.pid, pidfd = pidfd, no_setuid = (self.saved.options or {}).no_setuid ~= nil }
+  return { pid = self.saved.pid, pidfd = pidfd, no_setuid = (self.saved.options or {}).no_setuid ~= nil,
+    apart = (self.saved.options or {}).apart }
 end
 
 ---Add a mount to it: { bind =, at = } or { tmpfs = }, as in a recipe's mounts. What an ordinary user makes writable,

@@ -46,9 +46,11 @@ local function inside(map, id)
 end
 
 -- The namespaces of the container that are not this process's, and whom it is in the user namespace.
--- target: { pid =, pidfd = }. Returns { list, is, uid_map, gid_map, setgroups } | nil, message, errno.
+-- target: { pid =, pidfd =, apart = is its root none of its mount namespace's? }.
+-- Returns { list, is, uid_map, gid_map, setgroups, root } | nil, message, errno.
 function M.look(target)
   local at, found = ("/proc/%d/"):format(target.pid), { list = {}, is = {} }
+  found.root = target.apart and at .. "root" or nil
   for _, n in ipairs(M.namespaces) do
     local theirs, message, errno = core.lstat(at .. "ns/" .. n[2])
     local ours = core.lstat("/proc/self/ns/" .. n[2])
@@ -75,9 +77,11 @@ end
 function M.steps(found)
   local list, identity = {}, core.identity()
   local uid, gid, groups = identity.euid, identity.egid, true
+  if found.root then list[1] = { step = "keep", options = { path = found.root, slot = "whole" } } end
   if #found.list > 0 then
-    list[1] = { step = "namespace.join", options = { fd = "target", namespaces = found.list } }
+    list[#list + 1] = { step = "namespace.join", options = { fd = "target", namespaces = found.list } }
   end
+  if found.root then list[#list + 1] = { step = "root.enter", options = { tree = "whole" } } end
   if found.is.user then
     local first_uid, first_gid
     uid, first_uid = inside(found.uid_map, identity.euid)

@@ -55,7 +55,7 @@ local function enter(target)
     root:close()
     return nil, "the container has ended", core.errno.ESRCH
   end
-  if same then
+  if same or target.apart then
     root:close()
     return nil, "the container has no mount namespace of its own", core.errno.EPERM
   end

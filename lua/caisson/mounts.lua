@@ -227,7 +227,7 @@ function M.steps(b, hooks)
   if not b.new.mount then
     hooks(b)
     for _, k in ipairs { "root", "mounts", "devices", "masked", "readonly", "readonly_root", "propagation",
-      "root_propagation", "no_pivot", "mount_label", "console" } do
+      "root_propagation", "no_pivot", "mount_label", "mount_namespace", "console" } do
       if o[k] then b:fail(k, "mounts need a new mount namespace (namespaces.mount = true)") end
     end
     return
@@ -292,6 +292,13 @@ function M.steps(b, hooks)
   b.late = true
   for _, e in ipairs(b.later) do M.entry(b, e[1], e[2]) end
   if o.readonly_root ~= false then b:step("readonly_root", "root.readonly", {}) end
+  if o.mount_namespace then
+    -- all that was made goes along as a tree that is attached nowhere: nothing of it is seen there, or left
+    b:step("mount_namespace", "mount.tree", { source = "/", recursive = true, tree = "whole" })
+    b:step("mount_namespace", "namespace.join", { fd = "mount_namespace", namespaces = { "mount" } }, { side = "child" })
+    b:step("mount_namespace", "root.enter", { tree = "whole" })
+    b:step("mount_namespace", "close", { slots = { "whole", "mount_namespace" } })
+  end
 end
 
 return M

@@ -254,14 +254,17 @@ function M.is(v)
   return getmetatable(v) == Plan
 end
 
--- Each namespace is the container's from one place: made anew, or joined, and joined once.
+-- Each namespace is the container's from one place: made anew, or joined, and joined once. A mount namespace is left
+-- for another by who takes the root along.
 local function check_namespaces(steps)
-  local from = {}
+  local from, leaves = {}, false
+  for _, s in ipairs(steps) do leaves = leaves or s.step == "root.enter" end
   for i, s in ipairs(steps) do
     if s.step == "clone" or s.step == "namespace.join" or s.step == "namespace.unshare" then
       local list = type(s.options) ~= "table" and { s.options } or s.options.namespaces or s.options
       for _, n in ipairs(type(list) == "table" and list or { list }) do
-        if from[n] and not (from[n].step == "clone" and s.step == "namespace.unshare") then
+        local other = from[n] and from[n].step == "clone" and (s.step == "namespace.unshare" or leaves and n == "mount")
+        if from[n] and not other then
           return nil, ("step %d, %s, and step %d, %s, both say where the %s namespace is from"):format(from[n].number,
             from[n].step, i, s.step, tostring(n))
         end

@@ -130,7 +130,7 @@ local function enter(b, found)
   local list, identity, groups = join.steps(found)
   if not list then error(identity, 0) end
   for _, s in ipairs(list) do
-    b.phase = s.step == "namespace.join" and "join" or "idmap"
+    b.phase = (s.step == "groups" or s.step == "gid" or s.step == "uid") and "idmap" or "join"
     b:step(b.phase == "join" and "args" or "user", s.step, s.options)
   end
   b.identity = identity

@@ -43,6 +43,18 @@ local function warned(x, name)
 end
 
 describe("oci.export.config", function()
+  it("says whose the mount namespace is", function()
+    if not t.is_root then return end
+    local function kinds(options)
+      local list = {}
+      for i, n in ipairs(good(options).linux.namespaces) do list[i] = n.type .. (n.path or "") end
+      return list
+    end
+    assert.same({ "mount", "ipc" }, kinds { namespaces = { mount = true, ipc = true } })
+    assert.same({ "ipc" }, kinds { namespaces = { mount = true, ipc = true }, mount_namespace = "/proc/self/ns/mnt" })
+    assert.same({ "mount/run/mnt", "ipc" }, kinds { namespaces = { mount = true, ipc = true }, mount_namespace = "/run/mnt" })
+  end)
+
   it("says what the program is", function()
     local c = good { env = { A = "b" }, cwd = "/x", args = { "prog", "arg" }, user = { uid = 5, gid = 6, groups = t.is_root and { 7 } or nil },
       umask = "0027", oom_score_adj = 100, nice = 5, ioprio = { class = "best_effort", level = 3 },

@@ -1,6 +1,7 @@
 -- What an OCI container's program is given, as it finds it: what the validation programs of others brought to light.
 local t = require "support"
 local oci = require "support.oci"
+local core = t.core
 
 describe("an OCI container's process", function()
   if not t.needs("oci", "busybox") then return end
@@ -33,6 +34,64 @@ describe("an OCI container's process", function()
       table.insert(c.mounts, { destination = "/etc/mark", source = world.dir .. "/mark", options = { "bind", "r0" } })
     end)
     assert.truthy(world:fails("run", "box"):find("r0", 1, true))
+  end)
+
+  describe("in a mount namespace that is not its own", function()
+    if not t.is_root then return end
+
+    local function without(path)
+      return function(c)
+        table.remove(c.linux.namespaces, 5)
+        if path then table.insert(c.linux.namespaces, { type = "mount", path = path }) end
+        c.hooks = { startContainer = { { path = "/bin/sh", args = { "sh", "-c", "ls -d /bin /usr /rootfs >> /tmp/hook 2>/dev/null; true" },
+          env = { "PATH=/bin" } } } }
+      end
+    end
+
+    -- The box, whose mount namespace is to be that of this process; it ends with nothing left.
+    local function try(change, namespace)
+      world:configure("echo up; exec sleep 30", change)
+      local mounts = t.read_file("/proc/self/mountinfo")
+      world:create()
+      local pid = world:state().pid
+      assert.equal(namespace, t.namespace("mnt", pid))
+      assert.equal(mounts, t.read_file("/proc/self/mountinfo"))
+      world:ok("start", "box")
+      world:output("up\n")
+      assert.equal(mounts, t.read_file("/proc/self/mountinfo"))
+      -- the root is its own, with what is mounted in it, for all that enter
+      assert.equal(world:ok("exec", "box", "ls", "/"), t.sh("busybox ls " .. world.rootfs))
+      assert.truthy(world:ok("exec", "box", "cat", "/proc/1/comm"):find("sleep", 1, true))
+      assert.truthy(world:ok("exec", "box", "ls", "/dev"):find("null", 1, true))
+      assert.truthy(world:ok("exec", "box", "ls", "/../.."):find("bin\n", 1, true))
+      assert.equal(namespace .. "\n", world:ok("exec", "box", "readlink", "/proc/self/ns/mnt"))
+      assert.equal("/bin\n", t.read_file(world.rootfs .. "/tmp/hook"))
+      world:ok("delete", "--force", "box")
+      assert.equal(mounts, t.read_file("/proc/self/mountinfo"))
+    end
+
+    it("has a root of its own in this one, and leaves no mounts", function()
+      try(without(), t.namespace("mnt"))
+    end)
+
+    it("has one in another's, by its path", function()
+      local other = core.spawn { plan = core.plan { t.step("clone", { "mount" }), t.step("exec", { argv = { "/bin/sleep", "60" } }) } }
+      try(without(("/proc/%d/ns/mnt"):format(other:pid())), t.namespace("mnt", other:pid()))
+      assert.is_nil(t.read_file(("/proc/%d/mountinfo"):format(other:pid())):find(world.dir, 1, true))
+      other:close()
+    end)
+
+    it("is refused in what is none, and with a user namespace", function()
+      world:configure("true", without("/proc/self/ns/uts"))
+      world:fails("create", "box")
+      world:configure("true", function(c)
+        without()(c)
+        table.insert(c.linux.namespaces, { type = "user" })
+        c.linux.uidMappings = { { containerID = 0, hostID = 100000, size = 10 } }
+        c.linux.gidMappings = { { containerID = 0, hostID = 100000, size = 10 } }
+      end)
+      assert.truthy(world:fails("create", "box"):find("mount namespace", 1, true))
+    end)
   end)
 
   it("has its directory under a filter that knows nothing of how one is entered", function()

@@ -96,6 +96,7 @@ local function saved_options(built)
     if built.options[name] ~= nil then t[name] = plain(built.options[name], name) end
   end
   t.no_setuid = built.no_setuid
+  t.apart = built.options.mount_namespace and true
   t.filtered = built.plan:find("seccomp") ~= nil or nil
   return t
 end

@@ -251,9 +251,20 @@ local function export(x, recipe, opts)
     if type(o_of_step) ~= "table" then -- a step of one option may be given that alone
       o_of_step = { [core.primitives[step.step].fields[1].name] = o_of_step }
     end
-    local said = step.key == "seccomp_listener" or step.key == "tty" or require("caisson.oci.export.mounts").of_cgroups(x, step)
+    local said = step.key == "seccomp_listener" or step.key == "tty" or step.key == "mount_namespace"
+      or require("caisson.oci.export.mounts").of_cgroups(x, step)
     if not said then
       if not handler then x:lost(step, "a configuration has no word for it") else handler(x, o_of_step, step) end
+    end
+  end
+  if o.mount_namespace then -- which the runtime's own is where none is named
+    local path = o.mount_namespace ~= "/proc/self/ns/mnt" and o.mount_namespace or nil
+    for i, n in ipairs(x.config.linux.namespaces) do
+      if n.type == "mount" then
+        n.path = path
+        if not path then table.remove(x.config.linux.namespaces, i) end
+        break
+      end
     end
   end
   if not x.new.mount then x:lost("namespaces", "a bundle has a mount namespace (namespaces.mount = true)") end

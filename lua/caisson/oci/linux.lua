@@ -149,7 +149,12 @@ function M.of(o, config, context)
     error("linux.uidMappings: they are of a user namespace, and linux.namespaces has none", 0)
   end
   if has.user == true then o.idmap = idmap(linux, context.identity) end
-  if not has.mount then error("linux.namespaces: a container has a mount namespace", 0) end
+  if has.mount ~= true then
+    if has.user then
+      error("linux.namespaces: with a user namespace a container has a mount namespace of its own, which isn't there", 0)
+    end
+    o.mount_namespace, has.mount = has.mount or "/proc/self/ns/mnt", true
+  end
   o.loopback = has.net == true and nil
   for _, key in ipairs { "hostname", "domainname" } do
     if config[key] and config[key] ~= "" then

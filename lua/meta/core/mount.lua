@@ -332,6 +332,23 @@ function root.overlay(options) end
 ---@return true|nil ok, string? message, integer? errno
 function root.readonly(options) end
 
+---@class caisson.keep.Options
+---@field path string
+---@field slot string
+
+---Open what a path leads to now, for a later step that has another root. open(2)
+---@param options caisson.keep.Options
+---@return true|nil ok, string? message, integer? errno
+function core.keep(options) end
+
+---@class caisson.root.enter.Options
+---@field tree string  slot of a directory or a tree of mounts
+
+---Make it the root, in whatever mount namespace this is. fchdir(2), chroot(2)
+---@param options caisson.root.enter.Options
+---@return true|nil ok, string? message, integer? errno
+function root.enter(options) end
+
 ---@class caisson.root.switch.Options
 ---@field root? string  slot of the new root; "root"
 
