@@ -7,10 +7,12 @@
 #include "csn.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 CSN_WORDS(file_words) = {
@@ -56,6 +58,29 @@ l_open(lua_State *L)
   while (*fd < 0 && errno == EINTR);
   *fd = csn_above_stdio(*fd);
   return *fd < 0 ? csn_pusherr(L, -*fd, "open %s", name) : 1;
+}
+
+/* core.files.open_inside(root, path, [flags], [mode]) -> fd object | nil, message, errno: as if root were "/" */
+static int
+l_open_inside(lua_State *L)
+{
+  struct open_how how = { .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+  int root = csn_tofd(L, 1), *fd;
+  size_t len;
+  const char *path = luaL_checklstring(L, 2, &len);
+
+  luaL_argcheck(L, len > 0 && strlen(path) == len, 2, "a path without NUL expected");
+  how.flags =
+      lua_isnoneornil(L, 3) ? O_RDONLY : csn_to_words(L, 3, file_words, "flags", true, false);
+  how.flags |= O_CLOEXEC | O_NOCTTY;
+  if (how.flags & O_CREAT)
+    how.mode = (u64)check_mode(L, 4, 0600);
+  fd = csn_newfd(L);
+  do
+    *fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+  while (*fd < 0 && (errno == EINTR || errno == EAGAIN));
+  *fd = csn_above_stdio(*fd);
+  return *fd < 0 ? csn_pusherr(L, -*fd, "open %s", path) : 1;
 }
 
 /* core.files.mkdir(dir, name, [mode]) -> true | nil, message, errno */
@@ -153,10 +178,11 @@ l_lock(lua_State *L)
 static void
 open_files(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "open", l_open },     { "mkdir", l_mkdir },
-                                        { "rename", l_rename }, { "remove", l_remove },
-                                        { "stat", l_stat },     { "sync", l_sync },
-                                        { "lock", l_lock },     { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "open", l_open },     { "open_inside", l_open_inside },
+                                        { "mkdir", l_mkdir },   { "rename", l_rename },
+                                        { "remove", l_remove }, { "stat", l_stat },
+                                        { "sync", l_sync },     { "lock", l_lock },
+                                        { NULL, NULL } };
 
   csn_register(L, "files", functions);
 }

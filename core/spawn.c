@@ -95,14 +95,14 @@ csn_attended(const struct csn_spawn *s)
   return s->attends ? s->ctx.slots[send_args(s, s->attends - 1)->fd] : -1;
 }
 
-/* What is attended to has become readable, or has ended; 0 or -errno. */
+/* What is attended to has become readable, or has ended, or (no events) has had a while; 0 or -errno. */
 static int
 attend_to(struct csn_spawn *s, short events)
 {
   const u32 step = s->attends - 1;
   int rc;
 
-  if (!(events & POLLIN)) {
+  if (events && !(events & POLLIN)) {
     s->attends = 0;
     return 0;
   }
@@ -123,10 +123,12 @@ wait_for(struct csn_spawn *s, int fd)
 
   for (;;) {
     ready[2].fd = csn_attended(s);
-    n = poll(ready, 3, s->traced ? 1 : -1);
-    if (n == 0)
+    n = poll(ready, 3, s->traced ? 1 : ready[2].fd >= 0 ? 10 : -1);
+    if (n == 0 && s->traced)
       see_to_stops(s);
-    else if (n < 0 && errno != EINTR)
+    if (n == 0 && ready[2].fd >= 0 && (rc = attend_to(s, 0)) < 0)
+      return rc;
+    if (n < 0 && errno != EINTR)
       return 1;
     if (n <= 0)
       continue;

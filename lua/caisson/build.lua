@@ -13,7 +13,8 @@ local M = {}
 M.options = {
   root = "value", readonly_root = "value", namespaces = "map", idmap = "value", mounts = "list",
   masked = "list", readonly = "list", devices = "list", hostname = "value", domainname = "value",
-  sysctl = "map", cgroup = "map", rlimits = "map", seccomp = "value", seccomp_listener = "value", landlock = "value",
+  sysctl = "map", cgroup = "map", rlimits = "map", seccomp = "value", seccomp_listener = "value",
+  seccomp_notify = "value", landlock = "value",
   capabilities = "value", securebits = "value", no_new_privs = "value", user = "value", cwd = "value",
   env = "map", args = "value", umask = "value", personality = "value", oom_score_adj = "value",
   nice = "value", scheduler = "value", ioprio = "value", affinity = "value", session = "value",

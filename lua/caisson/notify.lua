@@ -1,5 +1,13 @@
 -- Who answers for the calls that a filter asks about (action notify; seccomp_unotify(2)): an agent that listens on a
--- socket, as the OCI runtime specification has it.
+-- socket, as the OCI runtime specification has it, or functions of the recipe.
+--
+--   seccomp_notify = {
+--     openat = function(call)             -- in this process, while the container runs
+--       local path = call:paths()[1].path
+--       if path == "/etc/shadow" then return call:deny "EACCES" end
+--       if path == "/etc/token" then return call:inject(core.memfd("token", fresh_token())) end
+--     end,                                -- nothing: the kernel makes the call
+--   }
 --
 -- Nobody answers before the listener has arrived, and a filter may ask about any call: those that send included. So
 -- behind the filter the child makes none, and its courier (core.courier) does the talking.
@@ -20,8 +28,10 @@ function M.agent(b)
   if a.path:sub(1, 1) ~= "/" or a.path:find "%z" then
     b:fail("seccomp_listener/path", "an absolute path expected")
   end
-  return setmetatable({ b = b, path = a.path, metadata = a.metadata }, Agent)
+  return setmetatable({ b = b, path = a.path, metadata = a.metadata, option = "seccomp_listener" }, Agent)
 end
+
+function Agent.check() end
 
 -- The option, of linux.seccomp in an OCI configuration and the policy that it is: nil where nobody is asked, raises
 -- where nobody is there to answer.
@@ -46,13 +56,16 @@ end
 -- It joins, and has its filter before it is born; who sends has to know its pid.
 local function confined_first(b) return b.target and not require("caisson.payload").confines_late(b) end
 
-function Agent:before()
-  if not confined_first(self.b) then self.b:step("seccomp_listener", "courier", {}) end
+local function before(self)
+  if not confined_first(self.b) then self.b:step(self.option, "courier", {}) end
 end
+Agent.before = before
 
 -- Before it joins anything, where that has to be.
 function M.before_join(b)
-  if b.options.seccomp_listener ~= nil and confined_first(b) then b:step("seccomp_listener", "courier", { apart = true }) end
+  if not confined_first(b) then return end
+  local option = b.options.seccomp_listener ~= nil and "seccomp_listener" or "seccomp_notify"
+  b:step(option, "courier", { apart = true })
 end
 
 -- Parts of the message, between which the process's pid stands. That of the state is the container's.
@@ -69,6 +82,98 @@ local function message_of(b, metadata)
     json.string(is.id or ""), status, json.string(is.bundle or "/"), table.concat(annotations, ","))
   if b.target then return { text .. ('%d},"pid":'):format(b.target.pid), "}" } end
   return { text, '},"pid":', "}" }
+end
+
+-- ---- functions ----
+
+local words = require "caisson.words"
+local own = { "otherwise", "time_limit" }
+
+local function handler_of(b, key, fn)
+  b:check_type(key, fn, "function")
+  if jit then jit.off(fn, true) end -- what is compiled heeds no limit of time
+  return fn
+end
+
+local function set_of(b)
+  local t, set, any = b:check_type("seccomp_notify", b.options.seccomp_notify, "table"), {}, false
+  local spec = { handlers = set, names = {}, time_limit = 10 }
+  for k, v in pairs(t) do
+    local key = "seccomp_notify/" .. tostring(k)
+    if k == "time_limit" then
+      if type(v) ~= "number" or not (v > 0) then b:fail(key, "seconds expected, got " .. tostring(v)) end
+      spec.time_limit = v
+    elseif k == "otherwise" then
+      spec.otherwise = handler_of(b, key, v)
+    elseif type(k) ~= "string" or not core.seccomp.known(k) then
+      b:fail("seccomp_notify", words.unknown("neither a system call nor an option", tostring(k), own))
+    else
+      any = true
+      set[k] = handler_of(b, key, v)
+    end
+  end
+  if not any and not spec.otherwise then b:fail("seccomp_notify", "no function for any call") end
+  for name, nr in pairs(core.seccomp.syscalls()) do spec.names[nr] = name end
+  return spec
+end
+
+local Functions = {}
+Functions.__index = Functions
+
+-- Recipe option seccomp_notify. The steps go around a filter's, as an agent's: that of the policy of option seccomp that
+-- asks, and else one of its own, which asks about the calls that have a function.
+function M.functions(b)
+  local o = b.options
+  if o.seccomp_listener ~= nil then
+    b:fail("seccomp_notify", "a filter has one who answers, and seccomp_listener is given too")
+  end
+  if b.wait then b:fail("seccomp_notify", "the functions end with who starts the program; they are for run and exec") end
+  if o.detach then b:fail("seccomp_notify", "the functions end with this process, and the program (detach) does not") end
+  local spec = set_of(b)
+  b.notifier = require("caisson.notify.notifier").new(spec)
+  return setmetatable({ b = b, spec = spec, option = "seccomp_notify" }, Functions)
+end
+
+-- Is there a function for all that the policy asks about?
+function Functions:check(p)
+  local spec = self.spec
+  if spec.otherwise then return end
+  if p.default == "notify" then self.b:fail("seccomp_notify", "the policy asks about every call: 'otherwise' is missing") end
+  for name, clauses in pairs(p.calls) do
+    for _, c in ipairs(clauses) do
+      if c.action == "notify" and not spec.handlers[name] then
+        self.b:fail("seccomp_notify", "the policy asks about " .. name .. ", which has no function (nor is there 'otherwise')")
+      end
+    end
+  end
+end
+
+-- The filter of its own: what another denies is denied, and nobody asked.
+function Functions:filter()
+  local names = {}
+  for name in pairs(self.spec.handlers) do
+    if core.seccomp.number(name) then names[#names + 1] = name end
+  end
+  table.sort(names)
+  if #names == 0 then self.b:fail("seccomp_notify", "this machine has none of these calls") end
+  return require("caisson.policy").new { default = "allow", newest = false }:answer("notify", names)
+end
+
+Functions.before = before
+
+function Functions:after(slot)
+  local b, notifier = self.b, self.b.notifier
+  self.slot, notifier.slot = slot, slot
+  b:step("seccomp_notify", "send", { fd = slot, close = true, attend = "seccomp_notify" })
+  b.attendants = { seccomp_notify = function(pid, fd) return notifier:attend(pid, fd) end }
+end
+
+-- ---- both ----
+
+-- Who answers, as the options have it; nil: nobody.
+function M.of(b)
+  if b.options.seccomp_notify ~= nil then return M.functions(b) end
+  if b.options.seccomp_listener ~= nil then return M.agent(b) end
 end
 
 -- Until the agent has it: what is asked is our own doing.

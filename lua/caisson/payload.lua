@@ -154,7 +154,7 @@ end
 local function keeps(b)
   local o = b.options
   return o.no_new_privs == false and M.confines_late(b) and
-    (o.seccomp or o.landlock or b.no_setuid or o.trace or o.ptrace) and true
+    (o.seccomp or o.seccomp_notify or o.landlock or b.no_setuid or o.trace or o.ptrace) and true
 end
 
 -- Give up what was kept: the one call, capset(2), that the filter has to allow beside execve.
@@ -166,7 +166,56 @@ function M.let_go(b)
     inheritable = caps.inheritable or {} })
 end
 
--- The filters, Landlock's ruleset, and who answers what a filter asks.
+-- Option seccomp as a list. What is no list would be no filter.
+local function filters_of(b)
+  local policy, list = require "caisson.policy", b.options.seccomp
+  if not list then return {} end
+  if type(list) ~= "table" or policy.is(list) then list = { list } end
+  local n = 0
+  for _ in pairs(list) do n = n + 1 end
+  if n ~= #list or n == 0 then b:fail("seccomp", "a policy, or a list of some, expected") end
+  for i, p in ipairs(list) do
+    local saved = type(p) == "table" and not policy.is(p) and type(p.program) == "string" -- with its container
+    if type(p) ~= "string" and not policy.is(p) and not saved then
+      b:fail("seccomp", ("a policy, or a program as bytes, expected, got %s (item %d)"):format(type(p), i))
+    end
+  end
+  return list
+end
+
+local function filter(b, p, asker)
+  local policy = require "caisson.policy"
+  local saved = type(p) == "table" and not policy.is(p)
+  local asks = asker and (saved and p.listener or policy.is(p) and policy.notifies(p))
+  if asks and not saved then
+    asker:check(p)
+    if not p.listener then p = p:with { listener = asker.option } end
+  end
+  local ok, s, message = true, saved and { options = p }, nil
+  if not saved then ok, s, message = pcall(policy.step, p) end
+  if not ok then s, message = nil, tostring(s):gsub("^[^\n]-:%d+: ", "") end
+  if not s then b:fail("seccomp", message) end
+  if asks then asker:before() end
+  b:step(b.options.seccomp and "seccomp" or asker.option, "seccomp", s.options)
+  if asks then asker:after(p.listener) end
+  return asks
+end
+
+local function filters(b)
+  local list, asked = filters_of(b), false
+  local asker = require("caisson.notify").of(b)
+  if asker and asker.filter then -- of its own, where none of these asks
+    local policy, asking = require "caisson.policy", false
+    for _, p in ipairs(list) do
+      asking = asking or type(p) == "table" and (policy.is(p) and policy.notifies(p) or p.listener ~= nil)
+    end
+    if not asking then asked = filter(b, asker:filter(), asker) end
+  end
+  for _, p in ipairs(list) do asked = filter(b, p, asker) or asked end
+  if asker and not asked then b:fail(asker.option, "no policy of option 'seccomp' has action notify") end
+end
+
+-- Landlock's ruleset, the filters, and who answers what they ask.
 function M.confinement(b)
   local o = b.options
   b.phase = "policy"
@@ -182,33 +231,7 @@ function M.confinement(b)
     if not s then b:fail(b.no_setuid, message) end
     b:step(b.no_setuid, s.step, s.options)
   end
-  if o.seccomp then
-    local policy, list = require "caisson.policy", o.seccomp
-    if type(list) ~= "table" or policy.is(list) then list = { list } end
-    -- what is no list would be no filter
-    local n = 0
-    for _ in pairs(list) do n = n + 1 end
-    if n ~= #list or n == 0 then b:fail("seccomp", "a policy, or a list of some, expected") end
-    local agent = o.seccomp_listener ~= nil and require("caisson.notify").agent(b)
-    for i, p in ipairs(list) do
-      local saved = type(p) == "table" and not policy.is(p) and type(p.program) == "string" -- with its container
-      if type(p) ~= "string" and not policy.is(p) and not saved then
-        b:fail("seccomp", ("a policy, or a program as bytes, expected, got %s (item %d)"):format(type(p), i))
-      end
-      local asks = agent and (saved and p.listener or policy.is(p) and policy.notifies(p))
-      if asks and not p.listener then p = p:with { listener = "seccomp_listener" } end
-      local ok, s, message = true, saved and { step = "seccomp", options = p }, nil
-      if not saved then ok, s, message = pcall(policy.step, p) end
-      if not ok then s, message = nil, tostring(s):gsub("^[^\n]-:%d+: ", "") end
-      if not s then b:fail("seccomp", message) end
-      if asks then agent:before() end
-      b:step("seccomp", s.step, s.options)
-      if asks then agent:after(p.listener) end
-    end
-    if agent and not agent.slot then b:fail("seccomp_listener", "no policy of option 'seccomp' has action notify") end
-  elseif o.seccomp_listener ~= nil then
-    b:fail("seccomp_listener", "there is no option 'seccomp' whose calls it could answer for")
-  end
+  if o.seccomp or o.seccomp_notify ~= nil or o.seccomp_listener ~= nil then filters(b) end
 end
 
 local function plus(list, word)

@@ -560,6 +560,10 @@ function M.new(opts)
   if built.options.ptrace or built.options.trace then
     return nil, "what a pooled container runs has no tracer (trace, ptrace)", core.errno.EINVAL
   end
+  if built.options.seccomp_notify or built.options.seccomp_listener then
+    return nil, "what a pooled container runs has nobody who answers for its calls (seccomp_notify, seccomp_listener)",
+      core.errno.EINVAL
+  end
   local at
   at, message = cut(built)
   if not at then return nil, message, core.errno.EINVAL end

@@ -48,6 +48,7 @@ local M = {}
 ---@field selinux? string|false      label
 ---@field seccomp? any               a policy, a program, or a list of them; false: none
 ---@field seccomp_listener? { path: string, metadata?: string }  the agent for calls with action notify
+---@field seccomp_notify? table<string, function|number>  functions that answer for calls: caisson.notify
 ---@field landlock? table|false
 ---@field rlimits? table<string, any>  all 16; added to the container's
 ---@field umask? string|false
@@ -72,7 +73,7 @@ local inherited = { "user", "cwd", "environ", "capabilities", "securebits", "no_
   "personality", "oom_score_adj", "nice", "scheduler", "ioprio", "affinity", "keyring", "apparmor", "selinux",
   "memory_policy", "core_scheduling" }
 local own = { "args", "env", "stdin", "stdout", "stderr", "files", "tty", "console_socket", "pidfd_socket", "rlimits",
-  "seccomp_listener", "cgroup", "session", "detach", "ignore_paused", "limits" }
+  "seccomp_listener", "seccomp_notify", "cgroup", "session", "detach", "ignore_paused", "limits" }
 
 local keys = {}
 for _, k in ipairs(own) do keys[#keys + 1] = k end
@@ -116,7 +117,9 @@ local function options_of(spec, target)
   -- the container's additions are to what the container has
   o.env, o.rlimits = spec.environ and spec.env or merge(container.env, spec.env), merge(container.rlimits, spec.rlimits)
   o.cwd = o.cwd or "/"
-  if spec.seccomp == nil and o.seccomp_listener == nil then o.seccomp_listener = container.seccomp_listener end
+  if spec.seccomp == nil and o.seccomp_listener == nil and o.seccomp_notify == nil then
+    o.seccomp_listener = container.seccomp_listener
+  end
   if spec.core_scheduling == nil and o.core_scheduling then o.core_scheduling = { share = target.pid } end
   if o.detach then o.die_with_parent = false end
   o.hooks = {}
@@ -222,7 +225,7 @@ local function steps(b, found, groups)
   local o = b.options
   local parent = { side = "parent" }
   b.slots.target = b.target.pidfd
-  if o.seccomp_listener ~= nil then require("caisson.notify").before_join(b) end
+  if o.seccomp_listener ~= nil or o.seccomp_notify ~= nil then require("caisson.notify").before_join(b) end
   if groups then
     for slot, dir in pairs(groups.slots) do b.slots[slot] = dir end
     cgroup_steps(b, groups.before)

@@ -26,6 +26,7 @@ local M = {}
 ---@field denied? { call: string, why?: string, path?: string }  what its tracer ended it for
 ---@field trace_notes? string[]  what `decide` has noted
 ---@field trace_error? string    why the tracer gave up
+---@field notify_timeouts? integer  calls that a function of seccomp_notify was too long about
 ---@field report? string       what the recipe's own `result` function has to say
 ---@field landlock_left_out? string[]  rights that best_effort names and this kernel lacks
 ---@field skipped table        optional steps that were left out: { step =, object =, errno =, at = }
@@ -231,6 +232,9 @@ function M.launch(built, opts, started)
   for _, fd in ipairs(keep) do fd:close() end
   if not process then
     if built.tracing then built.tracing:close() end
+    local trouble = built.notifier and built.notifier:trouble()
+    if trouble then message = trouble .. (message and " (" .. message .. ")" or "") end
+    if built.notifier then built.notifier:close() end
     for _, s in ipairs(self.streams) do s.fd:close() end
     if not ok and type(err) ~= "table" then error(err, 3) end
     failure = failure or { step = "run", errno = errno }
@@ -254,6 +258,10 @@ function M.launch(built, opts, started)
       self.pty:nonblock(true)
       self:stream("stdout", core.dup(self.pty), terminal_output)
     end
+  end
+  if built.notifier then
+    self.notifier = built.notifier
+    self.notifier:start(process, process:slot(self.notifier.slot, true))
   end
   if built.tracing then
     self.tracing = built.tracing
@@ -347,6 +355,7 @@ function Running:fds()
   for _, s in ipairs(self.streams) do
     if s.fd then fds[#fds + 1] = { fd = s.fd, events = "r" } end
   end
+  if self.notifier then self.notifier:fds(fds) end
   return fds
 end
 
@@ -359,6 +368,8 @@ function Running:timeout()
     t = math.min(t or 0.05, 0.05)
   end
   if self.stopped and self.tracing then t = 0.1 end
+  local asked = self.notifier and self.notifier:timeout()
+  if asked then t = math.min(t or asked, asked) end
   return t and math.max(t, 0)
 end
 
@@ -405,6 +416,10 @@ function Running:step()
   if self.result then return self.result end
   if self.cgroup then self.cgroup:look() end
   for _, s in ipairs(self.streams) do drain(self, s) end
+  if self.notifier and not self.stopped then
+    self.notifier:step()
+    if self.notifier.denied then self:stop("denied_syscall") end
+  end
   -- first whether it has ended: a caller who looks late must not find it guilty of that
   local status, message = self.process:wait(0)
   if not status and message == "timeout" then
@@ -472,6 +487,7 @@ function Running:finish(status, ended)
     r.status = "signalled"
   end
   if self.tracing then self.tracing:account(r) end
+  if self.notifier then self.notifier:account(r) end
   for _, s in ipairs(self.streams) do
     if s.parts then r[s.name] = table.concat(s.parts) end
   end
@@ -522,6 +538,7 @@ function Running:close()
     self.cgroup:close()
   end
   if self.tracing then self.tracing:close() end
+  if self.notifier then self.notifier:close() end
   self.process:close()
   -- its members have left it by ending
   local group = self.built.own_resctrl_group

@@ -201,6 +201,7 @@ local function options(x, o)
   for _, name in ipairs { "trace", "ptrace" } do
     if o[name] ~= nil then x:lost(name, "a configuration has no tracer") end
   end
+  if o.seccomp_notify ~= nil then x:lost("seccomp_notify", "a configuration has agents (seccomp_listener) and no functions") end
   if o.limits and next(o.limits) ~= nil then x:lost("limits", "time, CPU time and output are not a configuration's to limit") end
   if o.core_scheduling then x:lost("core_scheduling", "a configuration has no word for it") end
   if o.affinity ~= nil then
@@ -222,8 +223,8 @@ end
 
 -- What the plan is made without: it is read from the options, since in steps it is this machine's, or needs what only a
 -- run has.
-local apart = { "cgroup", "network", "routes", "rdt", "trace", "ptrace", "limits", "stdin", "stdout", "stderr", "result",
-  "core_scheduling", "affinity", "no_pivot" }
+local apart = { "cgroup", "network", "routes", "rdt", "trace", "ptrace", "seccomp_notify", "limits", "stdin", "stdout",
+  "stderr", "result", "core_scheduling", "affinity", "no_pivot" }
 
 -- The least version of the specification that has all of it, since runtimes refuse those that they don't know.
 local function version(c)

@@ -61,6 +61,58 @@ function Call:bytes(i, size)
   return data, message, number
 end
 
+-- ---- addresses ----
+
+local function ipv4(b, from) return ("%d.%d.%d.%d"):format(b:byte(from, from + 3)) end
+
+-- As inet_ntop(3) writes it: the longest run of zeros is "::", an IPv4 address in one is written as such.
+local function ipv6(b, from)
+  local groups = {}
+  for i = 0, 7 do
+    local high, low = b:byte(from + 2 * i, from + 2 * i + 1)
+    groups[i + 1] = high * 256 + low
+  end
+  if b:sub(from, from + 11) == ("\0"):rep(10) .. "\255\255" then return "::ffff:" .. ipv4(b, from + 12) end
+  local best, length, i = nil, 1, 1
+  while i <= 8 do
+    local n = 0
+    while groups[i + n] == 0 do n = n + 1 end
+    if n > length then best, length = i, n end
+    i = i + math.max(n, 1)
+  end
+  for k, g in ipairs(groups) do groups[k] = ("%x"):format(g) end
+  if not best then return table.concat(groups, ":") end
+  return table.concat(groups, ":", 1, best - 1) .. "::" .. table.concat(groups, ":", best + length)
+end
+
+---@class caisson.trace.Address
+---@field family "unspecified"|"unix"|"inet"|"inet6"|integer
+---@field address? string    "10.0.0.1", "::1"
+---@field port? integer
+---@field path? string       of a unix socket
+---@field abstract? string   its name where it is no file
+
+-- The socket address that the i-th argument points to; the next one is its size. nil, message, errno where it can't be
+-- read; EINVAL where it is none.
+---@return caisson.trace.Address|nil address, string? message, integer? errno
+function Call:address(i)
+  local size = self:int(i + 1)
+  if size < 2 or size > 128 then return nil, "no address", errno.EINVAL end
+  local b, message, number = self:bytes(i, size)
+  if not b then return nil, message, number end
+  local one, two, high, low = b:byte(1, 4)
+  local family = one + two * 256
+  if family == 0 then return { family = "unspecified" } end
+  if family == 1 then
+    if b:byte(3) == 0 then return { family = "unix", abstract = b:sub(4) } end
+    return { family = "unix", path = b:match("^([^%z]*)", 3) }
+  end
+  if family == 2 and size >= 8 then return { family = "inet", address = ipv4(b, 5), port = high * 256 + low } end
+  if family == 10 and size >= 24 then return { family = "inet6", address = ipv6(b, 9), port = high * 256 + low } end
+  if family == 2 or family == 10 then return nil, "no address", errno.EINVAL end
+  return { family = family }
+end
+
 local function link(path)
   local st, message, number = core.lstat(path)
   if not st then return nil, message, number end
@@ -245,6 +297,7 @@ local Verdict = {}
 Call.Verdict = Verdict
 
 local function verdict(t) return setmetatable(t, Verdict) end
+Call.verdict = verdict
 
 -- The call is not made and fails: with an errno's name or number, EPERM by default.
 function Call.deny(_, err)

@@ -31,6 +31,19 @@ local files = {}
 ---@return caisson.core.Fd|nil fd, string? message, integer? errno
 function files.open(dir, name, flags, mode) end
 
+---Open a file by a path in a root that somebody else may have filled: symlinks and "..", absolute or not, end inside, and
+---those of procfs are refused. openat2(2)
+---```lua
+---local root = assert(core.open("/proc/" .. pid .. "/root", { "path", "directory" }))
+---local fd = core.files.open_inside(root, "/etc/passwd")
+---```
+---@param root integer|caisson.core.Fd
+---@param path string
+---@param flags? string|string[]  as files.open()
+---@param mode? integer
+---@return caisson.core.Fd|nil fd, string? message, integer? errno
+function files.open_inside(root, path, flags, mode) end
+
 ---Make a directory; `EEXIST` where there is anything of that name: of two that try, one succeeds. mkdirat(2)
 ---@param dir integer|caisson.core.Fd
 ---@param name string
