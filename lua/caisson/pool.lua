@@ -266,6 +266,8 @@ local function share(self)
   return s
 end
 
+function Share:look() self.group:look() end
+
 function Share:cpu_ns()
   local total = self.group:cpu_ns()
   return total and total - (self.total or 0)
