@@ -201,6 +201,19 @@ find_program(const char *name, const char *path, struct csn_ctx *c)
   return csn_detail(c, err, "not in PATH: ", name);
 }
 
+/* Whoever it will be: no regular file, or one that is executable for nobody. */
+static bool
+never_runnable(const char *path)
+{
+  struct {
+    u8 bytes[512];
+  } st;
+  struct statx *sx = (struct statx *)&st;
+
+  return csn_sys(__NR_statx, AT_FDCWD, path, 0, STATX_TYPE | STATX_MODE, sx) == 0 &&
+         ((sx->stx_mode & 0170000) != 0100000 || !(sx->stx_mode & 0111));
+}
+
 int
 csn_exec_check(const struct engine_exec_args *a, struct csn_ctx *c)
 {
@@ -214,10 +227,12 @@ csn_exec_check(const struct engine_exec_args *a, struct csn_ctx *c)
     return csn_detail(c, rc, "memory for the arguments", NULL);
   name = a->path.off ? csn_s(c, a->path) : argv_of_run[0];
   rc = find_program(name ? name : "", path_of(env_of_run), c);
-  /* who may execute it, and where a relative path begins, is settled later */
-  if (rc == 0 && found[0] == '/' && !runnable(found, &err) && err != -EACCES)
+  if (rc == -EACCES) /* who may execute it, and where a relative path begins, is settled later */
+    return 0;
+  if (rc == 0 && found[0] == '/' && !runnable(found, &err) &&
+      (err != -EACCES || never_runnable(found)))
     rc = csn_detail(c, err, found, NULL);
-  return rc == -EACCES ? 0 : rc;
+  return rc;
 }
 
 int

@@ -27,12 +27,18 @@ runroot = "%s/run"
   ["registries.conf"] = "",
 }
 
--- A world with podman in it and the image "box". user: the uid of an ordinary user, who runs it rootless.
-function M.world(user)
+-- A world with podman in it and the image "box". user: the uid of an ordinary user, who runs it rootless. named:
+-- the configuration names the runtime "tested" and says that it writes its log as JSON.
+function M.world(user, named)
   local world = engine.world(user)
   local dir = world.dir
   local self = setmetatable({ world = world, dir = dir, runtime = engine.runtime }, Podman)
   for name, text in pairs(settings) do engine.write(dir .. "/" .. name, (text:gsub("%%s", dir))) end
+  local conf = settings["containers.conf"]
+  if named then
+    conf = conf .. ('runtime = "tested"\nruntime_supports_json = ["tested"]\n[engine.runtimes]\ntested = ["%s"]\n'):format(self.runtime)
+  end
+  engine.write(dir .. "/containers.conf", conf)
   if user then
     -- who may not see this checkout
     self.runtime = dir .. "/runtime"
@@ -43,7 +49,7 @@ function M.world(user)
   -- conmon's note of an OOM kill may land in the current directory
   self.command = { "env", "-C", dir, "CONTAINERS_CONF=" .. dir .. "/containers.conf", "CONTAINERS_STORAGE_CONF=" .. dir ..
     "/storage.conf", "CONTAINERS_REGISTRIES_CONF=" .. dir .. "/registries.conf", "HOME=" .. dir .. "/home",
-    "TMPDIR=" .. dir .. "/home", "podman", "--tmpdir", dir .. "/home/libpod", "--runtime", self.runtime }
+    "TMPDIR=" .. dir .. "/home", "podman", "--tmpdir", dir .. "/home/libpod", "--runtime", named and "tested" or self.runtime }
   self:ok("import", "--change", "ENV=PATH=/bin", world:rootfs(), "box")
   return self
 end
