@@ -48,8 +48,6 @@ describe("a configuration's linux", function()
       spaces { "network", "ipc", "uts", "cgroup", "time" })
     local message = bundle:fails("true", linux("namespaces", { { type = "mount" }, { type = "mount" } }))
     assert.truthy(message:find("linux.namespaces[2]", 1, true), message)
-    message = bundle:fails("true", linux("namespaces", { { type = "user" } }))
-    assert.truthy(message:find("mount namespace", 1, true), message)
   end)
 
   it("namespaces: by path", function()
