@@ -274,8 +274,9 @@ describe("a configuration's linux", function()
     if core.lstat("/sys/fs/resctrl/schemata") then return end
     for _, r in ipairs { { closID = "x", l3CacheSchema = "L3:0=f" }, { memBwSchema = "MB:0=50" }, { schemata = { "L3:0=f" } },
       { closID = "guaranteed" }, { enableMonitoring = true } } do
-      local message = bundle:fails("true", linux("intelRdt", r))
+      local _, message, _, failure = bundle:run("true", linux("intelRdt", r))
       assert.truthy(message:find("resctrl", 1, true), message)
+      assert.equal("config.json: linux.intelRdt", failure.at)
     end
   end)
 

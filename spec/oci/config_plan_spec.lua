@@ -38,6 +38,12 @@ describe("a bundle's directory", function()
     assert.equal(0, r.code, r.err)
     assert.truthy(r.out:find("root.bind +" .. bundle.root:gsub("%p", "%%%0")), r.out)
     assert.truthy(r.out:find("exec +/bin/sh %-c echo from the bundle"), r.out)
+    -- and who asked for each step
+    local at = {}
+    for _, row in ipairs(plan:rows()) do at[row.step .. " " .. row.object:match("^%S*")] = row.at end
+    assert.same({ "config.json: mounts[1]", "config.json: mounts[4]", "config.json: linux.maskedPaths", "config.json: hostname",
+      "config.json: process.args", "config.json: process.rlimits" }, { at["mount.proc /proc"], at["mount.tmpfs /dev/shm"], at["mask /proc/kcore"], at["hostname box"],
+      at["exec /bin/sh"], at["rlimit nofile"] })
     r = cli.caisson { "plan", "--json", bundle.dir .. "/" }
     assert.truthy(json.decode(r.out), r.err)
   end)

@@ -153,13 +153,13 @@ describe("a configuration's process", function()
 
   it("ioPriority is the kernel's", function()
     if not t.needs("perl") then return end
+    assert.truthy(bundle:fails("true", with("ioPriority", { class = "IOPRIO_CLASS_BE", priority = 8 })):find("0 to 7", 1, true))
     -- the class and level of another process, by its number
     local config = oci.config { "/bin/sleep", "30" }
     config.process.ioPriority = { class = "IOPRIO_CLASS_BE", priority = 6 }
     local running = assert(require("caisson").start(assert(require("caisson.oci.recipe").of(config, { bundle = bundle.dir }))))
     finally(function() running:close() end)
     assert.equal(tostring(2 * 8192 + 6), t.sh(("perl -e 'print syscall(252, 1, %d)'"):format(running.process:pid())))
-    assert.truthy(bundle:fails("true", with("ioPriority", { class = "IOPRIO_CLASS_BE", priority = 8 })):find("0 to 7", 1, true))
   end)
 
   it("terminal and consoleSize", function()

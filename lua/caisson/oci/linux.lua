@@ -53,7 +53,7 @@ local device_types = { c = "char", u = "char", b = "block", p = "fifo" }
 local default_devices = { "null", "zero", "full", "random", "urandom", "tty" }
 
 -- Nodes: those that every container has, unless the configuration has others of their names; then its own.
-local function devices(t, list)
+local function devices(t, list, fields)
   local own = {}
   for _, d in ipairs(list or {}) do own[d.path] = true end
   for _, name in ipairs(default_devices) do
@@ -66,6 +66,7 @@ local function devices(t, list)
     t[#t + 1] = { device = d.path, type = kind, major = kind ~= "fifo" and d.major or nil,
       minor = kind ~= "fifo" and d.minor or nil, mode = ("%04o"):format((d.fileMode or 438) % 4096), uid = d.uid or 0,
       gid = d.gid or 0, source = kind ~= "fifo" and d.path or nil }
+    fields[#t] = ("linux.devices[%d]"):format(i)
   end
 end
 
@@ -139,7 +140,8 @@ local function check_sysctl(name, has)
   end
 end
 
--- Into o, the recipe's options. context: identity, dev_is_bound (it is the host's to fill). Raises what is wrong.
+-- Into o, the recipe's options. context: identity, dev_is_bound (it is the host's to fill), fields (of the configuration,
+-- by the place in o.mounts). Raises what is wrong.
 function M.of(o, config, context)
   local linux = config.linux or {}
   local has = namespaces(linux.namespaces)
@@ -169,7 +171,7 @@ function M.of(o, config, context)
     offset(o.time_offsets, "boottime", linux.timeOffsets.boottime)
   end
   if not context.dev_is_bound then
-    devices(o.mounts, linux.devices)
+    devices(o.mounts, linux.devices, context.fields)
     dev_links(o.mounts)
   end
   for name, value in pairs(linux.sysctl or {}) do

@@ -216,10 +216,10 @@ end
 
 -- ---- all of them ----
 
--- The entries of `mounts`, and whether /dev is the host's, bound.
+-- The entries of `mounts`, whether /dev is the host's, bound, and the field that each entry is from.
 -- context: config, bundle, warn (a function). Raises what is wrong.
 function M.of(list, context)
-  local entries, later, dev_is_bound = {}, {}, false
+  local entries, later, fields, dev_is_bound = {}, {}, {}, false
   for i, m in ipairs(list or {}) do
     local key = ("mounts[%d]"):format(i)
     local o, at = read_options(m, key), M.clean(m.destination)
@@ -245,16 +245,22 @@ function M.of(list, context)
       e.flags, ro = without(e.flags, "ro")
       -- devices, console and the working directory are still to be made in it
       if ro and (m.type == "tmpfs" or at == "/dev") then
-        later[#later + 1] = { remount = at, flags = { "ro" }, late = true }
+        later[#later + 1] = { key, { remount = at, flags = { "ro" }, late = true } }
       elseif ro then
         e.flags[#e.flags + 1] = "ro"
       end
       entries[#entries + 1] = e
     end
-    for _, word in ipairs(o.propagation) do entries[#entries + 1] = { propagate = at, propagation = word } end
+    for _, word in ipairs(o.propagation) do
+      entries[#entries + 1] = { propagate = at, propagation = word }
+    end
+    for k = #fields + 1, #entries do fields[k] = key end
   end
-  for _, m in ipairs(later) do entries[#entries + 1] = m end
-  return entries, dev_is_bound
+  for _, m in ipairs(later) do
+    entries[#entries + 1] = m[2]
+    fields[#entries] = m[1]
+  end
+  return entries, dev_is_bound, fields
 end
 
 return M

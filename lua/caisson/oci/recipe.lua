@@ -86,6 +86,7 @@ function M.of(config, opts)
     warnings[#warnings + 1] = message
     if opts.warn then opts.warn(message) end
   end
+  local fields
   local ok, o = pcall(function()
     local p = config.process or {}
     local t = process.of(p, config, { init = true, no_new_keyring = opts.no_new_keyring, warn = warn })
@@ -93,8 +94,8 @@ function M.of(config, opts)
     t.root = { bind = path, flags = {}, propagation = "private" }
     t.readonly_root, t.no_pivot = readonly, opts.no_pivot or nil
     local dev_is_bound
-    t.mounts, dev_is_bound = mounts.of(config.mounts, { config = config, bundle = opts.bundle, warn = warn })
-    linux.of(t, config, { identity = core.identity(), dev_is_bound = dev_is_bound })
+    t.mounts, dev_is_bound, fields = mounts.of(config.mounts, { config = config, bundle = opts.bundle, warn = warn })
+    linux.of(t, config, { identity = core.identity(), dev_is_bound = dev_is_bound, fields = fields })
     t.console = t.tty and true or nil
     t.cgroup = cgroup(config, opts)
     t.hooks = hooks.of(config.hooks, { bundle = opts.bundle, root = path })
@@ -113,6 +114,10 @@ function M.of(config, opts)
   local r = recipe.new(o)
   local name = opts.bundle:match("([^/]+)/*$")
   r.bundle, r.warnings, r.name, r.source, r.line = opts.bundle, warnings, name, nil, nil
+  function r.locate(_, path)
+    local field = require("caisson.oci.fields").of(path, fields)
+    return field and "config.json: " .. field
+  end
   local over = config.annotations and config.annotations["caisson.recipe"]
   if over ~= nil then
     ok, r = pcall(require("caisson.oci.annotation").over, r, over, opts.bundle)

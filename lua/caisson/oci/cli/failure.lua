@@ -3,6 +3,7 @@ local M = {}
 
 -- message, failure: of a container that could not be made or started, or of a process in it.
 function M.text(message, failure)
+  local given = message
   local detail = failure and failure.detail or ""
   -- one that waits for its start has looked for its program before
   local program = failure and failure.step == "exec" and failure.object
@@ -23,6 +24,7 @@ function M.text(message, failure)
     local path = (failure.object or ""):match("^%S+") or ""
     message = ('chdir to cwd ("%s") set in config.json failed: no such file or directory'):format(path)
   end
+  if failure and failure.at and message == given then message = ("%s (%s)"):format(message, failure.at) end
   if failure and failure.hint then message = message .. " (" .. failure.hint:gsub("\n", "; ") .. ")" end
   return "unable to start container process: " .. message
 end
