@@ -144,6 +144,36 @@ describe("a configuration's mounts", function()
     assert.truthy(m.fields:find("shared:"), m.fields)
   end)
 
+  it("propagation: what is mounted later reaches the other side, or does not", function()
+    if not t.needs("root") then return end
+    local dir = bundle.dir .. "/shared"
+    os.execute(("mkdir -p %s && mount --bind %s %s && mount --make-shared %s && mkdir %s/in %s/out"):format(dir, dir, dir, dir, dir, dir))
+    finally(function() os.execute(("umount -R %s"):format(dir)) end)
+    -- { seen on the host, seen in the container }
+    local function reach(word, root)
+      local config = oci.config { "/bin/sh", "-c", "mount -t tmpfs inside /m/in; echo ready; read x; grep -c ' /m/out ' /proc/self/mountinfo" }
+      config.process.capabilities.effective = { "CAP_SYS_ADMIN" }
+      config.process.capabilities.bounding, config.process.capabilities.permitted = { "CAP_SYS_ADMIN" }, { "CAP_SYS_ADMIN" }
+      config.root.readonly, config.linux.rootfsPropagation = false, root
+      table.insert(config.mounts, { destination = "/m", type = "bind", source = dir, options = { "rbind", word } })
+      local r = assert(require("caisson.oci.recipe").of(config, { bundle = bundle.dir }))
+      local running = assert(require("caisson").start(r, { stdin = "pipe", stdout = "pipe" }))
+      assert(running.stdout:read())
+      local seen = t.read_file("/proc/self/mountinfo"):find(dir .. "/in ", 1, true) ~= nil
+      os.execute(("mount -t tmpfs outside %s/out"):format(dir))
+      running.stdin:write("\n")
+      local there = running.stdout:read():match("%d")
+      running:close()
+      os.execute(("umount %s/in 2>/dev/null; umount %s/out 2>/dev/null"):format(dir, dir))
+      return { seen, there == "1" }
+    end
+    assert.same({ false, false }, reach("rprivate"))
+    assert.same({ false, true }, reach("rslave"))
+    assert.same({ true, true }, reach("rshared", "rshared"))
+    assert.same({ false, false }, reach("rprivate", "rshared"))
+    assert.is_nil(t.read_file("/proc/self/mountinfo"):find(bundle.root, 1, true))
+  end)
+
   it("rootfsPropagation is the root's", function()
     for word, fields in pairs { private = "^$", unbindable = "unbindable", shared = "shared:", rslave = "^$" } do
       local m = mount_at(bundle:output(info, function(c) c.linux.rootfsPropagation = word end), "/")
