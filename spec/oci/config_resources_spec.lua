@@ -4,15 +4,6 @@ local oci = require "support.bundle"
 local resources = require "caisson.oci.resources"
 local detect = t.core.cgroup.detect
 
--- The file of the container's group with this name, wherever it is.
-local function group_file(path, name)
-  local found
-  for _, h in ipairs(detect()) do
-    if h.mount then found = found or t.read_file(h.mount .. path .. "/" .. name) or t.read_file((h.own or "") .. path .. "/" .. name) end
-  end
-  return found and found:gsub("\n$", "") or nil
-end
-
 local function v1(controller)
   for _, h in ipairs(detect()) do
     for _, c in ipairs(h.version == 1 and h.mount and h.controllers or {}) do if c == controller then return true end end
@@ -68,19 +59,7 @@ describe("a configuration's resources", function()
 
   local path = "/csnocires-" .. t.getpid()
 
-  -- The files of a running container's group.
-  local function files(r, names, change)
-    local config = oci.config { "/bin/sleep", "30" }
-    config.linux.resources, config.linux.cgroupsPath = r, path
-    if change then change(config) end
-    local recipe = assert(require("caisson.oci.recipe").of(config, { bundle = bundle.dir }))
-    local running = assert(require("caisson").start(recipe, { stdin = "null" }))
-    local seen = {}
-    for i, name in ipairs(names) do seen[i] = group_file(config.linux.cgroupsPath, name) or false end
-    running:close()
-    assert.is_nil(group_file(config.linux.cgroupsPath, "cgroup.procs"), "the group has gone")
-    return seen
-  end
+  local function files(r, names) return bundle:group_files(r, names, path) end
 
   it("memory, pids, cpu, cpuset: v1", function()
     if not t.needs("root", "cgroup_v1") then return end
@@ -99,14 +78,6 @@ describe("a configuration's resources", function()
     assert.same({ "-1" }, files({ cpu = { quota = -1 } }, { "cpu.cfs_quota_us" }))
     assert.same({ "1" }, files({ cpu = { idle = 1 } }, { "cpu.idle" }))
     assert.same({ "0", "0" }, files({ cpu = { cpus = "0", mems = "0" } }, { "cpuset.cpus", "cpuset.mems" }))
-  end)
-
-  it("memory, pids, cpu, unified: v2", function()
-    if not t.needs("root", "cgroup_v2") then return end
-    assert.same({ "67108864", "33554432", "17" }, files({ memory = { limit = 67108864, reservation = 33554432 }, pids = { limit = 17 } },
-      { "memory.max", "memory.low", "pids.max" }))
-    assert.same({ "50000 80000", "50" }, files({ cpu = { shares = 512, quota = 50000, period = 80000 } }, { "cpu.max", "cpu.weight" }))
-    assert.same({ "67108864" }, files({ unified = { ["memory.high"] = "67108864" } }, { "memory.high" }))
   end)
 
   it("blockIO's throttles", function()

@@ -106,4 +106,26 @@ function Bundle:fails(script, change, opts)
   return message
 end
 
+-- The file of a container's group with this name, in whichever hierarchy has it.
+local function group_file(path, name)
+  local found
+  for _, h in ipairs(core.cgroup.detect()) do
+    if h.mount then found = found or t.read_file(h.mount .. path .. "/" .. name) or t.read_file((h.own or "") .. path .. "/" .. name) end
+  end
+  return found and found:gsub("\n$", "") or nil
+end
+
+-- Files of the group of a running container with these resources; the group has to go with it.
+function Bundle:group_files(resources, names, path)
+  local config = M.config { "/bin/sleep", "30" }
+  config.linux.resources, config.linux.cgroupsPath = resources, path
+  local recipe = assert(require("caisson.oci.recipe").of(config, { bundle = self.dir }))
+  local running = assert(caisson.start(recipe, { stdin = "null" }))
+  local seen = {}
+  for i, name in ipairs(names) do seen[i] = group_file(path, name) or false end
+  running:close()
+  if group_file(path, "cgroup.procs") then error("the group is still there", 2) end
+  return seen
+end
+
 return M
