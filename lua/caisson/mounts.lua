@@ -43,6 +43,51 @@ end
 
 local mount_kinds = {}
 
+-- Do all directories on the way to path let everybody through? known: those that were looked at.
+local function is_open_to_all(path, known)
+  local dir = (core.realpath(path) or path):match("^(.*)/[^/]*$")
+  while dir and dir ~= "" do
+    if known[dir] == nil then
+      local st = core.lstat(dir)
+      known[dir] = st ~= nil and st.mode % 2 == 1
+    end
+    if not known[dir] then return false end
+    dir = dir:match("^(.*)/[^/]*$")
+  end
+  return true
+end
+
+-- Is anything mounted below path? places: of all mounts.
+local function has_mounts_below(path, places)
+  path = (core.realpath(path) or path):gsub("/$", "") .. "/"
+  for _, place in ipairs(places) do
+    if place ~= "/" and place:sub(1, #path) == path then return true end
+  end
+  return false
+end
+
+local function places_of_mounts()
+  local list, f = {}, io.open("/proc/self/mountinfo")
+  for line in f and f:lines() or function() end do
+    local place = line:match("^%S+ %S+ %S+ %S+ (%S+)")
+    list[#list + 1] = place and place:gsub("\\(%d%d%d)", function(n) return string.char(tonumber(n, 8)) end)
+  end
+  if f then f:close() end
+  return list
+end
+
+-- Does the source of a bind take the rights that root has outside alone? There mounts are locked to what they cover.
+local function needs_outside(b, o)
+  if not b.new.user or o.fd then return false end
+  if o.idmap or o.uids or o.gids then return true end
+  if b.identity.euid ~= 0 then return false end
+  b.open_to_all = b.open_to_all or {}
+  if not is_open_to_all(o.source, b.open_to_all) then return true end
+  if o.recursive then return false end
+  b.places_of_mounts = b.places_of_mounts or places_of_mounts()
+  return has_mounts_below(o.source, b.places_of_mounts)
+end
+
 -- An id map takes the host's rights, as may the way to the source, which a container in a user namespace of its own
 -- has not: the tree is made out here, before it is born.
 local function made_outside(b, key, o)
@@ -63,7 +108,7 @@ local function bind(b, key, m, source, recursive)
     local o = pick(m, "flags", "recursive", "idmap", "uids", "gids", "idmap_top", "propagation", "nofollow", "fd",
       "target_nofollow")
     o.source, o.target = source, m.at or source
-    if b.new.user and not o.fd and (b.identity.euid == 0 or o.idmap or o.uids or o.gids) then made_outside(b, key, o) end
+    if needs_outside(b, o) then made_outside(b, key, o) end
     b:step(key, "mount.bind", o, { optional = m.optional })
     return
   end
@@ -242,7 +287,7 @@ function M.steps(b, hooks)
     if root.idmap and not b.new.user and o.readonly_root == false then b.no_setuid = "root" end
     local r = { source = root.bind, recursive = true, idmap = root.idmap, propagation = root.propagation,
       at = root.at, flags = root.flags or { "nosuid", "nodev" } }
-    if b.new.user and b.identity.euid == 0 and not root.idmap then made_outside(b, "root", r) end
+    if not root.idmap and needs_outside(b, r) then made_outside(b, "root", r) end
     b:step("root", "root.bind", r)
   elseif root.overlay then
     b:check_keys("root", root, { "overlay", "flags" })

@@ -106,6 +106,22 @@ describe("a configuration's linux", function()
       c.process.rlimits = { { type = "RLIMIT_NOFILE", soft = 100, hard = 200 } }
     end)
     assert.equal("321\nseen\n3 2\n100\n", out)
+    -- what all may reach takes nothing of the kind, however many
+    os.execute(("chmod 755 %s; mkdir -p %s/many; for i in $(seq 100); do mkdir %s/many/$i; done"):format(bundle.dir, bundle.root, bundle.root))
+    assert.equal("100\n", bundle:output("grep -c ' /many/' /proc/self/mountinfo", function(c)
+      user_maps(c)
+      c.mounts[3].options[#c.mounts[3].options] = nil
+      for i = 1, 100 do
+        table.insert(c.mounts, { destination = "/many/" .. i, type = "bind", source = bundle.root .. "/bin", options = { "bind" } })
+      end
+    end))
+    os.execute(("mkdir -p %s/over/below && mount -t tmpfs below %s/over/below"):format(bundle.dir, bundle.dir))
+    finally(function() os.execute(("chmod 755 %s; umount %s/over/below"):format(bundle.dir, bundle.dir)) end)
+    assert.equal("0\n", bundle:output("grep -c below /proc/self/mountinfo", function(c)
+      user_maps(c)
+      c.mounts[3].options[#c.mounts[3].options] = nil
+      table.insert(c.mounts, { destination = "/m", type = "bind", source = "over", options = { "bind" } })
+    end))
   end)
 
   it("user namespaces: an ordinary user's ranges, by newuidmap", function()
