@@ -73,6 +73,7 @@ done
     r = world:run({ "checkpoint", "--image-path", world.dir .. "/images", "box" }, { globals = { "--criu", "/nonexistent/criu" } })
     assert.equal(1, r.code)
     assert.matches("criu is not installed: there is no program /nonexistent/criu", r.err)
+    world:configure("true", function(c) c.linux.cgroupsPath = "/" .. world.prefix .. "other" end)
     r = world:run({ "restore", "--image-path", world.dir .. "/images", "other" }, { globals = { "--criu", "/nonexistent/criu" } })
     assert.equal(1, r.code)
     assert.matches("criu is not installed", r.err)

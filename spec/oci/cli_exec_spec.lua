@@ -199,7 +199,7 @@ describe("caisson-oci exec", function()
   end)
 
   it("is refused in one that has ended", function()
-    world:configure("true")
+    world:configure("true", function(c) c.linux.cgroupsPath = t.is_root and "/" .. world.prefix .. "other" or nil end)
     world:create("other")
     world:ok("start", "other")
     world:until_status("stopped", "other")
