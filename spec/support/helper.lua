@@ -5,6 +5,19 @@ local busted = require "busted"
 local build = os.getenv("CAISSON_BUILD")
 if build then package.cpath = build .. "/?.so;" .. package.cpath end
 
+-- Between files busted forgets the modules that they have loaded. luv must not be opened twice: the loop of the first
+-- time goes with the garbage, and what was made in it still looks there.
+local luv
+local function load_luv()
+  if luv then return luv end
+  package.preload.luv, package.loaded.luv = nil, nil
+  local ok, found = pcall(require, "luv")
+  package.preload.luv = load_luv
+  luv = ok and found or error(found, 0)
+  return luv
+end
+package.preload.luv = load_luv
+
 -- CAISSON_RESULT: a file that gets a line for each spec, for spec/tools/summary.lua to count:
 -- status, file, name, message. A run that ended well closes it with "end".
 local path = os.getenv("CAISSON_RESULT")
