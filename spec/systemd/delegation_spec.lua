@@ -151,7 +151,7 @@ true	0
       local out = in_service([[
         print(run({ own_leaf = true, cpuset = { cpus = "0" } }, { "/bin/true" }))
         print(assert(run({ own_leaf = true, pids = { max = 3 } }, forks)).stdout)]],
-        "Delegate=pids\nSlice=caisson.slice") -- some other service of this machine may have all delegated in system.slice
+        "Delegate=pids\nSlice=specs.slice") -- some other service of this machine may have all delegated in system.slice
       assert.truthy(out:find("does not list the cpuset controller: it is not delegated", 1, true), out)
       assert.truthy(out:find("\nrefused after 2\n", 1, true), out)
     end)

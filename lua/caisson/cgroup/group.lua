@@ -130,6 +130,11 @@ function Groups:group(controllers)
   return v2
 end
 
+local function kills_in(group)
+  local text = core.cgroup.read(group, "memory.events")
+  return text and tonumber(text:match("\noom_kill (%d+)"))
+end
+
 -- One figure. texts keeps what was read, for several figures of one moment.
 local function figure(self, name, texts)
   local f = files.figures[name]
@@ -137,12 +142,19 @@ local function figure(self, name, texts)
   local where = g and (g.version == 1 and f.v1 or g.version == 2 and f.v2)
   if not where then return nil end
   local of_group = texts[g] or {}
-  local text = of_group[where[1]] or core.cgroup.read(g.dir, where[1]) or self.kept and self.kept[where[1]]
+  local text = of_group[where[1]] or core.cgroup.read(g.dir, where[1])
+  local gone = not text and self.above
+  text = text or self.kept and self.kept[where[1]]
   if not text then return nil end
   texts[g], of_group[where[1]] = of_group, text
   -- a word of its own: "oom_kill" is not "oom_group_kill"
   local s = where[2] and ("\n" .. text):match("\n" .. where[2]) or not where[2] and text:match("^%d+")
-  return s and tonumber(s) * (where.scale or 1) or nil
+  local n = s and tonumber(s) * (where.scale or 1) or nil
+  if gone and name == "oom_kills" then -- the last may have come after that was read: whoever was killed in the slice
+    local above = kills_in(self.above)
+    n = above and math.max(n or 0, above - self.kills_above) or n
+  end
+  return n
 end
 
 -- systemd removes its group as soon as nobody is in it, and the figures with it: they are kept as they were when last
@@ -155,6 +167,9 @@ function Groups:keep_figures()
     self.watch:file(g.dir, "memory.events")
     self.watch:file(g.dir, "cgroup.events")
   end
+  local above = g.path:match("^(.+)/")
+  self.kills_above = kills_in(above)
+  self.above = self.kills_above and above
 end
 
 local to_keep = { "memory.events", "memory.peak", "cpu.stat", "pids.peak" }
