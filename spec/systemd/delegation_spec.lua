@@ -104,7 +104,7 @@ true	0
         assert(c:pause())
         local before = c:stats().cpu_ns
         core.poll({}, 0.5)
-        print(c:state().status, c:stats().cpu_ns == before)
+        print(c:state().status, c:stats().cpu_ns - before < 5e7) -- what ran just before may be counted a little later
         assert(c:resume())
         core.poll({}, 0.5)
         print(c:state().status, c:stats().cpu_ns > before)

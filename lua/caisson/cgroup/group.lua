@@ -144,7 +144,7 @@ local function figure(self, name, texts)
   local of_group = texts[g] or {}
   local text = of_group[where[1]] or core.cgroup.read(g.dir, where[1])
   local gone = not text and self.above
-  text = text or self.kept and self.kept[where[1]]
+  text = text or self.kept and self.kept[where[1]] or gone and ""
   if not text then return nil end
   texts[g], of_group[where[1]] = of_group, text
   -- a word of its own: "oom_kill" is not "oom_group_kill"
