@@ -271,7 +271,8 @@ flags_of(int sock, const char *name)
 /* What undo() will need goes into the slots: the namespace, which then outlives its processes, and what the
  * device was like. */
 static int
-remember(const struct link_move_args *a, struct csn_ctx *c, int netns, int index, int flags)
+remember(const struct link_move_args *a, struct csn_ctx *c, int sock, int netns, int index,
+         int flags)
 {
   struct csn_moved moved = { .there = index, .index = index, .up = flags & IFF_UP };
   CSN_CLEANUP_FD int fd = -1;
@@ -281,6 +282,12 @@ remember(const struct link_move_args *a, struct csn_ctx *c, int netns, int index
   fd = (int)csn_sys(__NR_memfd_create, "moved", MFD_CLOEXEC);
   if (fd < 0)
     return fd;
+#ifndef CSN_RUNNER
+  if ((rc = csn_link_identify(sock, index, &moved.is, c)) < 0)
+    return rc;
+#else
+  (void)sock;
+#endif
   n = csn_sys(__NR_write, fd, &moved, sizeof(moved));
   if (n != sizeof(moved))
     return n < 0 ? (int)n : -EIO;
@@ -301,7 +308,7 @@ csn_link_move(int sock, int index, int netns, const char *name, int number, bool
     csn_link_request(&r, index, 0);
     csn_put_u32(&r, IFLA_NET_NS_FD, (u32)netns);
     csn_put_string(&r, IFLA_IFNAME, name);
-    if (!*another)
+    if (!*another && number)
       csn_put_u32(&r, IFLA_NEW_IFINDEX, (u32)number);
     rc = csn_netlink_ask(sock, &r, c);
     if (rc != -EBUSY || *another)
@@ -331,7 +338,7 @@ apply_move(const struct link_move_args *a, struct csn_ctx *c)
     return index;
   if ((flags = flags_of(sock, device)) < 0)
     return flags;
-  if ((rc = remember(a, c, netns, index, flags)) < 0)
+  if ((rc = remember(a, c, sock, netns, index, flags)) < 0)
     return csn_detail(c, rc, "descriptors to move it back by", NULL);
   /* With the same number there it will be known again, whatever it is called by then. */
   rc = csn_link_move(sock, index, netns, name, index, &another, c);

@@ -25,10 +25,21 @@ CSN_ARGS(link_veth, VETH)
   F(slot, moved, CSN_REQUIRED, NULL, 0)
 CSN_ARGS(link_move, MOVE)
 
+/* What tells a device from another that has its number, or its name, by now: nothing of it is the container's to
+ * choose. */
+struct csn_identity {
+  s32 known; /* else it was not looked at */
+  s32 link; /* the number of the other end of a veth, or of the device that this one is over; 0: none */
+  s32 nsid; /* in which namespace, where not in its own; as that counts them; -1 */
+  char kind[20];
+  u8 address[8]; /* that it came with from its maker */
+};
+
 /* What a device was like before it was moved: the content of the slot `moved`. */
 struct csn_moved {
   s32 there; /* its number in the container; 0: not the same, and only the name is known */
   s32 index, up;
+  struct csn_identity is;
 };
 
 /* The name of the host's end; "*" in it is the run's own. 0 or -errno. */
@@ -49,6 +60,7 @@ int csn_link_move(int sock, int index, int netns, const char *name, int number, 
 int csn_address_add(int sock, int index, const char *address, struct csn_ctx *c);
 
 /* Library only. */
+int csn_link_identify(int sock, int index, struct csn_identity *is, struct csn_ctx *c);
 int csn_link_undo_veth(const void *args, struct csn_ctx *c);
 int csn_link_undo_move(const void *args, struct csn_ctx *c);
 /* name: of the device in the container, where its number does not tell. */

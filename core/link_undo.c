@@ -11,7 +11,9 @@
 #include "csn.h"
 #include "link.h"
 #include "procfs.h"
+#include <linux/net_namespace.h>
 #include <linux/sched.h>
+#include <string.h>
 
 int
 csn_link_undo_veth(const void *args, struct csn_ctx *c)
@@ -66,6 +68,131 @@ socket_in(int netns, struct csn_ctx *c)
   return v.sock;
 }
 
+/* ---- which device it is ---- */
+
+#ifndef IFLA_PERM_ADDRESS
+#define IFLA_PERM_ADDRESS 54
+#endif
+
+/* Ask, and take the one answer of that type, behind its header: its length, or -errno. */
+static long
+query(int sock, struct csn_request *r, u16 type, u8 *buf, size_t size)
+{
+  struct nlmsghdr *h = (struct nlmsghdr *)r->bytes;
+  const struct nlmsghdr *m;
+  long n;
+
+  h->nlmsg_len = r->len;
+  h->nlmsg_flags = NLM_F_REQUEST;
+  if (r->full)
+    return -EMSGSIZE;
+  n = CSN_RETRY(csn_sys(__NR_sendto, sock, r->bytes, r->len, 0, 0, 0));
+  if (n >= 0)
+    n = csn_netlink_receive(sock, buf, size);
+  for (size_t at = 0; n > 0 && (m = csn_message(buf, (size_t)n, &at));)
+    if (m->nlmsg_type == type)
+      return n;
+    else if (m->nlmsg_type == NLMSG_ERROR && m->nlmsg_len >= NLMSG_LENGTH(4))
+      return *(const s32 *)NLMSG_DATA(m) < 0 ? *(const s32 *)NLMSG_DATA(m) : -EBADMSG;
+  return n < 0 ? n : -EBADMSG;
+}
+
+int
+csn_link_identify(int sock, int index, struct csn_identity *is, struct csn_ctx *c)
+{
+  u8 buf[32768] __attribute__((aligned(8)));
+  const struct nlmsghdr *m = (const struct nlmsghdr *)buf;
+  const size_t head = NLMSG_LENGTH(sizeof(struct ifinfomsg));
+  const struct rtattr *a;
+  struct csn_request r;
+  size_t at = 0, len, k;
+  long n;
+
+  csn_link_request(&r, index, 0);
+  ((struct nlmsghdr *)r.bytes)->nlmsg_type = RTM_GETLINK;
+  n = query(sock, &r, RTM_NEWLINK, buf, sizeof(buf));
+  if (n < 0 || m->nlmsg_len < head)
+    return csn_detail(c, n < 0 ? (int)n : -EBADMSG, "which device it is", NULL);
+  memset(is, 0, sizeof(*is));
+  is->known = 1;
+  is->nsid = -1;
+  while ((a = csn_attribute(buf + head, m->nlmsg_len - head, &at))) {
+    const u8 *data = csn_attribute_data(a, &len);
+
+    switch (a->rta_type & NLA_TYPE_MASK) {
+    case IFLA_LINK:
+      memcpy(&is->link, data, len < 4 ? len : 4);
+      break;
+    case IFLA_LINK_NETNSID:
+      memcpy(&is->nsid, data, len < 4 ? len : 4);
+      break;
+    case IFLA_PERM_ADDRESS:
+      memcpy(is->address, data, len < sizeof(is->address) ? len : sizeof(is->address));
+      break;
+    case IFLA_LINKINFO:
+      k = 0;
+      for (const struct rtattr *b; (b = csn_attribute(data, len, &k));) {
+        size_t m_len;
+        const void *kind = csn_attribute_data(b, &m_len);
+
+        if ((b->rta_type & NLA_TYPE_MASK) == IFLA_INFO_KIND)
+          memcpy(is->kind, kind, m_len < sizeof(is->kind) - 1 ? m_len : sizeof(is->kind) - 1);
+      }
+      break;
+    }
+  }
+  return 0;
+}
+
+/* By which number the namespace of the socket knows the other; or -errno. */
+static int
+number_of(int sock, int netns)
+{
+  u8 buf[4096] __attribute__((aligned(8)));
+  const struct nlmsghdr *m = (const struct nlmsghdr *)buf;
+  const size_t head = NLMSG_LENGTH(NLMSG_ALIGN(sizeof(struct rtgenmsg)));
+  struct rtgenmsg any = { AF_UNSPEC };
+  const struct rtattr *a;
+  struct csn_request r;
+  size_t at = 0, len;
+  s32 number = -1;
+  long n;
+
+  csn_request(&r, RTM_GETNSID, 0, &any, sizeof(any));
+  csn_put_u32(&r, NETNSA_FD, (u32)netns);
+  n = query(sock, &r, RTM_NEWNSID, buf, sizeof(buf));
+  if (n < 0 || m->nlmsg_len < head)
+    return n < 0 ? (int)n : -EBADMSG;
+  while ((a = csn_attribute(buf + head, m->nlmsg_len - head, &at))) {
+    const u8 *data = csn_attribute_data(a, &len);
+
+    if ((a->rta_type & NLA_TYPE_MASK) == NETNSA_NSID && len == 4)
+      memcpy(&number, data, 4);
+  }
+  return number;
+}
+
+/* Is what has this number in there still the device that was moved? Its container can make others, and number
+ * them as it likes. */
+static int
+check_same(int there, int here, int index, const struct csn_identity *was, struct csn_ctx *c)
+{
+  struct csn_identity is;
+  int rc = csn_link_identify(there, index, &is, c);
+  bool same;
+
+  if (rc == -ENODEV)
+    return csn_detail(c, rc, "nothing has its number there any more", NULL);
+  if (rc < 0 || !was->known)
+    return rc;
+  same = memcmp(is.kind, was->kind, sizeof(is.kind)) == 0 &&
+         memcmp(is.address, was->address, sizeof(is.address)) == 0 && is.link == was->link;
+  /* what it is linked with was the host's */
+  if (same && was->link && was->nsid < 0)
+    same = is.nsid >= 0 && is.nsid == number_of(there, here);
+  return same ? 0 : csn_detail(c, -ENODEV, "what has its number there is another device", NULL);
+}
+
 /* ---- move ---- */
 
 static int
@@ -82,13 +209,15 @@ move_back(const struct link_move_args *a, const struct csn_moved *moved, const c
 {
   const char *device = csn_s(c, a->device);
   CSN_CLEANUP_FD int there = socket_in(c->slots[a->netns], c), here = own_netns(c);
-  int index = moved->there;
+  int index = moved->there, rc;
   bool another;
 
   if (there < 0 || here < 0)
     return there < 0 ? there : here;
   if (!index && (index = csn_link_index(there, name, c)) < 0)
     return index;
+  if ((rc = check_same(there, here, index, &moved->is, c)) < 0)
+    return rc;
   return csn_link_move(there, index, here, device, moved->index, &another, c);
 }
 

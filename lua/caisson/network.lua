@@ -168,6 +168,13 @@ function M.build(b)
   end
   if not b.new.net and not b.join.net then b:fail("routes", "they need a network namespace (namespaces.net = true)") end
   b.phase = "network"
+  for _, d in ipairs(devices) do
+    if b.wait and b.new.net and d.kind == "move" then -- it outlives us: who deletes it has to find them
+      b.plan.steps[#b.plan.steps + 1] = require("caisson.plan").call(function(pid) return b.hold_network(pid) end,
+        { name = "network.hold", side = "parent", phase = "network", at = "?" })
+      break
+    end
+  end
   for i, d in ipairs(devices) do makers[d.kind](b, "network/" .. i, d, i) end
   for i, d in ipairs(devices) do
     local key, moved = "network/" .. i, d.kind == "move"

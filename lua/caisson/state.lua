@@ -276,6 +276,7 @@ local fields = {
   { "options", "an object", is_map },
   { "build", "a string", function(v) return type(v) == "string" end },
   { "scope", "an object with a unit", function(v) return is_map(v) and type(v.unit) == "string" end },
+  { "network", "a list", function(v) return type(v) == "table" end },
   { "hooks", "an object", is_map },
   { "rdt", "a string", function(v) return type(v) == "string" end },
   { "ended", "an object of numbers", function(v) return is_map(v, "number") end },
@@ -436,6 +437,9 @@ function Dir:remove()
     for _, name in ipairs(names) do
       if name ~= file_name then
         ok, why, n = files.remove(self.fd, name)
+        if n == errno.EBUSY and core.link.release(self.path .. "/" .. name) then -- see caisson.container.network
+          ok, why, n = files.remove(self.fd, name)
+        end
         if not ok then return nil, why, n end
       end
     end

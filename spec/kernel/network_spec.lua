@@ -137,6 +137,80 @@ eth8 stays down
       print(link("eth9").mac)]])
   end)
 
+  it("doesn't give back another device that the program has made with its number", function()
+    same("bridge \nveth \nfar veth \n", [[
+      local function replaced(by)
+        cable "eth9"
+        assert(run({ network = { { move = "eth9", name = "lan" } } }, ([=[
+          local l = link "lan"
+          local by = %q
+          assert(os.execute("/sbin/ip link del lan && exec 2>&1; " .. by:gsub("INDEX", l.index):gsub("PARENT", l.parent)))
+          assert(link("lan").index == l.index)]=]):format(by)))
+        return devices()
+      end
+      print("bridge " .. replaced "/sbin/ip link add lan index INDEX type bridge")
+      print("veth " .. replaced "/sbin/ip link add lan index INDEX type veth peer name other")
+      print("far veth " .. replaced("unshare -n sleep 3 & sleep 0.3; " ..
+        "/sbin/ip link add lan index INDEX type veth peer name other index PARENT netns $!"))]])
+  end)
+
+  it("gives a created container's devices back when it is deleted, whatever has become of it", function()
+    if not t.needs("root") then return end
+    local root = t.sh("mktemp -d"):gsub("\n", "")
+    finally(function() t.sh("umount -l " .. root .. "/*/netns 2> /dev/null; rm -rf " .. root) end)
+    same([[
+ended: eth9 eth9x 10.9.0.5/24 up
+running: eth9 eth9x 10.9.0.5/24 up
+waiting: eth9 eth9x 10.9.0.5/24 up
+creation killed: eth9 eth9x
+taken away: eth9 eth9x: network: eth9 is not given back: eth9 back from the container: nothing has its number there any more: No such device (ENODEV)
+]], ([[
+      local root = %q
+      local function create(script, hooks)
+        return caisson.create(caisson.recipe { network = { { move = "eth9", name = "lan" } }, hooks = hooks,
+          namespaces = { net = true, pid = true } }, { id = "box", root = root, args = { "/bin/sh", "-c", script }, stdin = "null" })
+      end
+      local function after(what, c)
+        assert(not devices():find("eth9 ", 1, true))
+        local ok, warnings = c:delete { force = true }
+        assert(ok, warnings)
+        assert(#core.list(root) == 0)
+        print(what .. devices() .. " " .. addresses "eth9" .. (link "eth9" and link("eth9").up and " up" or " down") .. table.concat(warnings))
+        c:close()
+      end
+      cable("eth9", "10.9.0.5/24")
+      local c = assert(create "true")
+      assert(c:start())
+      c:wait()
+      after("ended: ", c)
+      c = assert(create "sleep 100")
+      assert(c:start())
+      after("running: ", c)
+      after("waiting: ", assert(create "true"))
+
+      local f = assert(io.open(root .. ".lua", "w"))
+      f:write(("package.path, package.cpath = %%q, %%q\n"):format(package.path, package.cpath), [=[
+        local caisson = require "caisson"
+        caisson.create(caisson.recipe { network = { { move = "eth9", name = "lan" } }, namespaces = { net = true, pid = true },
+          hooks = { createRuntime = function() os.execute("kill -KILL " .. caisson.core.identity().pid) end } },
+          { id = "box", root = ]=], ("%%q"):format(root), [=[, args = { "/bin/true" }, stdin = "null" })]=])
+      f:close()
+      os.execute(core.realpath("/proc/self/exe") .. " " .. root .. ".lua 2> /dev/null")
+      os.remove(root .. ".lua")
+      assert(require("caisson.container").delete("box", { root = root, force = true }))
+      print("creation killed: " .. devices())
+
+      cable "eth7"
+      local ok, warnings
+      c = assert(caisson.create(caisson.recipe { network = { { move = "eth7", name = "lan" } }, namespaces = { net = true, pid = true } },
+        { id = "box", root = root, args = { "/bin/sh", "-c", "/sbin/ip link del lan" }, stdin = "null" }))
+      assert(c:start())
+      c:wait()
+      ok, warnings = c:delete()
+      print("taken away: " .. devices() .. ": " .. tostring(warnings[1]):gsub("eth7", "eth9"))
+      assert(ok)]]):format(root))
+  end)
+
   it("takes a device whose number is taken there", function()
     same("lan br0\neth9 eth9x\n", [[
       cable "eth9"

@@ -207,6 +207,34 @@ describe("a scope of systemd's", function()
     end
   end)
 
+  it("is made for an engine's container, too (caisson-oci --systemd-cgroup)", function()
+    local oci = require "support.oci"
+    if not t.needs("oci", "busybox") then return end
+    local world = oci.world()
+    finally(function() world:close() end)
+    world:configure("sleep 100", function(c)
+      c.linux.cgroupsPath = "caisson.slice:caisson:box"
+      c.linux.resources = { memory = { limit = 67108864 }, pids = { limit = 9 } }
+    end)
+    local function ok(words, globals)
+      local r = world:run(words, { globals = globals })
+      assert.equal(0, r.code, table.concat(words, " ") .. ": " .. r.err)
+      return r.out
+    end
+    ok({ "create", "box" }, { "--systemd-cgroup" })
+    local group = group_of(world:state("box").pid)
+    assert.equal("/caisson.slice/caisson-box.scope", group)
+    ok { "start", "box" }
+    assert.equal("67108864 9", shown("caisson-box.scope", "MemoryMax") .. " " .. read("/sys/fs/cgroup" .. group .. "/pids.max"))
+    ok { "update", "--memory", "33554432", "box" }
+    assert.equal("33554432", shown("caisson-box.scope", "MemoryMax"))
+    assert.equal(group, ok({ "exec", "box", "cat", "/proc/self/cgroup" }):match("0::([^\n]*)"))
+    ok { "pause", "box" }
+    ok { "resume", "box" }
+    ok { "delete", "--force", "box" }
+    assert.equal("", left())
+  end)
+
   describe("that can't be had is an error that says why:", function()
     it("the name is taken", function()
       local running = assert(caisson.start(recipe { scope = "caisson-c.scope" }, { args = { "/bin/sleep", "100" }, stdin = "null" }))

@@ -189,6 +189,11 @@ local function announce(dir, built, opts)
       unit = built.cgroup.groups[1].unit, user = built.cgroup.groups[1].user } or nil,
     cgroup = planned_groups(built.cgroup), options = saved_options(built) }
   s.recipe, s.hooks = hooks.describe(built, opts)
+  if built.plan:find("link.move") then
+    local network = require "caisson.container.network"
+    s.network = network.moved(built.plan)
+    built.hold_network = function(pid) return network.hold(dir, pid) end
+  end
   local ok, message, number = dir:save(s)
   if ok then ok, message, number = dir:save_plan(built.plan:json()) end
   if not ok then return nil, message, number end
@@ -212,6 +217,7 @@ local function make(dir, built, opts, started)
     local stat = assert(processes.stat(process:pid()), "the container has ended")
     s.status, s.pid, s.start_time = "created", process:pid(), stat.start_time
     s.namespaces = processes.namespaces(s.pid)
+    if s.network then s.network = require("caisson.container.network").moved(built.plan, process) end
     if running.cgroup then
       s.cgroup, message, number = running.cgroup:save()
       if not s.cgroup then error({ message, number }, 0) end

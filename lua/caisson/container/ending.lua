@@ -49,6 +49,11 @@ function M.delete(self, force, of)
     group:close()
     self.group = nil
   end
+  if s.network then
+    for _, w in ipairs(require("caisson.container.network").give_back(self.dir, s.network)) do
+      self.warnings[#self.warnings + 1] = w
+    end
+  end
   if interrupted and s.scope then
     ok, message, number = require("caisson.systemd").discard(s.scope.unit, s.scope.user)
     if not ok then return of.refuse(number, message) end

@@ -273,6 +273,7 @@ function M.open(id)
     for _, g in ipairs(container.saved.cgroup or {}) do
       if g.unit then want_libraries() end
     end
+    if container.saved.scope then want_libraries() end
     return container
   end
   local codes = require("caisson.core").errno

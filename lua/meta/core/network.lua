@@ -76,6 +76,22 @@ function core.link.is_name(name) end
 ---@return boolean
 function core.link.is_mac(text) end
 
+---Have a process's network namespace live on as the file, which is there: a mount, until release(). Root's alone. mount(2)
+---@param pid integer
+---@param path string
+---@return true? ok, string? message, integer? errno
+function core.link.hold(pid, path) end
+
+---@param path string
+---@return true? ok, string? message, integer? errno
+function core.link.release(path) end
+
+---Bring a device back that link.move has moved into the namespace. moved: what its slot held, in hexadecimal digits; without
+---it is looked for by name. `ENODEV`: it is not there any more, or what has its number is another one.
+---@param o { netns: integer|caisson.core.Fd, device: string, name?: string, moved?: string, addresses?: string[] }
+---@return true? ok, string? message, integer? errno
+function core.link.give_back(o) end
+
 core.address = {}
 
 ---Give a device of this network namespace, which must not be the host's, an address. An IPv6 address is usable at once
