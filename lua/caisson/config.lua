@@ -31,13 +31,25 @@ function M.keyring(b, k, extra)
     label = k.label or b.options.selinux }, extra)
 end
 
+-- Of processes that join, where they have none of their own. Which CPUs there are shows when one does.
+local function check_joined(b, a)
+  b:check_keys("affinity/joined", a, { "initial", "final" })
+  for k, cpus in pairs(a) do
+    if type(cpus) ~= "string" or not cpus:find("^[%d,%- ]+$") then
+      b:fail("affinity/joined/" .. k, "CPUs such as '0-3,5' expected, got " .. require("caisson.words").show(tostring(cpus)))
+    end
+  end
+end
+
 local function affinity(b, a, when, extra)
   if type(a) ~= "table" then a = { final = a } end
-  b:check_keys("affinity", a, { "initial", "final" })
+  b:check_keys("affinity", a, { "initial", "final", "joined" })
+  if a.joined ~= nil then check_joined(b, a.joined) end
   if a[when] ~= nil then b:step("affinity", "affinity", { cpus = a[when] }, extra) end
 end
 
--- affinity = "0-3", or { initial = "0", final = "0-3" }: initial while the container is made, or joined.
+-- affinity = "0-3", or { initial = "0", final = "0-3", joined = { initial =, final = } }: initial while the container is made,
+-- or joined; joined: of those that join it.
 function M.affinity(b, a, extra) affinity(b, a, "final", extra) end
 
 -- Before clone: of the child's creator, from whom the child has it.

@@ -117,6 +117,7 @@ local function options_of(spec, target)
   -- the container's additions are to what the container has
   o.env, o.rlimits = spec.environ and spec.env or merge(container.env, spec.env), merge(container.rlimits, spec.rlimits)
   o.cwd = o.cwd or "/"
+  if spec.affinity == nil and type(o.affinity) == "table" and o.affinity.joined then o.affinity = o.affinity.joined end
   if spec.seccomp == nil and o.seccomp_listener == nil and o.seccomp_notify == nil then
     o.seccomp_listener = container.seccomp_listener
   end

@@ -90,6 +90,7 @@ describe("a bundle's directory", function()
     local config = oci.config { "/bin/sleep", "30" }
     config.process.rlimits[2] = { type = "RLIMIT_CORE", soft = 0, hard = 0 }
     config.process.oomScoreAdj = 200
+    config.process.execCPUAffinity = { initial = "0", final = "0" }
     local r = assert(require("caisson.oci.recipe").of(config, { bundle = bundle.dir, id = "box" }))
     local c = assert(caisson.create(r, { id = "box", root = bundle.dir .. "/states", stdin = "null", stdout = "null", stderr = "null" }))
     finally(function() c:delete { force = true } end)
@@ -109,11 +110,14 @@ describe("a bundle's directory", function()
       assert.truthy(out:find(line), line .. " in " .. out)
     end
     out = exec { cwd = "/", env = { "PATH=/bin" } }
-    for _, line in ipairs { "^0022\n/\n200\n0\n1024\n", "CapBnd:\t0000000020000420\n", "NoNewPrivs:\t0\n" } do
+    for _, line in ipairs { "^0022\n/\n200\n0\n1024\n", "Cpus_allowed_list:\t0\n", "CapBnd:\t0000000020000420\n", "NoNewPrivs:\t0\n" } do
       assert.truthy(out:find(line), line .. " in " .. out)
     end
-    out = exec { cwd = "/", env = { "PATH=/bin" }, execCPUAffinity = { initial = "0", final = "0" } }
-    assert.truthy(out:find("Cpus_allowed_list:\t0\n", 1, true), out)
+    if tonumber(t.sh("nproc")) > 1 then
+      assert.falsy(t.read_file(("/proc/%d/status"):format(c:state().pid)):find("Cpus_allowed_list:\t0\n"), "of those alone")
+      out = exec { cwd = "/", env = { "PATH=/bin" }, execCPUAffinity = { final = "1" } }
+      assert.truthy(out:find("Cpus_allowed_list:\t1\n", 1, true), out)
+    end
     assert.truthy(exec({ cwd = "/not/there", env = {} }):find("/not/there", 1, true))
     if t.is_root then
       os.execute("mkdir -m 700 " .. bundle.root .. "/private")

@@ -95,8 +95,11 @@ function M.of(p, _, opts)
   if p.ioPriority then
     o.ioprio = { class = word("IOPRIO_CLASS_", p.ioPriority.class, io_classes), level = p.ioPriority.priority }
   end
-  if p.execCPUAffinity and not opts.init then
-    o.affinity = { initial = p.execCPUAffinity.initial, final = p.execCPUAffinity.final }
+  local cpus = p.execCPUAffinity
+  if cpus then
+    local function set(list) return list ~= "" and list or nil end
+    local a = { initial = set(cpus.initial), final = set(cpus.final) }
+    o.affinity = opts.init and { joined = a } or a
   end
   if not opts.no_new_keyring then o.keyring = true end
   return o
