@@ -67,6 +67,12 @@ describe("caisson-oci exec", function()
     end
   end)
 
+  it("has streams that lead nowhere where the caller has none itself", function()
+    assert.equal("0\n", t.sh(("%s --root %s exec box sh -c 'readlink /proc/self/fd/0 > /tmp/stream; ls /proc/self/fd >> /tmp/stream'"
+      .. " <&- >&- 2>&-; echo $?"):format(oci.runtime, world.root)))
+    assert.equal("/dev/null\n0\n1\n2\n3\n", t.read_file(world.rootfs .. "/tmp/stream"))
+  end)
+
   it("takes directory, variables, user and groups from flags", function()
     assert.equal("/proc\n", exec("--cwd", "/proc", "box", "pwd"))
     assert.equal("b c config\n", exec("-e", "A=b", "--env", "B=c", "box", "sh", "-c", "echo $A $B $FROM"))

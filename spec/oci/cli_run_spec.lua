@@ -34,6 +34,27 @@ describe("caisson-oci", function()
       assert.equal("", world:groups())
     end)
 
+    it("gives the program streams that lead nowhere where it has none itself", function()
+      world:configure("for i in 0 1 2; do readlink /proc/self/fd/$i; done > /tmp/streams; ls /proc/self/fd >> /tmp/streams")
+      assert.equal("0\n", t.sh(("cd %s; %s --root %s run box <&- >&- 2>&-; echo $?"):format(world.bundle, oci.runtime, world.root)))
+      assert.equal("/dev/null\n/tmp/streams\n/dev/null\n0\n1\n2\n3\n", t.read_file(world.rootfs .. "/tmp/streams"))
+      assert.same({}, core.list(world.root))
+    end)
+
+    it("--debug logs each step", function()
+      world:configure("true")
+      local r = world:run({ "run", "box" }, { globals = { "--debug", "--log", world.dir .. "/log", "--log-format", "json" } })
+      assert.equal(0, r.code, r.err)
+      local steps = {}
+      for line in t.read_file(world.dir .. "/log"):gmatch("[^\n]+") do
+        local e = assert(require("caisson.json").decode(line))
+        if e.level == "debug" then steps[#steps + 1] = e.step end
+      end
+      assert.equal("exec", steps[#steps])
+      assert.truthy(table.concat(steps, " "):find("clone .*mount.* pivot_root .*capabilities"))
+      world:run { "run", "--bundle", world.bundle, "box" }
+    end)
+
     it("ends with 128 and the signal that has ended the program", function()
       world:configure("kill -KILL $$; sleep 1", no_pid_namespace)
       assert.equal(137, world:run({ "run", "box" }).code)

@@ -266,6 +266,15 @@ end
 
 -- ---- for the commands ----
 
+-- The standard streams for a program without a terminal, into t: those that the caller has closed lead nowhere.
+function M.streams(t)
+  local core = require "caisson.core"
+  for fd, name in pairs { [0] = "stdin", [1] = "stdout", [2] = "stderr" } do
+    if not core.files.stat(fd) then t[name] = "null" end
+  end
+  return t
+end
+
 -- A container that there is.
 function M.open(id)
   local container, message, errno = require("caisson.container").open(id, { root = M.globals.root })

@@ -121,9 +121,10 @@ function M.make(o, id, detach, bring)
   local container, errno, failure
   root = root:sub(1, 1) == "/" and root or bundle .. "/" .. root
   local container_module = require "caisson.container"
-  container, message, errno, failure = container_module[bring and "take_over" or "create"](recipe, { id = id,
-    root = cli.globals.root, bundle = bundle, rootfs = root, files = files, slots = slots, window = window,
-    log = cli.debug_log(), process = bring and function(_, path) return bring(path, root) end })
+  local opts = { id = id, root = cli.globals.root, bundle = bundle, rootfs = root, files = files, slots = slots,
+    window = window, log = cli.debug_log(), process = bring and function(_, path) return bring(path, root) end }
+  if not process.terminal then cli.streams(opts) end
+  container, message, errno, failure = container_module[bring and "take_over" or "create"](recipe, opts)
   if not container then
     if errno == core.errno.EEXIST and failure.step == "create" then cli.fail("container with given ID already exists") end
     cli.fail(bring and message or require("caisson.oci.cli.failure").text(message, failure))

@@ -129,6 +129,7 @@ M.commands.exec = { text = "run one more process in a container", words = { 1, m
     end
     spec.console_socket, spec.pidfd_socket = create.socket(o, "console-socket"), create.socket(o, "pidfd-socket")
     spec.cgroup = cgroup_of(o.cgroup)
+    if not spec.tty then cli.streams(spec) end
     if preserved > 0 then
       spec.files = {}
       for i = 1, preserved do spec.files[i] = i + 2 end
