@@ -236,9 +236,16 @@ last_turn(const struct csn_plan *p)
 static int
 runner_ends(struct csn_spawn *s)
 {
+  int rc;
+
   if (s->runner < 0 || (s->cancel < 0 && !s->traced && !s->attends))
     return 1;
-  return wait_for(s, s->runner);
+  rc = wait_for(s, s->runner);
+  /* The program may be there already, and only this process has not looked yet: what came is for the program. */
+  if (rc == 0 && s->late > 0 &&
+      csn_poll_for(&(struct pollfd){ .fd = s->runner, .events = POLLIN }, 1, s->late, true) > 0)
+    rc = 1;
+  return rc;
 }
 
 /* The child has said that it will stop. Its end is reported by its creator: 0 too. Its status is left for
@@ -619,9 +626,8 @@ l_runner(lua_State *L)
 static int
 l_spawn(lua_State *L)
 {
-  static const char *const keys[] = {
-    "plan", "slots", "functions", "fork", "fail", "cancel", NULL
-  };
+  static const char *const keys[] = { "plan", "slots",  "functions", "fork",
+                                      "fail", "cancel", "late",      NULL };
   const struct csn_plan *p;
   struct csn_spawn *s;
   bool given[CSN_SLOTS] = { false };
@@ -643,6 +649,7 @@ l_spawn(lua_State *L)
   luaL_checkstack(L, LUA_MINSTACK, "spawn");
   s->fork = csn_opt_bool(L, 1, "fork", false);
   s->cancel = csn_opt_fd(L, 1, "cancel");
+  s->late = csn_opt_num(L, 1, "late", 0);
   if (csn_field(L, 1, "slots")) {
     if (!lua_istable(L, -1))
       return luaL_error(L, "option 'slots': table expected, got %s", luaL_typename(L, -1));

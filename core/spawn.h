@@ -27,6 +27,7 @@ struct csn_spawn {
   int sock, pidfd, runner,
       creator;      /* pidfds, like the child's; creator: where that is not the runner */
   int cancel;       /* the caller's: construction is given up when it becomes readable; -1: none */
+  lua_Number late;  /* seconds for which it is still looked whether the program is there */
   pid_t pid, owner; /* owner: the process that made the object; a forked copy does nothing */
   u32 attends;      /* the send step whose descriptor is attended to, from 1 on; 0: none */
   bool unattended;  /* that has failed */

@@ -35,6 +35,7 @@ end
 ---@field id? string                      what hooks are told
 ---@field window? integer[]               { rows, columns } of its terminal
 ---@field cancel? integer|caisson.core.Fd construction is given up when it becomes readable
+---@field late? number             seconds for which it is then still looked whether the program is there already
 ---@field status? any                     a descriptor, { file = } or a function: told what becomes of it (caisson.status)
 ---@field log? caisson.Logger             what each step came to
 ---@field fail? { step: integer, errno: integer }  for tests: that step is not done, and fails so

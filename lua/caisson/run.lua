@@ -109,7 +109,7 @@ local function refuse_stream(name, spec)
 end
 
 local known_opts = { "params", "args", "default_args", "env", "stdin", "stdout", "stderr", "files", "slots",
-  "limits", "id", "window", "cancel", "fail", "status", "log" }
+  "limits", "id", "window", "cancel", "late", "fail", "status", "log" }
 
 local function blame(message)
   local level = 3
@@ -130,6 +130,9 @@ local function check_types(opts, what)
   end
   if opts.id and (not opts.id:find "^[%w_.+-]+$" or #opts.id > 255) then
     blame(what .. ": id: 1 to 255 letters, digits, '_', '.', '+' or '-' expected, got '" .. words.show(opts.id) .. "'")
+  end
+  if opts.late ~= nil and (type(opts.late) ~= "number" or not (opts.late >= 0)) then
+    blame(what .. ": late: seconds expected, got " .. words.show(opts.late))
   end
   if opts.log ~= nil and not require("caisson.log").is(opts.log) then
     blame(what .. ": log: a logger (caisson.log) expected, got " .. type(opts.log))
@@ -225,7 +228,7 @@ function M.launch(built, opts, started)
   if ok then
     local spawn = built.spawn or core.spawn
     process, message, errno, failure = spawn { plan = built.compiled, slots = slots, functions = built.functions,
-      cancel = opts.cancel, fail = opts.fail }
+      cancel = opts.cancel, late = opts.late, fail = opts.fail }
   elseif type(err) == "table" then
     message, errno = err[1], err[2]
   end
@@ -282,7 +285,8 @@ end
 
 -- Start a recipe. opts: params, args, env (added to the recipe's), stdin, stdout, stderr, files (slots
 -- for more descriptors), limits, id, window ({ rows, columns } of its terminal), cancel (a descriptor:
--- construction is given up when it becomes readable), status (a descriptor, { file = } or a function that is told
+-- construction is given up when it becomes readable), late (seconds for which it is then still looked whether the
+-- program is there already: what came is then for it), status (a descriptor, { file = } or a function that is told
 -- what becomes of it: caisson.status), log (a caisson.Logger: what each step came to), fail (for tests:
 -- { step = number, errno = }, that step is not done and fails so).
 -- Returns the running container | nil, message, errno, failure.

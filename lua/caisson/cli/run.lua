@@ -89,7 +89,7 @@ function M.main(o)
   local recipe, status = what_to_run(o), status_of(o)
   local by = attendant.new()
   local running, message, _, failure = run.start(recipe, { params = o.params, args = o.program, env = o.environment,
-    cancel = by.cancel, window = attendant.window(), status = status, log = cli.log })
+    cancel = by.cancel, late = 0.1, window = attendant.window(), status = status, log = cli.log })
   if not running then
     local given_up = failure.code == "ECANCELED" and by:given_up()
     by:let_go()
