@@ -42,6 +42,22 @@ for _, world in ipairs(g.worlds()) do
       assert.equal(v2 and "1048576" or "34603008", read("memory", "memory.memsw.limit_in_bytes", "memory.swap.max"))
     end)
 
+    it("keeps the period of a quota, and the quota of a period", function()
+      start { cpu = { max = { quota = 20000, period = 50000 } } }
+      local function both()
+        return v2 and read("cpu", "", "cpu.max") or read("cpu", "cpu.cfs_quota_us") .. " " .. read("cpu", "cpu.cfs_period_us")
+      end
+      assert(groups:update { cpu = { max = { quota = 10000 } } })
+      assert.equal("10000 50000", both())
+      assert(groups:update { cpu = { max = { period = 40000 } } })
+      assert.equal("10000 40000", both())
+      assert(groups:update { cpu = { max = { quota = "max" } } })
+      assert.equal(v2 and "max 40000" or "-1 40000", both())
+      assert(groups:update { cpu = { max = { period = 100000 } } })
+      assert.equal(v2 and "max 100000" or "-1 100000", both())
+      assert.has_error(function() groups:update { cpu = { max = { quote = 5 } } } end)
+    end)
+
     it("bites at once", function()
       start({ pids = { max = 50 } }, { "/bin/sh", "-c", "while :; do sleep 0.01; done" })
       assert(groups:update { pids = { max = 1 } })

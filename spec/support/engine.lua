@@ -106,6 +106,20 @@ function M.world(user)
   return self
 end
 
+-- The machine itself as a world, with systemd in charge of it, for a machine that is thrown away; its /run is what
+-- the user's manager knows, see support.systemd.
+function M.machine(user)
+  worlds = worlds + 1
+  local dir = t.sh("mktemp -d"):gsub("\n", "")
+  if user then
+    t.sh(("chmod 755 %s; mkdir -m 700 %s/home; chown %d:%d %s %s/home"):format(dir, dir, user, user, dir, dir))
+  end
+  return setmetatable({ dir = dir, prefix = ("csnengine-%d-%d"):format(t.getpid(), worlds), user = user,
+    enter = { "timeout", "--foreground", "-k", "5", "120" }, as = user and { "setpriv", "--reuid=" .. user, "--regid=" .. user,
+      "--clear-groups", "env", "XDG_RUNTIME_DIR=/run/user/" .. user,
+      "DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/" .. user .. "/bus" } }, World)
+end
+
 -- The words of a command in the world.
 function World:argv(words)
   local argv = {}
@@ -186,15 +200,31 @@ end
 -- that the runtime makes, since engines leave some of their own.
 function World:close(made)
   local left = {}
+  if self.init then self:look(left) end
+  for path in self:groups():gmatch("[^\n]+") do
+    if not made or path:find(made) then left[#left + 1] = "group " .. path end
+  end
+  if self.init then
+    self.life:close()
+    self.init:wait()
+    self.init:close()
+  end
+  t.sh("find /sys/fs/cgroup -depth -type d -path '*/" .. self.prefix .. "*' -exec rmdir {} + 2>/dev/null; " ..
+    "umount " .. self.dir .. "/graph/overlay 2>/dev/null; rm -rf " .. self.dir)
+  return left
+end
+
+-- Processes, mounts and states that are left in a world of its own.
+function World:look(left)
   self:eventually(function() return #self:processes() == 0 end)
   for _, p in ipairs(self:processes()) do left[#left + 1] = "process " .. p end
   local before = {}
   for line in self.mounts:gmatch("[^\n]+") do before[line:match("^%d+")] = true end
   for line in self:mounted():gmatch("[^\n]+") do
-    if not before[line:match("^%d+")] then left[#left + 1] = "mount " .. line end
-  end
-  for path in self:groups():gmatch("[^\n]+") do
-    if not made or path:find(made) then left[#left + 1] = "group " .. path end
+    -- podman's storage is mounted on itself where it would be shared
+    if not before[line:match("^%d+")] and not line:find(self.dir .. "/graph/overlay ", 1, true) then
+      left[#left + 1] = "mount " .. line
+    end
   end
   local run = ("/proc/%d/root/run/"):format(self.init:pid())
   local places = { "caisson", "runc", "crun", "containerd/runc/" .. self.prefix }
@@ -205,11 +235,6 @@ function World:close(made)
       if name:sub(1, 1) ~= "@" then left[#left + 1] = "state " .. name end
     end
   end
-  self.life:close()
-  self.init:wait()
-  self.init:close()
-  t.sh("find /sys/fs/cgroup -depth -type d -path '*/" .. self.prefix .. "*' -exec rmdir {} + 2>/dev/null; rm -rf " .. self.dir)
-  return left
 end
 
 return M

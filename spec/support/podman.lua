@@ -30,8 +30,12 @@ runroot = "%s/run"
 -- A world with podman in it and the image "box". user: the uid of an ordinary user, who runs it rootless. named:
 -- the configuration names the runtime "tested" and says that it writes its log as JSON.
 function M.world(user, named)
-  local world = engine.world(user)
-  local dir = world.dir
+  return M.open(engine.world(user), named)
+end
+
+-- The same in a world that is there.
+function M.open(world, named)
+  local dir, user = world.dir, world.user
   local self = setmetatable({ world = world, dir = dir, runtime = engine.runtime }, Podman)
   for name, text in pairs(settings) do engine.write(dir .. "/" .. name, (text:gsub("%%s", dir))) end
   local conf = settings["containers.conf"]
@@ -40,9 +44,11 @@ function M.world(user, named)
   end
   engine.write(dir .. "/containers.conf", conf)
   if user then
-    -- who may not see this checkout
-    self.runtime = dir .. "/runtime"
-    assert(os.execute(("cp %s %s && chmod 755 %s"):format(engine.runtime, self.runtime, self.runtime)))
+    -- who may not see this checkout; the command that stands beside it is what loads systemd's library
+    self.runtime = dir .. "/bin/runtime"
+    local beside = engine.runtime:match("^.*/") .. "caisson"
+    assert(os.execute(("mkdir -m 755 %s/bin && cp %s %s && { [ ! -e %s ] || cp %s %s/bin/caisson; } && chmod 755 %s/bin/*"):format(
+      dir, engine.runtime, self.runtime, beside, beside, dir, dir)))
   else
     assert(os.execute("mkdir " .. dir .. "/home"))
   end
@@ -81,7 +87,7 @@ end
 
 -- The words that run the shell's script in a new container with these options.
 function Podman:words(options, script)
-  local words, network = { "run", "--cgroup-parent", "/" .. self.world.prefix }, false
+  local words, network = { "run", "--cgroup-parent", self.parent or "/" .. self.world.prefix }, false
   for _, w in ipairs(options) do
     words[#words + 1] = w
     network = network or w == "--network"
@@ -119,7 +125,7 @@ end
 -- The first of these files (of v1 and v2) in the container's control group, as the host sees it.
 function Podman:limit(id, ...)
   for _, name in ipairs { ... } do
-    local path = t.sh("find /sys/fs/cgroup -path '*/" .. self.world.prefix .. "/*" .. id .. "*/" .. name .. "' | head -n 1")
+    local path = t.sh("find /sys/fs/cgroup -path '*/" .. self.world.prefix .. "*/libpod-" .. id .. "*/" .. name .. "' | head -n 1")
     if path ~= "" then return (t.read_file(path:gsub("\n", "")):gsub("\n$", "")) end
   end
 end

@@ -65,6 +65,22 @@ local function in_order(g, list)
   if now and (new > now or new == -1) then list[memory], list[both] = list[both], list[memory] end
 end
 
+-- A quota keeps the period that there is, and a period the quota.
+local function time_of(g, max)
+  if max.quota ~= nil and max.period ~= nil then return max end
+  local quota, period
+  if g.version == 2 then
+    quota, period = (core.cgroup.read(g.dir, "cpu.max") or ""):match("^(%w+) (%d+)")
+  else
+    quota = (core.cgroup.read(g.dir, "cpu.cfs_quota_us") or ""):match("^%d+") or "max"
+    period = (core.cgroup.read(g.dir, "cpu.cfs_period_us") or ""):match("^%d+")
+  end
+  local with = {}
+  for k, v in pairs(max) do with[k] = v end -- what is no option of it is refused later
+  with.quota, with.period = with.quota or quota, with.period or period
+  return with
+end
+
 -- All that is to be written, group by group: { group, file, value, key }.
 -- Returns a list | nil, message, errno, failure.
 local function collect(groups, t, wanted)
@@ -81,6 +97,11 @@ local function collect(groups, t, wanted)
       local max = core.cgroup.read(g.dir, "memory.limit_in_bytes")
       local with = { max = max and tonumber(max) < huge and max:match("%d+") or "max" }
       for k, v in pairs(options) do with[k] = v end
+      options = with
+    end
+    if controller == "cpu" and type(options.max) == "table" then
+      local with = { max = time_of(g, options.max) }
+      for k, v in pairs(options) do with[k] = with[k] or v end
       options = with
     end
     local list = {}
