@@ -1,13 +1,11 @@
--- Podman where systemd makes the control groups: as root, and rootless, with limits and statistics.
+-- Podman where systemd makes the control groups: limits and statistics.
 local t = require "support"
 local engine = require "support.engine"
 local podman = require "support.podman"
-local systemd = require "support.systemd"
 
 describe("podman with systemd's cgroups", function()
   if not t.needs("root", "systemd", "podman", "busybox", "engine_runtime") then return end
 
-  -- The same for both.
   local function behaves(user)
     local pod, id
 
@@ -63,28 +61,4 @@ describe("podman with systemd's cgroups", function()
   end
 
   describe("as root", function() behaves() end)
-
-  describe("rootless", function()
-    local stop
-
-    setup(function() -- the user's manager, and his message bus
-      -- what the bus starts takes a whole boot along, which empties /tmp
-      t.sh "systemctl mask --runtime systemd-tmpfiles-setup.service systemd-logind.service 2>&1"
-      systemd.setup()
-      stop = systemd.bus()
-      t.sh "echo caisson:1000000:65536 | tee -a /etc/subuid >> /etc/subgid"
-      for _, unit in ipairs { "dbus.socket", "dbus.service" } do
-        t.sh(("mkdir -p /run/systemd/user/%s.d"):format(unit))
-        systemd.write(("/run/systemd/user/%s.d/caisson-spec.conf"):format(unit), "[Unit]\nDefaultDependencies=no\n")
-      end
-      local manager = systemd.as_user .. "systemctl --user "
-      assert.equal("", t.sh(("{ %sdaemon-reload && %sstart dbus.socket; } 2>&1"):format(manager, manager)))
-    end)
-    teardown(function()
-      systemd.teardown()
-      stop()
-    end)
-
-    behaves(systemd.uid)
-  end)
 end)
