@@ -106,18 +106,21 @@ function M.world(user)
   return self
 end
 
--- The machine itself as a world, with systemd in charge of it, for a machine that is thrown away; its /run is what
--- the user's manager knows, see support.systemd.
-function M.machine(user)
+-- The machine itself as a world, with systemd in charge of it, for a machine that is thrown away. group: of the
+-- user's manager's, where his commands begin, since he may move processes inside his own part of the tree only.
+function M.machine(user, group)
   worlds = worlds + 1
   local dir = t.sh("mktemp -d"):gsub("\n", "")
+  local self = setmetatable({ dir = dir, prefix = ("csnengine-%d-%d"):format(t.getpid(), worlds), user = user,
+    enter = { "timeout", "--foreground", "-k", "5", "120" } }, World)
   if user then
     t.sh(("chmod 755 %s; mkdir -m 700 %s/home; chown %d:%d %s %s/home"):format(dir, dir, user, user, dir, dir))
+    local runtime = "/run/user/" .. user
+    self.as = { "sh", "-c", "echo $$ >/sys/fs/cgroup" .. group .. "/cgroup.procs && exec \"$@\"", "-",
+      "setpriv", "--reuid=" .. user, "--regid=" .. user, "--clear-groups", "env", "XDG_RUNTIME_DIR=" .. runtime,
+      "DBUS_SESSION_BUS_ADDRESS=unix:path=" .. runtime .. "/bus" }
   end
-  return setmetatable({ dir = dir, prefix = ("csnengine-%d-%d"):format(t.getpid(), worlds), user = user,
-    enter = { "timeout", "--foreground", "-k", "5", "120" }, as = user and { "setpriv", "--reuid=" .. user, "--regid=" .. user,
-      "--clear-groups", "env", "XDG_RUNTIME_DIR=/run/user/" .. user,
-      "DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/" .. user .. "/bus" } }, World)
+  return self
 end
 
 -- The words of a command in the world.

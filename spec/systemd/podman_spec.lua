@@ -1,16 +1,18 @@
--- Podman where systemd makes the control groups: limits and statistics.
+-- Podman where systemd makes the control groups: as root, and rootless, with limits and statistics.
 local t = require "support"
 local engine = require "support.engine"
 local podman = require "support.podman"
+local systemd = require "support.systemd"
 
 describe("podman with systemd's cgroups", function()
   if not t.needs("root", "systemd", "podman", "busybox", "engine_runtime") then return end
 
-  local function behaves(user)
+  -- The same for both.
+  local function behaves(user, group)
     local pod, id
 
     setup(function()
-      pod = podman.open(engine.machine(user))
+      pod = podman.open(engine.machine(user, group and group()))
       pod.world.prefix = "csnengine"
       pod.parent = "csnengine.slice"
       table.insert(pod.command, "--cgroup-manager")
@@ -61,4 +63,32 @@ describe("podman with systemd's cgroups", function()
   end
 
   describe("as root", function() behaves() end)
+
+  describe("rootless", function()
+    local stop
+
+    setup(function() -- the user's manager, and his message bus
+      -- what the bus starts takes a whole boot along, which empties /tmp
+      t.sh "systemctl mask --runtime systemd-tmpfiles-setup.service systemd-logind.service 2>&1"
+      systemd.setup()
+      stop = systemd.bus()
+      t.sh "echo caisson:1000000:65536 | tee -a /etc/subuid >> /etc/subgid"
+      for _, unit in ipairs { "dbus.socket", "dbus.service" } do
+        t.sh(("mkdir -p /run/systemd/user/%s.d"):format(unit))
+        systemd.write(("/run/systemd/user/%s.d/caisson-spec.conf"):format(unit), "[Unit]\nDefaultDependencies=no\n")
+      end
+      local manager = systemd.as_user .. "systemctl --user "
+      assert.equal("", t.sh(("{ %sdaemon-reload && %sstart dbus.socket; } 2>&1"):format(manager, manager)))
+    end)
+    teardown(function()
+      t.sh(systemd.as_user .. "systemctl --user stop csnholder")
+      systemd.teardown()
+      stop()
+    end)
+
+    behaves(systemd.uid, function()
+      assert.equal("", t.sh(systemd.as_user .. "systemd-run --user --quiet --unit=csnholder -p Delegate=yes sleep infinity 2>&1"))
+      return t.sh(systemd.as_user .. "systemctl --user show -P ControlGroup csnholder"):gsub("\n", "")
+    end)
+  end)
 end)
