@@ -449,6 +449,12 @@ function Container:kill(signal, opts)
   local ok, message
   if not opts.all then
     ok, message, number = core.pidfd.kill(pidfd, signal)
+    if ok and status == "paused" and (signal == "KILL" or signal == 9) then
+      -- the v1 freezer of older kernels keeps even that from it
+      local freezing = groups(self)
+      local g = freezing and freezing:group { "freezer" }
+      if g and g.version == 1 then freezing:thaw() end -- it may be gone by then
+    end
   else
     group = group or groups(self)
     if group and (signal == "KILL" or signal == 9) then

@@ -184,6 +184,21 @@ describe("a runtime of the command line", function()
       assert.equal("running", world:state().status)
     end)
 
+    it("ends what is paused, where KILL is sent", function()
+      if not t.is_root then return end -- who has a group
+      world:configure("echo up; exec sleep 30")
+      world:create()
+      world:ok("start", "box")
+      world:output("up\n")
+      local pid = world:state().pid
+      world:ok("pause", "box")
+      assert.equal("paused", world:state().status)
+      world:ok("kill", "box", "KILL")
+      world:until_status("stopped")
+      assert.is_nil(letter(pid))
+      world:ok("delete", "box")
+    end)
+
     it("ends what was created, before its program runs", function()
       world:configure("echo ran > /tmp/ran")
       world:create()

@@ -20,6 +20,19 @@ describe("an OCI container's process", function()
     return r.out
   end
 
+  it("is entered by others in an absolute directory alone", function()
+    world:configure("sleep 30")
+    world:create()
+    world:ok("start", "box")
+    assert.equal("/tmp\n", world:ok("exec", "--cwd", "/tmp", "box", "pwd"))
+    oci.write(world.dir .. "/p.json", '{"args":["pwd"],"cwd":"tmp","user":{"uid":0,"gid":0}}')
+    for _, words in ipairs { { "exec", "--cwd", "tmp", "box", "pwd" }, { "exec", "--process", world.dir .. "/p.json", "box" } } do
+      local r = world:run(words)
+      assert.same({ 255, "" }, { r.code, r.out })
+      assert.truthy(r.err:lower():find("cwd.*absolute path"), r.err)
+    end
+  end)
+
   it("has a bind mount whose options are of a filesystem that is not mounted: they are told of", function()
     world:configure("cat /etc/mark", function(c)
       oci.write(world.dir .. "/mark", "here\n")

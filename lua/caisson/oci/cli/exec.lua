@@ -53,6 +53,7 @@ local function of_flags(o, words, container)
   local function given(flag) return o[flag] ~= "" and o[flag] or nil end
   local spec = { args = words, tty = o.tty or nil, cwd = given "cwd", apparmor = given "apparmor",
     selinux = given "process-label", no_new_privs = o["no-new-privs"] }
+  if spec.cwd and spec.cwd:sub(1, 1) ~= "/" then cli.fail("Cwd must be an absolute path") end
   for _, variable in ipairs(o.env or {}) do
     local name, value = variable:match("^([^=]+)=(.*)$")
     if not name then cli.fail(("invalid environment variable: %q"):format(variable)) end
