@@ -129,6 +129,7 @@ function M.ids(b)
   local user = b.options.user
   if user == nil then return b.identity.euid, b.identity.egid end
   if type(user) == "number" then return user, user end
+  b:check_type("user", user, "number", "table", "string")
   return user.uid or b.identity.euid, user.gid or user.uid or b.identity.egid
 end
 
