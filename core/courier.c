@@ -76,21 +76,36 @@ courier_main(void *arg)
   __builtin_unreachable();
 }
 
-/* A real-time process that looks at memory leaves no time for others of its priority on its processor. */
+static bool
+has_processors(void)
+{
+  u64 mask[16] = { 0 };
+  u32 n = 0;
+
+  csn_sys(__NR_sched_getaffinity, 0, sizeof(mask), mask);
+  for (size_t i = 0; i < sizeof(mask) / sizeof(*mask); i++)
+    n += mask[i] ? (mask[i] & (mask[i] - 1)) ? 2 : 1 : 0;
+  return n > 1;
+}
+
+/* A real-time process that looks at memory leaves no time for others of its priority on its processor. So the
+ * courier is made with one more, and this has its own again behind that: 0, where nothing is to be done, or
+ * that priority, or -errno. */
 static int
 come_first(struct csn_run *run)
 {
   long policy = csn_sys(__NR_sched_getscheduler, 0);
-  s32 priority = 0;
+  s32 own = 0, more;
 
-  if (policy != 1 /* SCHED_FIFO */ && policy != 2)
+  if ((policy != 1 /* SCHED_FIFO */ && policy != 2 /* SCHED_RR */) || has_processors() ||
+      csn_sys(__NR_sched_getparam, 0, &own) < 0)
     return 0;
-  if (csn_sys(__NR_sched_getparam, 0, &priority) < 0)
-    return 0;
-  priority++;
-  if (csn_sys(__NR_sched_setparam, run->record->courier.tid, &priority) < 0 && policy == 1)
-    return csn_detail(&run->ctx, -EPERM, "it has to come before a SCHED_FIFO process", NULL);
-  return 0;
+  more = own + 1;
+  if (csn_sys(__NR_sched_setparam, 0, &more) == 0)
+    return own;
+  return policy == 2
+             ? 0
+             : csn_detail(&run->ctx, -EPERM, "it has to come before a SCHED_FIFO process", NULL);
 }
 
 static int
@@ -121,22 +136,25 @@ int
 csn_courier_start(struct csn_run *run, bool apart)
 {
   struct csn_courier *c = &run->record->courier;
+  s32 own;
   int rc;
 
   csn_courier_end(run);
+  if ((own = come_first(run)) < 0)
+    return own;
   c->apart = apart;
   c->served = false;
   say(&c->word, IDLE);
   rc = apart ? make_process(run) : make_thread(run);
+  if (own > 0)
+    csn_sys(__NR_sched_setparam, 0, &own);
   if (rc < 0) {
     say(&c->word, NONE);
     return csn_detail(&run->ctx, rc, "a thread of the process, beside its own", NULL);
   }
   c->tid = (s32)rc;
   run->ctx.courier = !apart;
-  if ((rc = come_first(run)) < 0)
-    csn_courier_end(run);
-  return rc;
+  return 0;
 }
 
 static int

@@ -167,9 +167,11 @@ csn_take_slot(struct csn_spawn *s, u32 step, int fd)
     close(fd);
     return -EBADMSG;
   }
-  if (send_args(s, step)->attend.off)
-    s->attends = step + 1;
-  return csn_fill(&s->ctx, send_args(s, step)->fd, fd);
+  csn_fill(&s->ctx, send_args(s, step)->fd, fd);
+  if (!send_args(s, step)->attend.off)
+    return 0;
+  s->attends = step + 1;
+  return attend_to(s, 0); /* which has to be there */
 }
 
 /* Of what the child says about itself nothing is believed that would have another process signalled: who may
@@ -413,7 +415,7 @@ attend(struct csn_spawn *s)
       break;
     case CSN_MSG_SLOT:
       if ((rc = csn_take_slot(s, m.step, fd)) < 0) {
-        set_failure(s, s->plan->nsteps, -rc);
+        set_failure(s, where(s), -rc);
         return;
       }
       break;

@@ -180,6 +180,7 @@ l_start(lua_State *L)
   size = sizeof(*s) + 2 * (size_t)p->nsteps;
   s = lua_newuserdata(L, size); /* 3 */
   memset(s, 0, size);
+  s->L = L;
   s->plan = p;
   s->ctx.base = (const u8 *)p;
   s->skipped = (u8 *)(s + 1);

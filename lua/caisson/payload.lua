@@ -184,7 +184,7 @@ local function filters_of(b)
   return list
 end
 
-local function filter(b, p, asker)
+local function filter(b, p, asker, key)
   local policy = require "caisson.policy"
   local saved = type(p) == "table" and not policy.is(p)
   local asks = asker and (saved and p.listener or policy.is(p) and policy.notifies(p))
@@ -197,7 +197,7 @@ local function filter(b, p, asker)
   if not ok then s, message = nil, tostring(s):gsub("^[^\n]-:%d+: ", "") end
   if not s then b:fail("seccomp", message) end
   if asks then asker:before() end
-  b:step(b.options.seccomp and "seccomp" or asker.option, "seccomp", s.options)
+  b:step(key, "seccomp", s.options)
   if asks then asker:after(p.listener) end
   return asks
 end
@@ -210,9 +210,9 @@ local function filters(b)
     for _, p in ipairs(list) do
       asking = asking or type(p) == "table" and (policy.is(p) and policy.notifies(p) or p.listener ~= nil)
     end
-    if not asking then asked = filter(b, asker:filter(), asker) end
+    if not asking then asked = filter(b, asker:filter(), asker, asker.option) end
   end
-  for _, p in ipairs(list) do asked = filter(b, p, asker) or asked end
+  for _, p in ipairs(list) do asked = filter(b, p, asker, "seccomp") or asked end
   if asker and not asked then b:fail(asker.option, "no policy of option 'seccomp' has action notify") end
 end
 

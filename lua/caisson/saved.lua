@@ -182,6 +182,7 @@ local function first_function(plan, about)
       local h = point and about.hooks and about.hooks[point] and about.hooks[point][tonumber(n)]
       if not (h and h.path) then return ("step %d, lua: the function %s"):format(i, s.options.name) end
     end
+    if s.step == "send" and s.options.attend then return ("step %d, send: the functions of %s"):format(i, s.options.attend) end
   end
   for _, name in ipairs(stream_names) do
     if type(about[name]) == "table" and about[name]["function"] then return name .. ": what it was" end
@@ -262,6 +263,16 @@ function Planned:build(opts)
     if s.step == "session" then options.session = true end
   end
   b.compiled, b.functions = plan:compile()
+  for i, s in plan:each() do
+    local name = s.step == "send" and s.options.attend
+    if name then
+      if not (own.notifier and functions[name]) then
+        return nil, ("step %d, send: its recipe, %s, has no %s any more"):format(i, about.recipe.file, name)
+      end
+      b.functions = b.functions or {}
+      b.functions[name], b.notifier = functions[name], own.notifier
+    end
+  end
   return b
 end
 

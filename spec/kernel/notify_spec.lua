@@ -287,6 +287,33 @@ describe("seccomp_notify", function()
     assert.equal("25\n", r.stdout)
   end)
 
+  it("has no real-time process wait for what can't run", function()
+    if not t.is_root then return pending("who may be one?") end
+    local more = { scheduler = { policy = "fifo", priority = 3 }, affinity = "0", user = { uid = 0, gid = 0 } }
+    local handlers = { mkdir = function(call) return call:deny "EXDEV" end }
+    local r, message, errno = caisson.run(recipe(handlers, more), shell "mkdir /tmp/x")
+    assert.same({ nil, core.errno.EPERM }, { r, errno })
+    assert.matches("courier[1] : it has to come before a SCHED_FIFO process", message, 1, true)
+    more.capabilities = { "sys_nice" }
+    assert.matches("cross.device link[^\n]*\n[^\n]*SCHED_FIFO\n[^\n]*: 3\n$", run(handlers, shell "mkdir /tmp/x; chrt -p $$", more).stdout)
+  end)
+
+  it("is found again by a saved plan, in its recipe; without, the plan is refused", function()
+    local dir = t.sh("mktemp -d"):gsub("\n", "")
+    local f = assert(io.open(dir .. "/r.lua", "w"))
+    f:write [[return require("caisson").recipe { extends = "sandbox", stdout = "capture", stderr = "stdout", stdin = "null",
+      seccomp_notify = { mkdir = function(call) return call:deny "EXDEV" end } }]]
+    f:close()
+    local built = assert(assert(caisson.load(dir .. "/r.lua")):build(shell "mkdir /tmp/x"))
+    local text = built.plan:json()
+    local r = caisson.run(assert(caisson.plan.from_json(text)), { stdout = "capture", stderr = "stdout", stdin = "null" })
+    assert.matches("cross-device link", r and r.stdout or "", 1, true)
+    os.execute("rm -r " .. dir)
+    local ok, message = caisson.run(assert(caisson.plan.from_json(text)))
+    assert.is_nil(ok)
+    assert.matches("send: the functions of seccomp_notify", message, 1, true)
+  end)
+
   it("wants functions, for calls that there are, and for all that is asked", function()
     local function why(handlers, more)
       local built, message = recipe(handlers, more):build { args = { "x" } }
