@@ -242,6 +242,16 @@ function M.bundle(image, S)
   return b
 end
 
+-- In a user namespace, as root too: an ordinary user's is in one anyway.
+function Bundle:in_user_namespace()
+  if not t.is_root then return self end
+  table.insert(self.config.linux.namespaces, { type = "user" })
+  self.config.linux.uidMappings = { { containerID = 0, hostID = 100000, size = 65536 } }
+  self.config.linux.gidMappings = { { containerID = 0, hostID = 100000, size = 65536 } }
+  t.sh("chown -R 100000:100000 " .. self.rootfs)
+  return self
+end
+
 function Bundle:attacker()
   t.sh("cp " .. M.attacker() .. " " .. self.rootfs .. "/bin/attacker")
   return self
