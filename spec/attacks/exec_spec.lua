@@ -155,6 +155,17 @@ describe("a program", function()
     b:delete(id)
   end)
 
+  it("keeps none of what its filter was installed with, without no_new_privs either", function()
+    local b = a.bundle():script("grep Cap /proc/self/status; sleep 60")
+    b.config.process.noNewPrivileges = false
+    b.config.linux.seccomp = { defaultAction = "SCMP_ACT_ALLOW", syscalls = { { names = { "chmod" }, action = "SCMP_ACT_ERRNO" } } }
+    local id = assert(b:start())
+    local want = "^CapInh:\t0+\nCapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb\nCapAmb:\t0+\n"
+    assert.matches(want, b:expect "CapAmb[^\n]*\n")
+    assert.matches(want, a.ran(b:exec(id, { "grep", "Cap", "/proc/self/status" })))
+    b:delete(id)
+  end)
+
   it("is the user by number, whatever the image's passwd says (CVE-2016-3697, 2026-30892)", function()
     if not t.is_root then return pending("needs root: this user has one number alone") end
     local b = a.bundle("printf '1000:x:0:0::/:/bin/sh\\n1:x:0:0::/:/bin/sh\\n' > etc/passwd; printf '1000:x:0:\\n' > etc/group"):script(

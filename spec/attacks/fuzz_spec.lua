@@ -178,6 +178,14 @@ describe("a configuration's string", function()
     end)
   end
 
+  it("is no pattern: a group's * is refused", function()
+    local c = a.config()
+    c.linux.cgroupsPath = "/attack-*/x"
+    local out, message = run(a.encode(c))
+    assert.is_nil(out)
+    assert.matches("linux.cgroupsPath: a name without '%*' expected", message)
+  end)
+
   it("reaches the log as JSON, whatever it is", function()
     if not t.needs "oci" then return end
     for _, h in ipairs(hostile) do

@@ -56,6 +56,8 @@ local function cgroup(config, opts)
     if path == nil or path == "" then
       path = opts.id
     else
+      -- to the recipe it would be the run's own name
+      if path:find("*", 1, true) then error("linux.cgroupsPath: a name without '*' expected", 0) end
       local clean = mounts.clean(path)
       path = path:sub(1, 1) == "/" and clean or clean:sub(2)
     end
