@@ -155,6 +155,43 @@ describe("an image's /proc and /sys", function()
     assert.equal("/bin/attacker2 30\nend\n", a.ran(r))
   end)
 
+  it("give no setting of the host's away by a name, with .. in it or without a namespace for it", function()
+    local function refused(name, without)
+      local b = a.bundle(nil, S)
+      b.config.linux.sysctl = { [name] = "1" }
+      local kept = {}
+      for _, n in ipairs(b.config.linux.namespaces) do if n.type ~= without then kept[#kept + 1] = n end end
+      b.config.linux.namespaces = kept
+      b.config.hostname = nil
+      b:without("/sys", "/dev/mqueue") -- which would need their namespaces
+      b.config.linux.maskedPaths, b.config.linux.readonlyPaths = nil, nil
+      assert.matches("sysctl", a.refused(b:run()))
+    end
+    for _, name in ipairs { "kernel.core_pattern", "kernel/core_pattern", "net/../kernel/core_pattern", "net..kernel.core_pattern",
+      "net.ipv4/../../kernel/core_pattern", "net./../kernel.core_pattern", "/kernel/core_pattern", "kernel.shmmax/../core_pattern",
+      "fs.mqueue.msg_max/../../../kernel/core_pattern", "vm.overcommit_memory", "kernel.sysrq", "kernel.modprobe", "net", "net/", "" } do
+      refused(name)
+    end
+    refused("net.ipv4.ip_forward", "network")
+    refused("kernel.msgmax", "ipc")
+    refused("kernel.domainname", "uts")
+    S:check()
+  end)
+
+  it("are in the container, whatever is mounted over its root", function()
+    for _, destination in ipairs { "/", "/.", "/..", "//", "/tmp/.." } do
+      for _, m in ipairs { { type = "tmpfs", source = "tmpfs" }, { type = "bind", source = "/", options = { "rbind", "ro" } }, { type = "bind", source = "DATA", options = { "bind" } } } do
+        local b = a.bundle(nil, S):script("cat " .. S.dir .. "/canary 2>/dev/null; echo ran")
+        t.sh("mkdir " .. b.dir .. "/data")
+        b:mount { destination = destination, type = m.type, source = m.source == "DATA" and b.dir .. "/data" or m.source, options = m.options }
+        local r = b:run()
+        S:check(destination)
+        if r.code ~= 0 then a.refused(r) end
+        if m.source ~= "/" then assert.falsy(r.out:find(a.canary, 1, true)) end
+      end
+    end
+  end)
+
   it("have nothing of the cgroups to write to, without a cgroup namespace either (CVE-2023-25809)", function()
     for _, m in ipairs { { destination = "/sys/fs/cgroup", type = "cgroup", source = "cgroup", options = { "nosuid", "noexec", "nodev", "ro" } },
       { destination = "/sys", type = "none", source = "/sys", options = { "rbind", "nosuid", "noexec", "nodev", "ro" } },
