@@ -88,7 +88,7 @@ local Sentinel = {}
 Sentinel.__index = Sentinel
 
 local function state_of(dir)
-  return t.sh("cd " .. dir .. " && find . -printf '%p %i %m %u %s %y %l %T@ %C@\\n' | sort; cat $(find . -type f | sort)")
+  return t.sh("cd " .. dir .. " && find . -printf '%p %i %m %u %s %y %l %T@ %C@\\n' | sort")
 end
 
 -- Settings of the whole machine's that attacks go for.
@@ -234,7 +234,7 @@ end
 function M.bundle(image, S)
   local b = setmetatable({ dir = M.tmpdir(), config = M.config() }, Bundle)
   b.rootfs, b.root = b.dir .. "/rootfs", b.dir .. "/states"
-  local script = { ("set -e; cp -a %s %s; cd %s"):format(template(), b.rootfs, b.rootfs) }
+  local script = { ("set -e; cp -al %s %s; cd %s"):format(template(), b.rootfs, b.rootfs) }
   if S then script[#script + 1] = "S=" .. S.dir end
   script[#script + 1] = image or ":"
   local out = t.sh("{ " .. table.concat(script, "\n") .. "\n} 2>&1")
@@ -248,7 +248,7 @@ function Bundle:in_user_namespace()
   table.insert(self.config.linux.namespaces, { type = "user" })
   self.config.linux.uidMappings = { { containerID = 0, hostID = 100000, size = 65536 } }
   self.config.linux.gidMappings = { { containerID = 0, hostID = 100000, size = 65536 } }
-  t.sh("chown -R 100000:100000 " .. self.rootfs)
+  t.sh(("cd %s; for f in bin/*; do cp -P $f x; mv x $f; done; chown -hR 100000:100000 ."):format(self.rootfs)) -- links to all bundles' files
   return self
 end
 
