@@ -25,6 +25,7 @@ M.leaf = "caisson.host"
 ---@field driver? "cgroupfs"|"systemd"  who makes the group ("cgroupfs": this process); see caisson.systemd
 ---@field slice? string               systemd: where ("machine.slice"; its own choice)
 ---@field scope? string               systemd: the scope's name, one "*" being the run's own ("caisson-*.scope")
+---@field properties? string[]        systemd: more of the scope's, "NAME SIGNATURE VALUE": "RuntimeMaxUSec t 60000000"
 ---@field path? string                of the group, below this process's own, or from the root ("/a/b"); "*" is the
 ---  run's own; "caisson-*" if not given
 ---@field existing? boolean|"empty"   the group may be there already; it is then not removed. "empty": if nobody is in it

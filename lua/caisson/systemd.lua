@@ -81,6 +81,60 @@ function M.parse_cgroups_path(text)
   return option
 end
 
+-- ---- properties that others ask for ----
+
+-- A value as OCI annotations have it (GVariant's text format): signature, value; nil where it is none of these.
+local function from_gvariant(text)
+  text = text:match("^%s*(.-)%s*$")
+  if text == "true" or text == "false" then return "b", text == "true" and "1" or "0" end
+  local kind, n = text:match("^(%l*%d*)%s+(%-?%d+)$")
+  local signature = ({ uint32 = "u", uint64 = "t", int32 = "i", int64 = "x" })[kind]
+  if signature then return signature, n end
+  if text:find("^%-?%d+$") then return "i", text end
+  local quoted = text:match("^'([^'\\]*)'$") or text:match('^"([^"\\]*)"$')
+  if quoted then return "s", quoted end
+  local list = text:match("^@as%s*%[(.*)%]$") or text:match("^%[(.*)%]$")
+  if not list then return nil end
+  local words = {}
+  for word in (list .. ","):gmatch("%s*([^,]*),") do
+    if word:find("%S") then
+      word = word:match("^'([^' \\]+)'%s*$") or word:match('^"([^" \\]+)"%s*$')
+      if not word then return nil end
+      words[#words + 1] = word
+    end
+  end
+  return "as", table.concat(words, " ")
+end
+
+local annotation = "^org%.systemd%.property%."
+
+---The properties that annotations ask for, "org.systemd.property.NAME", as runc has them: a NAME that ends in Sec is
+---in microseconds for systemd, its number in seconds here.
+---@param annotations? table<string, string>
+---@return string[]? properties, string? message
+function M.annotated(annotations)
+  local list = {}
+  for key, text in pairs(annotations or {}) do
+    local name = key:find(annotation) and key:gsub(annotation, "")
+    if name then
+      local signature, value = from_gvariant(text)
+      if not name:find("^%u%w+$") or not signature then
+        return nil, ("annotation %s: a property's name, and a value as in GVariant's text format expected, got '%s'"):format(
+          key, text)
+      end
+      if name:find("Sec$") and not name:find("USec$") then
+        if not ("utix"):find(signature, 1, true) or value:find("^%-") then
+          return nil, ("annotation %s: seconds expected, got '%s'"):format(key, text)
+        end
+        name, signature, value = name:gsub("Sec$", "USec"), "t", ("%.0f"):format(value * 1e6)
+      end
+      list[#list + 1] = ("%s %s %s"):format(name, signature, value)
+    end
+  end
+  table.sort(list)
+  return list
+end
+
 -- ---- limits as properties ----
 
 local unlimited = "18446744073709551615"
@@ -257,7 +311,20 @@ local unknown_to_it = { hugetlb = true, rdma = true, misc = true }
 
 local function fail(key, message) error({ key = key, message = message }, 0) end
 
+-- What the container stands on is not to be set to something else.
+local fixed = { PIDs = true, PIDFDs = true, Delegate = true, DelegateControllers = true, Slice = true }
+
+local function check_properties(list)
+  if type(list) ~= "table" then fail("properties", "a list of 'NAME SIGNATURE VALUE' expected, got " .. type(list)) end
+  for k, p in pairs(list) do
+    local name = type(k) == "number" and type(p) == "string" and not p:find("%z") and p:match("^(%u%w+) %S+")
+    if not name then fail("properties", "a list of 'NAME SIGNATURE VALUE' expected, such as 'TimeoutStopUSec t 5000000'") end
+    if fixed[name] then fail("properties", name .. " is not for a recipe to set") end
+  end
+end
+
 local function check(t)
+  if t.properties ~= nil then check_properties(t.properties) end
   for _, key in ipairs { "path", "existing", "own_leaf" } do
     if t[key] ~= nil then fail(key, "systemd places the group (driver = 'systemd'): slice and scope say where") end
   end
@@ -369,6 +436,13 @@ function M.compile(t, env, nodes, id)
   if t.slice then properties[#properties + 1] = "Slice s " .. t.slice end
   for _, p in ipairs(accounts) do properties[#properties + 1] = p end
   for _, p in ipairs(M.properties(writes)) do properties[#properties + 1] = p end
+  -- theirs in the place of ours of the same name
+  local named = {}
+  for _, p in ipairs(t.properties or {}) do named[p:match("^%S+")] = true end
+  for i = #properties, 1, -1 do
+    if named[properties[i]:match("^%S+")] then table.remove(properties, i) end
+  end
+  for _, p in ipairs(t.properties or {}) do properties[#properties + 1] = p end
   local rules
   if t.devices and (user or env.euid ~= 0) then
     lack("devices", "devices", "only root of the machine may set device rules", "run it as root, or mark it optional", 1)

@@ -27,6 +27,23 @@ describe("systemd.parse_cgroups_path", function()
   end)
 end)
 
+describe("systemd.annotated", function()
+  it("reads properties of the scope out of annotations, as runc does", function()
+    assert.same({ "After as a.service b.target", "CollectMode s inactive", "IOWeight t 50", "OOMScore i -5",
+      "RuntimeMaxUSec t 5000000", "SendSIGHUP b 1", "TimeoutStopUSec t 12" }, systemd.annotated {
+      ["org.systemd.property.SendSIGHUP"] = "true", ["org.systemd.property.CollectMode"] = "'inactive'",
+      ["org.systemd.property.IOWeight"] = "uint64 50", ["org.systemd.property.OOMScore"] = "-5",
+      ["org.systemd.property.RuntimeMaxSec"] = "5", ["org.systemd.property.TimeoutStopUSec"] = "uint64 12",
+      ["org.systemd.property.After"] = "['a.service', \"b.target\"]", ["org.other"] = "x" })
+    assert.same({}, systemd.annotated(nil))
+    for key, text in pairs { X = "nonsense", ["x y"] = "true", RuntimeMaxSec = "'a'", After = "['a', b]" } do
+      local list, message = systemd.annotated { ["org.systemd.property." .. key] = text }
+      assert.is_nil(list)
+      assert.truthy(message:find("org.systemd.property." .. key, 1, true), message)
+    end
+  end)
+end)
+
 describe("systemd.properties", function()
   local function of(file, value) return table.concat(systemd.properties { { file, value } }, "; ") end
 
@@ -97,6 +114,13 @@ describe("cgroup = { driver = 'systemd' }", function()
     end
     assert.same({ file = "memory.max", value = "67108864", group = "cgroup" }, c.after[2].options)
     assert.is_nil(c.slot)
+    local own = compile({ properties = { "CollectMode s inactive", "OOMPolicy s continue" } }).after[1].options.properties
+    said = "\n" .. table.concat(own, "\n") .. "\n"
+    assert.truthy(said:find("\nCollectMode s inactive\nOOMPolicy s continue\n", 1, true), said)
+    assert.falsy(said:find("inactive-or-failed", 1, true))
+    for _, wrong in ipairs { "x", { "PIDs au 1" }, { "CollectMode" }, { 1 }, { x = "A s b" } } do
+      assert.is_false(pcall(compile, { properties = wrong }))
+    end
     assert.same({}, c.before)
   end)
 

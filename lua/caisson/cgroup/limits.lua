@@ -287,7 +287,7 @@ end
 -- ---- the table ----
 
 local own_keys = { "path", "accounting", "unified", "own_leaf", "existing", "devices", "every", "optional",
-  "driver", "slice", "scope" }
+  "driver", "slice", "scope", "properties" }
 local accounting = { "cpu", "memory", "pids", "io", "freeze" }
 
 local function sorted(t)
@@ -348,7 +348,7 @@ function M.check(t)
   for k in pairs(t) do check_word("", "unknown option", k, known) end
   if t.path ~= nil then M.check_path(t.path) end
   if t.driver ~= nil then check_word("driver", "unknown driver", t.driver, { "cgroupfs", "systemd" }) end
-  for _, k in ipairs { "slice", "scope" } do
+  for _, k in ipairs { "slice", "scope", "properties" } do
     if t[k] ~= nil and t.driver ~= "systemd" then fail(k, "it is of systemd's (driver = 'systemd')") end
   end
   for _, k in ipairs { "own_leaf", "existing", "every", "optional" } do

@@ -7,7 +7,7 @@ local M = {}
 
 -- What fixes the group's place and purpose is no limit.
 local fixed = { "path", "existing", "own_leaf", "accounting", "every", "optional", "driver", "slice",
-  "scope" }
+  "scope", "properties" }
 
 -- Files with a line for each device, interface or resource, and what such a line without a limit would be.
 local keyed = {
