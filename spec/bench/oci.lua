@@ -19,7 +19,7 @@ for _, name in ipairs { "crun", "runc" } do
   if harness.found(name) then runtimes[#runtimes + 1] = { name = name, program = name } end
 end
 
--- All of them in one mount namespace. crun 1.8 refuses machines that have a v2 hierarchy beside v1 with controllers in
+-- All of them in one mount namespace, with their states in memory, as a distribution has /run. crun 1.8 refuses machines that have a v2 hierarchy beside v1 with controllers in
 -- it: there that hierarchy's controllers are mounted as v1.
 local starter = harness.server({ "/bin/sh", "-c", [[
     d=/sys/fs/cgroup/unified
@@ -31,7 +31,7 @@ local starter = harness.server({ "/bin/sh", "-c", [[
         mount -t cgroup -o $c cgroup /sys/fs/cgroup/$c
       done
     fi
-    exec "$1" "$2"]], "sh", bench .. "/floor", bench .. "/root" },
+    mkdir -p /run/caisson-bench && mount -t tmpfs tmpfs /run/caisson-bench && exec "$1" "$2"]], "sh", bench .. "/floor", bench .. "/root" },
   { { step = "clone", options = { "mount" } },
     { step = "mount.propagation", options = { path = "/", propagation = "private", recursive = true } } })
 
@@ -52,7 +52,7 @@ local once, lasting = bundle "true", bundle "pause"
 local peaks, parts = {}, { "run", "exec", "create", "start", "delete" }
 
 for _, r in ipairs(runtimes) do
-  local function words(...) return harness.command { r.program, "--root", "/run/caisson-bench-" .. r.name, ... } end
+  local function words(...) return harness.command { r.program, "--root", "/run/caisson-bench/" .. r.name, ... } end
   local function measured(part, ...) return harness.measure(r.name .. " " .. part, starter, words(part, ...)) end
   harness.ask(starter, words("delete", "--force", "lasting-" .. r.name))
   harness.ask(starter, words("run", "--detach", "-b", lasting, "lasting-" .. r.name))
@@ -77,7 +77,7 @@ end
 
 harness.run()
 for _, r in ipairs(runtimes) do
-  harness.ask(starter, harness.command { r.program, "--root", "/run/caisson-bench-" .. r.name, "delete", "--force",
+  harness.ask(starter, harness.command { r.program, "--root", "/run/caisson-bench/" .. r.name, "delete", "--force",
     "lasting-" .. r.name })
 end
 local f = io.open "/sys/fs/cgroup/cgroup.controllers"
