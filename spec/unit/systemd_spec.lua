@@ -1,5 +1,6 @@
 -- What is told to systemd, as data; spec/systemd/ has what it then does.
 local systemd = require "caisson.systemd"
+local properties = require "caisson.systemd.properties"
 
 describe("systemd.parse_cgroups_path", function()
   it("reads slice, prefix and name as OCI's cgroupsPath has them", function()
@@ -27,25 +28,25 @@ describe("systemd.parse_cgroups_path", function()
   end)
 end)
 
-describe("systemd.annotated", function()
+describe("systemd.properties.annotated", function()
   it("reads properties of the scope out of annotations, as runc does", function()
     assert.same({ "After as a.service b.target", "CollectMode s inactive", "IOWeight t 50", "OOMScore i -5",
-      "RuntimeMaxUSec t 5000000", "SendSIGHUP b 1", "TimeoutStopUSec t 12" }, systemd.annotated {
+      "RuntimeMaxUSec t 5000000", "SendSIGHUP b 1", "TimeoutStopUSec t 12" }, properties.annotated {
       ["org.systemd.property.SendSIGHUP"] = "true", ["org.systemd.property.CollectMode"] = "'inactive'",
       ["org.systemd.property.IOWeight"] = "uint64 50", ["org.systemd.property.OOMScore"] = "-5",
       ["org.systemd.property.RuntimeMaxSec"] = "5", ["org.systemd.property.TimeoutStopUSec"] = "uint64 12",
       ["org.systemd.property.After"] = "['a.service', \"b.target\"]", ["org.other"] = "x" })
-    assert.same({}, systemd.annotated(nil))
+    assert.same({}, properties.annotated(nil))
     for key, text in pairs { X = "nonsense", ["x y"] = "true", RuntimeMaxSec = "'a'", After = "['a', b]" } do
-      local list, message = systemd.annotated { ["org.systemd.property." .. key] = text }
+      local list, message = properties.annotated { ["org.systemd.property." .. key] = text }
       assert.is_nil(list)
       assert.truthy(message:find("org.systemd.property." .. key, 1, true), message)
     end
   end)
 end)
 
-describe("systemd.properties", function()
-  local function of(file, value) return table.concat(systemd.properties { { file, value } }, "; ") end
+describe("systemd.properties.of_writes", function()
+  local function of(file, value) return table.concat(properties.of_writes { { file, value } }, "; ") end
 
   it("has for each file that systemd writes what it is to be told", function()
     for file, pairs_of in pairs {
@@ -75,18 +76,18 @@ describe("systemd.properties", function()
 
   it("leaves to the kernel what it can't read", function()
     for _, file in ipairs { "memory.max", "cpu.max", "cpu.weight", "cpuset.cpus", "io.max", "io.weight", "io.latency", "pids.max" } do
-      for _, value in ipairs { "nonsense", "8:0 x=1", "-1", "0-99999999999", "" } do systemd.properties { { file, value } } end
+      for _, value in ipairs { "nonsense", "8:0 x=1", "-1", "0-99999999999", "" } do properties.of_writes { { file, value } } end
     end
   end)
 
   it("has device rules as a list of what is allowed, where it can", function()
     local devices = require "caisson.cgroup.devices"
-    local list = systemd.device_properties(devices.all { { allow = true, type = "b", major = 8, minor = 1, access = "r" } })
+    local list = properties.of_devices(devices.all { { allow = true, type = "b", major = 8, minor = 1, access = "r" } })
     assert.same({ "DevicePolicy s strict", "DeviceAllow a(ss)" }, { list[1], list[2] })
     assert.equal("DeviceAllow a(ss) /dev/block/8:1 r", list[#list])
     for _, rules in ipairs { { { allow = true } }, { { allow = false, type = "c", major = 1, minor = 3 } },
       { { allow = true, type = "c", major = "*", minor = 5 } } } do
-      assert.same({ "DevicePolicy s auto", "DeviceAllow a(ss)" }, systemd.device_properties(devices.all(rules)))
+      assert.same({ "DevicePolicy s auto", "DeviceAllow a(ss)" }, properties.of_devices(devices.all(rules)))
     end
   end)
 end)

@@ -181,14 +181,14 @@ end
 local function tell_systemd(groups, list, t)
   local g = group_of(groups, "")
   if not (g and g.unit) then return true end
-  local systemd = require "caisson.systemd"
+  local properties = require "caisson.systemd.properties"
   local writes = {}
   for i, w in ipairs(list) do writes[i] = { w.file, w.value } end
-  local told = systemd.properties(writes)
+  local told = properties.of_writes(writes)
   if t.devices then
     local nodes = {}
     for i, text in ipairs(g.nodes or {}) do nodes[i] = devices.parse(text) end
-    for _, p in ipairs(systemd.device_properties(devices.all(t.devices, nodes))) do told[#told + 1] = p end
+    for _, p in ipairs(properties.of_devices(devices.all(t.devices, nodes))) do told[#told + 1] = p end
   end
   local names, seen = {}, {}
   for _, p in ipairs(told) do

@@ -52,7 +52,7 @@ local function cgroup(config, opts)
     local scope, message = require("caisson.systemd").parse_cgroups_path(path)
     if not scope then error("linux.cgroupsPath: " .. message, 0) end
     t.driver, t.slice, t.scope = scope.driver, scope.slice, scope.scope
-    t.properties, message = require("caisson.systemd").annotated(config.annotations)
+    t.properties, message = require("caisson.systemd.properties").annotated(config.annotations)
     if not t.properties then error(message, 0) end
   else
     if path == nil or path == "" then
