@@ -123,6 +123,18 @@ describe("seccomp_notify", function()
       assert.matches("137\n$", r.stdout)
     end)
 
+    it("nothing of who does not wait any more, though its memory is there", function()
+      local before, after, path
+      local r = run({ mkdir = function(call)
+        before = call:string(1)
+        for _ = 1, 180 do if call:waits() then core.poll({}, 0.05) end end
+        after, path = { call:string(1) }, call:paths()[1]
+      end, rmdir = function(call) return call:fake(0) end }, -- in which it stands then
+        perl [[use Time::HiRes "ualarm"; $SIG{ALRM} = sub {}; ualarm 100000; mkdir "/tmp/x" or print $! + 0; rmdir "/tmp/x"]])
+      assert.same({ "/tmp/x", core.errno.ESRCH, core.errno.ESRCH, "4" }, { before, after[3], path.errno, r.stdout })
+      assert.is_nil(after[1])
+    end)
+
     it("files of the container's, never outside of its root", function()
       local seen = {}
       run({ mkdir = function(call)
