@@ -70,7 +70,7 @@ describe("podman, told of the runtime by its configuration", function()
 
   it("passes signals of its own on, and ends what takes too long", function()
     local argv = pod:argv(pod:words({ "--rm", "--name", "proxy" }, "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done"))
-    local script = '"$@" >%s & p=$!; until grep -q up %s; do sleep 0.05; done; pkill -TERM -P $p; wait $p'
+    local script = '"$@" >%s & p=$!; while ! grep -q up %s && kill -0 $p; do sleep 0.05; done; pkill -TERM -P $p; wait $p'
     local r = cli.run { "sh", "-c", (script:gsub("%%s", pod.dir .. "/up")), "-", unpack(argv) }
     assert.equal(5, r.code)
     local before = t.core.now()
