@@ -97,7 +97,7 @@ test-long:
 	@$(MAKE) all asan $(PUC)
 	@spec/tools/suite long $(PUC:%=any:%) any:valgrind root:asan user:asan root:long user:long
 test-vm:
-	@spec/tools/deps build run test vm
+	@spec/tools/deps build run test engines vm
 	@$(MAKE) all
 	@spec/tools/vm spec/tools/suite vm root:vm user:vm
 	@VM_INIT=systemd spec/tools/vm spec/tools/suite vm.systemd root:systemd
