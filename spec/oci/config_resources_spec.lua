@@ -80,6 +80,11 @@ describe("a configuration's resources", function()
     assert.same({ "0", "0" }, files({ cpu = { cpus = "0", mems = "0" } }, { "cpuset.cpus", "cpuset.mems" }))
   end)
 
+  it("memory: half a mebibyte is room to start a static program in", function()
+    if not t.needs("root", "cgroup_v1") then return end
+    assert.same({ "524288" }, files({ memory = { limit = 524288 } }, { "memory.limit_in_bytes" }))
+  end)
+
   it("blockIO's throttles", function()
     if not t.needs("root", "cgroup_v1") or not v1("blkio") then return end
     local number = t.sh("cat /sys/block/*/dev | head -1"):match("%d+:%d+")

@@ -94,6 +94,8 @@ sections["B. Config"] = {
   ["Cgroups: path"] = { "kernel/cgroup", "can stand deeper, and all that was made for them goes", "unit/cgroup", "refuses a path that is not one of names below" },
   ["Cgroups: every resource"] = { "unit/cgroup", "has each resource of the OCI runtime specification, as each version calls it",
     "kernel/cgroup", 'it("have " .. name', "kernel/cgroup_v1", "io.max holds bytes and operations", "vm/resources", "max and swap: what does not fit" },
+  ["Cgroups: systemd scope"] = { "systemd/scope", "holds a container through its life", "systemd/scope", "limits his containers, through their life",
+    "kernel/systemd", "is an error that says so, before anything is made" },
   ["Cgroups: unified"] = { "vm/cgroup", "writes any file that unified names", "unit/cgroup", "takes any file of v2 under unified" },
   AppArmorProfile = { "kernel/lsm", "says that AppArmor is missing", "vm/apparmor", "confines what is executed", lack = lsm },
   ProcessLabel = { "kernel/lsm", "says that SELinux is missing", lack = lsm },
@@ -326,6 +328,27 @@ sections["Others"] = {
   ["L2 SELinux"] = { "kernel/lsm", "says that SELinux is missing", lack = lsm },
   ["P13 core scheduling"] = { C, "has a cookie of its own, or the kernel can't, and says why", lack = "no SCHED_CORE in either kernel: its error is tested" },
   ["Y11 pool"] = { "kernel/pool", "are made in advance, handed out once, and made again" },
+}
+
+sections["The OCI runtime"] = {
+  ["configurations: read, checked"] = { "unit/oci_document", "keeps every bit of 64-bit numbers", "unit/oci_check", "have properties, of which no wrong value is taken" },
+  ["root, mounts"] = { "oci/config_mounts", "root: writable, or read-only", "oci/config_mounts", "rbind takes what is mounted below", "oci/config_mounts",
+    "id maps of a mount", "oci/config_mounts", "propagation: what is mounted later" },
+  process = { "oci/config_process", "capabilities: five sets", "oci/config_process", "oomScoreAdj, scheduler, ioPriority", "oci/config_process", "execCPUAffinity" },
+  linux = { "oci/config_linux", "namespaces: by path", "oci/config_linux", "user namespaces: root's, with their maps", "oci/config_linux", "netDevices: moved into",
+    "oci/config_linux", "memoryPolicy", "oci/config_linux", "seccomp: calls are denied" },
+  resources = { "oci/config_resources", "memory, pids, cpu, cpuset: v1", "oci/config_resources", "hugetlb: pages in use and reserved", "vm/oci_resources", "are what the group's files have" },
+  hooks = { "oci/config_hooks", "are run at each point, in its namespaces", "oci/conformance", "that fail at create undo it" },
+  ["plan and export of bundles"] = { "oci/config_plan", "is extended by a recipe, whose script edits the plan", "oci/export", "is the same container, read again" },
+  ["the commands"] = { "oci/cli_words", "reads flags as Go does", "oci/cli_run", "is the program: its streams", "oci/cli_exec", "--process has all of it from a file",
+    "oci/cli_container", "state has runc's document", "oci/conformance", "tells created, running and stopped" },
+  ["Y10 checkpoint, restore"] = { "oci/cli_checkpoint", "has criu save a container's processes", lack = "criu 3.17 fails on this kernel: a script stands in its place" },
+  Podman = { "engines/podman", "runs beside the container's program", "engines/podman", "hold: memory", "engines/rootless", "maps ids", "systemd/podman", "has statistics" },
+  containerd = { "engines/containerd", "is executed in", "engines/containerd", "is told of an OOM kill" },
+  ["recipes over engines' containers"] = { "oci/annotation", "takes nothing that another than root could have written", "oci/annotation", "a secret from a function" },
+  ["S6 seccomp listener"] = { "oci/notify", "run hands it over", "oci/notify", "start hands it over, and exec its own", "kernel/coverage_listener", "may be asked about any call" },
+  ["S7 handlers"] = { "kernel/notify", "with a descriptor, or with one beside the answer", "kernel/notify", "when a function takes too long" },
+  ["escapes (attacks/rows_spec.lua has them one by one)"] = { "attacks/rows", "" },
 }
 
 describe("coverage of", function()
