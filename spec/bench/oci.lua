@@ -19,18 +19,10 @@ for _, name in ipairs { "crun", "runc" } do
   if harness.found(name) then runtimes[#runtimes + 1] = { name = name, program = name } end
 end
 
--- All of them in one mount namespace, with their states in memory, as a distribution has /run. crun 1.8 refuses machines that have a v2 hierarchy beside v1 with controllers in
--- it: there that hierarchy's controllers are mounted as v1.
+-- All of them in one mount namespace, with their states in memory, as a distribution has /run. crun 1.8 refuses machines
+-- that have a v2 hierarchy with controllers beside v1: there it is not mounted in that namespace.
 local starter = harness.server({ "/bin/sh", "-c", [[
-    d=/sys/fs/cgroup/unified
-    if [ -e $d/cgroup.controllers ]; then
-      controllers=$(cat $d/cgroup.controllers)
-      umount $d
-      for c in $controllers; do
-        mkdir -p /sys/fs/cgroup/$c 2>/dev/null || mount -o remount,rw /sys/fs/cgroup && mkdir -p /sys/fs/cgroup/$c
-        mount -t cgroup -o $c cgroup /sys/fs/cgroup/$c
-      done
-    fi
+    umount /sys/fs/cgroup/unified 2>/dev/null
     mkdir -p /run/caisson-bench && mount -t tmpfs tmpfs /run/caisson-bench && exec "$1" "$2"]], "sh", bench .. "/floor", bench .. "/root" },
   { { step = "clone", options = { "mount" } },
     { step = "mount.propagation", options = { path = "/", propagation = "private", recursive = true } } })
