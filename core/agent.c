@@ -287,6 +287,7 @@ start_run(void)
   for (u32 i = 0; i < p->nsteps; i++)
     base->record->skipped[i] = 0;
   base->record->executing = 0;
+  __builtin_memset(&base->record->courier, 0, sizeof(base->record->courier));
   job = *base;
   job.pooled = true;
   job.answer = job.line = -1;

@@ -129,8 +129,9 @@ csn_apply_step(struct csn_run *run, u32 i)
     rc = csn_courier_start(run, ((const struct engine_courier_args *)args)->apart);
   else
     rc = p->apply(args, &run->ctx);
-  /* Changed credentials make it what fs.suid_dumpable says, which may be: dumpable. With a courier none change. */
-  if (run->ctx.joined && !run->record->courier.word)
+  /* Changed credentials make it what fs.suid_dumpable says, which may be: dumpable. With a courier none change,
+   * nor by what stands last, behind which a filter may kill who makes this call. */
+  if (run->ctx.joined && !run->record->courier.word && !(p->side & CSN_LAST))
     csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (rc < 0 && (s->flags & CSN_STEP_OPTIONAL)) {
     run->record->skipped[i] = (u8)-rc;

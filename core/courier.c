@@ -95,13 +95,15 @@ static int
 come_first(struct csn_run *run)
 {
   long policy = csn_sys(__NR_sched_getscheduler, 0);
+  const bool reset = policy > 0 && (policy & 0x40000000 /* SCHED_RESET_ON_FORK */);
   s32 own = 0, more;
 
+  policy = policy > 0 ? policy & ~0x40000000 : policy;
   if ((policy != 1 /* SCHED_FIFO */ && policy != 2 /* SCHED_RR */) || has_processors() ||
       csn_sys(__NR_sched_getparam, 0, &own) < 0)
     return 0;
   more = own + 1;
-  if (csn_sys(__NR_sched_setparam, 0, &more) == 0)
+  if (!reset && csn_sys(__NR_sched_setparam, 0, &more) == 0)
     return own;
   return policy == 2
              ? 0

@@ -22,7 +22,7 @@ csn_show_text(lua_State *L, bool lines)
   const char *s = lua_tolstring(L, -1, &len);
   luaL_Buffer b;
 
-  while (n < len && n <= LONGEST && (u8)s[n] >= ' ' && s[n] != 0x7f)
+  while (n < len && n <= LONGEST && (u8)s[n] >= ' ' && s[n] != 0x7f && (u8)s[n] != 0xc2)
     n++;
   if (n == len && len <= LONGEST)
     return;
@@ -30,7 +30,12 @@ csn_show_text(lua_State *L, bool lines)
   for (size_t i = 0; i < len && i < LONGEST; i++) {
     char code[8];
 
-    if (((u8)s[i] >= ' ' && s[i] != 0x7f) || (lines && (s[i] == '\n' || s[i] == '\t'))) {
+    /* U+0080 to U+009F, which some terminals obey too */
+    if ((u8)s[i] == 0xc2 && i + 1 < len && ((u8)s[i + 1] & 0xe0) == 0x80) {
+      luaL_addstring(&b, "\\xc2");
+      snprintf(code, sizeof(code), "\\x%02x", (u8)s[++i]);
+      luaL_addstring(&b, code);
+    } else if (((u8)s[i] >= ' ' && s[i] != 0x7f) || (lines && (s[i] == '\n' || s[i] == '\t'))) {
       luaL_addchar(&b, s[i]);
     } else {
       snprintf(code, sizeof(code), "\\x%02x", (u8)s[i]);

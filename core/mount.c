@@ -233,10 +233,13 @@ check_procfs(struct csn_ctx *c, int target, const char *path)
 {
   struct statfs fs = { 0 };
   const char *s = path;
+  long rc = csn_sys(__NR_fstatfs, target, &fs);
 
   while (*s == '/' || (s[0] == '.' && s[1] == '/'))
     s++;
-  if (csn_sys(__NR_fstatfs, target, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC ||
+  if (rc < 0)
+    return csn_detail(c, (int)rc, path, NULL);
+  if (fs.f_type != PROC_SUPER_MAGIC ||
       (s[0] == 'p' && s[1] == 'r' && s[2] == 'o' && s[3] == 'c' && (s[4] == '/' || !s[4])))
     return 0;
   return csn_detail(c, -ELOOP, "it leads into a procfs that its name doesn't speak of: ", path);

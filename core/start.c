@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,7 +70,7 @@ is_frozen(int group)
 
 /* Until the connection is at its end. What is frozen meanwhile, by whoever it may be, holds nobody for ever. */
 static int
-await_answer(struct csn_spawn *s, int group)
+await_answer(struct csn_spawn *s, int group, int pidfd)
 {
   struct pollfd ready[] = { { .fd = s->sock, .events = POLLIN },
                             { .fd = s->cancel, .events = POLLIN } };
@@ -101,6 +102,8 @@ await_answer(struct csn_spawn *s, int group)
       s->failed = true;
       s->fail_step = (u32)at;
       s->fail_errno = -rc;
+      if (pidfd >= 0) /* it does not wait for an answer to all that it says */
+        syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
       return 0;
     }
   }
@@ -204,7 +207,7 @@ l_start(lua_State *L)
   rc = csn_send_fd(s->sock, "", 1, fd);
   close(fd);
   if (rc == 0)
-    rc = await_answer(s, group);
+    rc = await_answer(s, group, pidfd);
   for (int k = 0; k < CSN_SLOTS; k++)
     csn_close(s->ctx.slots[k]);
   judge(s, record, rc == -EPIPE || rc == -ECONNRESET ? 0 : rc,

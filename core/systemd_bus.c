@@ -240,19 +240,31 @@ append_basic(struct sd_bus_message *m, char type, const char *text)
       return -EINVAL;
     return sd.bus_message_append_basic(m, type, &v);
   case 'y':
-    v.y = (uint8_t)strtoul(text, &end, 10);
-    break;
-  case 'i':
-    v.i = (int32_t)strtol(text, &end, 10);
-    break;
   case 'u':
-    v.u = (uint32_t)strtoul(text, &end, 10);
+  case 't': {
+    const unsigned long long n = strtoull(text, &end, 10);
+
+    /* strtoull() takes a sign, and turns the number round */
+    if (strchr(text, '-') || (type == 'y' && n > UINT8_MAX) || (type == 'u' && n > UINT32_MAX))
+      return -ERANGE;
+    if (type == 'y')
+      v.y = (uint8_t)n;
+    else if (type == 'u')
+      v.u = (uint32_t)n;
+    else
+      v.t = n;
     break;
+  }
+  case 'i': {
+    const long long n = strtoll(text, &end, 10);
+
+    if (n < INT32_MIN || n > INT32_MAX)
+      return -ERANGE;
+    v.i = (int32_t)n;
+    break;
+  }
   case 'x':
     v.x = strtoll(text, &end, 10);
-    break;
-  case 't':
-    v.t = strtoull(text, &end, 10);
     break;
   case 'd':
     v.d = strtod(text, &end);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -107,16 +108,13 @@ begin_anew(lua_State *L)
   return 1;
 }
 
-/* The last of the searchers, in the place of those for C modules. */
+/* In the place of the searchers for C modules. Where one is asked for something may have been done already, which
+ * is not to be done twice: who is about to load code of others' begins anew before. */
 static int
 find_library(lua_State *L)
 {
-  lua_getglobal(L, "package");
-  lua_getfield(L, -1, "searchpath");
-  lua_pushvalue(L, 1);
-  lua_getfield(L, -3, "cpath");
-  lua_call(L, 2, 2);
-  return lua_isstring(L, -2) ? begin_anew(L) : 1;
+  lua_pushliteral(L, "\n\tno C module can be loaded by a static program");
+  return 1;
 }
 #endif
 
@@ -243,16 +241,18 @@ traceback(lua_State *L)
 int
 main(int argc, char **argv)
 {
-  lua_State *L = luaL_newstate();
+  lua_State *L;
 
   (void)argc;
-  if (getuid() != geteuid() || getgid() != getegid()) {
+  if (getauxval(AT_SECURE)) {
     fputs(
-        "caisson: it runs its caller's Lua code, and so never for another user: no set-user-ID and "
-        "no set-group-ID program is to be made of it\n",
+        "caisson: it runs its caller's Lua code, and so never with other rights than his: no "
+        "set-user-ID and no set-group-ID program is to be made of it, and no file capabilities are "
+        "to be given to it\n",
         stderr);
     return 125;
   }
+  L = luaL_newstate();
   if (!L) {
     fputs(NAME ": not enough memory\n", stderr);
     return FAILED;

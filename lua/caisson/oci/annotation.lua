@@ -80,6 +80,9 @@ function M.over(base, path, bundle)
   if not allowed then
     fail(("%s is in none of the directories that %s allows"):format(path, M.configuration))
   end
+  -- it may load C modules, now or in its hooks
+  local launcher = package.loaded["caisson.launcher"]
+  if launcher and launcher.whole then fail(launcher.whole()) end
   local r, message = recipe.load(file)
   if not r then fail(message) end
   local def = {}

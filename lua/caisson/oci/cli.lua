@@ -279,6 +279,7 @@ end
 function M.open(id)
   local container, message, errno = require("caisson.container").open(id, { root = M.globals.root })
   if container then
+    if (container.saved.annotations or {})["caisson.recipe"] then want_libraries() end
     for _, g in ipairs(container.saved.cgroup or {}) do
       if g.unit then want_libraries() end
     end
