@@ -170,13 +170,15 @@ describe("a configuration's resources", function()
     end
   end)
 
-  it("rootless: limits that can't be set are left out, and told", function()
+  it("rootless: limits that can't be set are an error, or left out and told where that is asked for", function()
     local function limits(c) c.linux.resources = { memory = { limit = 67108864 }, pids = { limit = 5 } } end
     if t.is_root then return end
-    local r = assert(bundle:run("echo up", limits))
+    local r = assert(bundle:run("echo up", limits, { rootless = true }))
     assert.equal("up\n", r.output)
     assert.equal("unlimited", r.memory)
-    local message = bundle:fails("echo up", limits, { rootless = false })
-    assert.truthy(message:find("memory", 1, true), message)
+    for _, said in ipairs { {}, { rootless = false } } do
+      local message = bundle:fails("echo up", limits, said)
+      assert.truthy(message:find("memory", 1, true), message)
+    end
   end)
 end)

@@ -6,12 +6,13 @@ local M = {}
 -- The process id in a file, which nobody sees half written. Returns true | nil, message.
 function M.write_pid(path, pid)
   local new = ("%s.%d.new"):format(path, core.identity().pid)
-  local f, message = io.open(new, "w")
-  if not f then return nil, message end
+  -- one that is there already may be somebody's link to elsewhere
+  local fd, message = core.open(new, { "write", "create", "exclusive", "nofollow" }, 420)
+  if not fd then return nil, message end
   local ok
-  ok, message = f:write(("%d"):format(pid))
-  local closed, why = f:close()
-  if ok and closed then ok, message = os.rename(new, path) else ok, message = nil, message or why end
+  ok, message = fd:write(("%d"):format(pid))
+  fd:close()
+  if ok then ok, message = os.rename(new, path) end
   if not ok then os.remove(new) end
   return ok, message
 end

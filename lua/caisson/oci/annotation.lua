@@ -42,11 +42,13 @@ end
 
 -- The directories that the administrator names.
 local function directories()
-  local f = io.open(M.configuration, "rb")
-  if not f then fail(("no directory of recipes is allowed: there is no %s"):format(M.configuration)) end
+  local place = core.realpath(M.configuration)
+  if not place then fail(("no directory of recipes is allowed: there is no %s"):format(M.configuration)) end
+  check_owner(place)
+  local f, why = io.open(place, "rb")
+  if not f then fail(why) end
   local text = f:read("*a")
   f:close()
-  check_owner(real(M.configuration))
   local t, message = require("caisson.oci.document").decode(text or "", M.configuration)
   if not t then fail(message) end
   for k in pairs(t) do

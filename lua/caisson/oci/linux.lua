@@ -60,13 +60,22 @@ local function devices(t, list, fields)
     local path = "/dev/" .. name
     if not own[path] then t[#t + 1] = { device = path, mode = "0666", uid = 0, gid = 0 } end
   end
+  local seen = {}
   for i, d in ipairs(list or {}) do
     local kind = device_types[d.type]
     if not kind then error(("linux.devices[%d].type: unknown type '%s'"):format(i, tostring(d.type)), 0) end
-    t[#t + 1] = { device = d.path, type = kind, major = kind ~= "fifo" and d.major or nil,
-      minor = kind ~= "fifo" and d.minor or nil, mode = ("%04o"):format((d.fileMode or 438) % 4096), uid = d.uid or 0,
-      gid = d.gid or 0, source = kind ~= "fifo" and d.path or nil }
-    fields[#t] = ("linux.devices[%d]"):format(i)
+    -- engines name one twice; but only one can stand there
+    local before, same = seen[d.path], ("%s %s:%s"):format(d.type, tostring(d.major), tostring(d.minor))
+    if before and before ~= same then
+      error(("linux.devices[%d].path: '%s' stands twice, as %s and as %s"):format(i, d.path, before, same), 0)
+    end
+    seen[d.path] = same
+    if not before then
+      t[#t + 1] = { device = d.path, type = kind, major = kind ~= "fifo" and d.major or nil,
+        minor = kind ~= "fifo" and d.minor or nil, mode = ("%04o"):format((d.fileMode or 438) % 4096), uid = d.uid or 0,
+        gid = d.gid or 0, source = kind ~= "fifo" and d.path or nil }
+      fields[#t] = ("linux.devices[%d]"):format(i)
+    end
   end
 end
 

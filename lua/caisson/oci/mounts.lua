@@ -144,6 +144,9 @@ local function bind(m, o, at, key, context)
     end
   end
   for _, word in ipairs(join(o.filesystem, o.data)) do
+    if word:find("^r?idmap=") then
+      error(("%s.options: %s: uidMappings and gidMappings say the map"):format(key, word), 0)
+    end
     context.warn(("%s.options: %s is the filesystem's, which a bind mount leaves as it is"):format(key, word))
   end
   local source = m.source
@@ -228,6 +231,12 @@ function M.of(list, context)
     if is_bind and at == "/dev" then dev_is_bound = true end
     if o.tmpcopyup and (is_bind or m.type ~= "tmpfs") then
       error(key .. ".options: tmpcopyup is for a tmpfs", 0)
+    end
+    if not is_bind and (o.idmap or #(m.uidMappings or {}) > 0 or #(m.gidMappings or {}) > 0) then
+      error(key .. ": only a bind mount has an id map", 0)
+    end
+    if o.remount and not is_bind and #o.data + #o.filesystem > 0 then
+      error(("%s.options: a remount changes flags alone, not %s"):format(key, o.data[1] or o.filesystem[1]), 0)
     end
     if o.remount then
       entries[#entries + 1] = { remount = at, flags = last_words(o.flags) }

@@ -15,7 +15,7 @@ local M = {}
 ---@class caisson.oci.Options
 ---@field bundle string           the bundle's directory, absolute
 ---@field id? string              names the groups where the configuration has no cgroupsPath
----@field rootless? boolean       limits that this user can't set are left out, with a warning, as runc does
+---@field rootless? boolean       true: limits that this user can't set are left out, with a warning
 ---@field systemd_cgroup? boolean groups are made by systemd; cgroupsPath is "slice:prefix:name"
 ---@field no_pivot? boolean
 ---@field no_new_keyring? boolean
@@ -46,6 +46,8 @@ end
 local function cgroup(config, opts)
   local l = config.linux or {}
   local t = resources.of(l.resources, { devices = true })
+  local asked = false
+  for name in pairs(t) do asked = asked or name ~= "devices" end
   local path = l.cgroupsPath
   if opts.systemd_cgroup then
     if path == nil or path == "" then path = ":runc:" .. (opts.id or "") end
@@ -71,7 +73,8 @@ local function cgroup(config, opts)
     end
   end
   local limited = core.identity().euid ~= 0 or in_user_namespace()
-  t.optional = opts.rootless or opts.rootless == nil and limited or nil
+  -- groups are for the sake of counting and killing alone where no limits are asked for
+  t.optional = opts.rootless or opts.rootless == nil and not asked and limited or nil
   t.devices.optional = limited or nil
   return t
 end

@@ -199,7 +199,7 @@ M.linux = object({
     { "major", device_major }, { "minor", device_minor },
     { "fileMode", integer(0, 65535, { expected = "permissions, perhaps with the type of the file" }) },
     { "uid", uint32 }, { "gid", uint32 },
-  }, { check = "device" }), { unique = "path" }) },
+  }, { check = "device" })) },
   { "netDevices", map(object { { "name", text { check = "interface" } } }, { key = "interface" }) },
   { "seccomp", M.seccomp },
   { "rootfsPropagation", words(M.propagation, { empty = true }) },

@@ -157,6 +157,7 @@ M.commands.exec = { text = "run one more process in a container", words = { 1, m
       local ok
       ok, message = require("caisson.cli.handover").write_pid(o["pid-file"], running:pid())
       if not ok then
+        core.pidfd.kill(running.process:pidfd(), "KILL") -- detached, it would stay
         running:close()
         cli.fail(message)
       end

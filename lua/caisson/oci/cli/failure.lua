@@ -7,9 +7,10 @@ function M.text(message, failure)
   local detail = failure and failure.detail or ""
   -- one that waits for its start has looked for its program before
   local program = failure and failure.step == "exec" and failure.object
-    or failure and failure.step == "wait" and (detail:match("^not in PATH: (.*)$") or detail:match("^/.*$"))
+    or failure and failure.step == "wait" and (detail:match("^not in PATH: (.*)$") or detail:match("^/.*$")
+      or detail == "an empty name" and "")
   if program and not failure.interpreter then
-    program = program:match("^%S+") or program
+    program = program:match("^%S+") or program -- nothing but its name
     if failure.code == "ENOENT" and program:find("/", 1, true) then
       message = ('exec: "%s": stat %s: no such file or directory'):format(program, program)
     elseif failure.code == "ENOENT" then

@@ -73,6 +73,7 @@ end
 -- Swap counts memory too: where only one of the two is said, the other is as it was.
 local function complete(resources, groups)
   local m = resources.memory
+  if m and m.limit == -1 and m.swap == nil then m.swap = -1 end
   if not m or m.swap == nil or m.limit ~= nil or m.swap == -1 or m.swap == 0 then return end
   local g = groups and groups:group { "memory" }
   local text = g and require("caisson.core").cgroup.read(g.dir, g.version == 1 and "memory.limit_in_bytes" or "memory.max")
@@ -85,8 +86,10 @@ M.commands.update = { text = "change the limits of a container", words = { 1, 1 
     local status = c:state().status
     if status == "stopped" then cli.fail("container not running") end
     local resources = o.resources and o.resources ~= "" and of_file(o.resources) or of_flags(o)
-    local ok, message = require("caisson.oci.document").check_resources(resources)
+    local ok, message, warnings = require("caisson.oci.document").check_resources(resources)
     if not ok then cli.fail(message) end
+    for _, w in ipairs(warnings or {}) do cli.warn(w) end
+    if #(resources.devices or {}) > 0 then cli.warn("resources.devices: rules stay as they were") end
     complete(resources, (c:groups()))
     local limits
     ok, limits = pcall(require("caisson.oci.resources").of, resources)
