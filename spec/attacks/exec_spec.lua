@@ -332,7 +332,7 @@ end)
 describe("the command", function()
   teardown(a.forget)
 
-  it("does nothing where it was made set-user-ID (CVE-2016-8659, 2020-5291, 2026-41163)", function()
+  it("does nothing where it was made set-user-ID, or given capabilities (CVE-2016-8659, 2020-5291, 2026-41163)", function()
     if not t.is_root then return pending("needs root, to make one") end
     if a.is_peer then return pending("this is ours") end
     local dir = a.tmpdir()
@@ -342,9 +342,9 @@ describe("the command", function()
         local run = ("setpriv --reuid=54321 --regid=54321 --clear-groups %s/%s --version 2>&1; echo $?"):format(dir, name)
         t.sh(("cp -L %s %s/%s; chmod 755 %s/%s"):format(from, dir, name, dir, name))
         assert.matches("\n0\n$", t.sh(run))
-        for _, mode in ipairs { "4755", "2755" } do
-          t.sh(("chmod %s %s/%s"):format(mode, dir, name))
-          assert.matches("never for another user.*\n125\n$", t.sh(run))
+        for _, how in ipairs { "chmod 4755", "chmod 2755", "setcap cap_net_bind_service+ep" } do
+          t.sh(("chmod 755 %s/%s; %s %s/%s"):format(dir, name, how, dir, name))
+          assert.matches("never with other rights than his.*\n125\n$", t.sh(run))
         end
       end
     end
