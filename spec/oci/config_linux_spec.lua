@@ -156,7 +156,7 @@ describe("a configuration's linux", function()
         for i, n in ipairs(c.linux.namespaces) do if n.type == "user" then table.remove(c.linux.namespaces, i) end end
         for i, o in ipairs(c.mounts[3].options) do if o == "gid=5" then table.remove(c.mounts[3].options, i) end end
         c.linux.resources.memory, c.process.oomScoreAdj = { limit = 67108864 }, 300
-      end)
+      end, { rootless = true })
       print(r and r.output .. tostring(r.memory) or message)]]):format(bundle.dir, bundle.root)))
     assert.truthy(out:find("^%s+0%s+" .. core.identity().euid .. "%s+1\n0\n300\n" .. (t.is_root and "" or "unlimited\n$")), out)
   end)
