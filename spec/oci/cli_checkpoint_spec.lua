@@ -90,7 +90,8 @@ done
     assert.equal(0, r.code, r.err)
     has("restore", "--restore-detached", "--restore-sibling", "--inherit-fd\nfd[0]:pipe[5]", "--inherit-fd\nfd[2]:file[7:1f]",
       "--lsm-profile\napparmor:x")
-    assert.matches(world.rootfs:gsub("%p", "%%%0"), t.read_file(world.dir .. "/mounted"))
+    -- a path of the filesystem's: where /tmp is one of its own, it begins there
+    assert.matches(world.rootfs:match("/[^/]+/[^/]+/[^/]+$"):gsub("%p", "%%%0"), t.read_file(world.dir .. "/mounted"))
     local s = world:state()
     assert.same({ "running", ("%d"):format(s.pid), world.bundle }, { s.status, t.read_file(world.dir .. "/pid"), s.bundle })
     assert.matches("^sleep", t.read_file(("/proc/%d/cmdline"):format(s.pid)))
