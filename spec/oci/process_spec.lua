@@ -20,6 +20,17 @@ describe("an OCI container's process", function()
     return r.out
   end
 
+  it("is entered by others under its filter, though that kills who sets its dumpability", function()
+    world:configure("sleep 30", function(c)
+      c.linux.seccomp = { defaultAction = "SCMP_ACT_ALLOW", architectures = { "SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64" },
+        syscalls = { { names = { "prctl" }, action = "SCMP_ACT_KILL_PROCESS",
+          args = { { index = 0, value = 4, op = "SCMP_CMP_EQ" } } } } } -- PR_SET_DUMPABLE
+    end)
+    world:create()
+    world:ok("start", "box")
+    assert.equal("in\n", world:ok("exec", "box", "echo", "in"))
+  end)
+
   it("is entered by others in an absolute directory alone", function()
     world:configure("sleep 30")
     world:create()
