@@ -3,6 +3,7 @@
 --   run      make a container from a recipe and run a program in it
 --   plan     show every step of it, doing nothing
 --   export   write it as a bundle for any OCI runtime
+--   new      begin a recipe
 --   doctor   what this machine and this user can do, and what to change
 --   recipes  what recipes there are
 --   create start exec kill pause resume update stats events ps wait delete state list

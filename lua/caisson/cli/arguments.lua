@@ -34,6 +34,10 @@ local commands = {
     c:option("--without", "Go without what a bundle can't have: script, limits, hooks, ... An option's name, or several."
       ):argname("NAME,..."):count("*")
   end },
+  { "new", "Begin a recipe: a file that runs at once, with what is most often wanted in comments.", function(c)
+    c:argument("name", "The recipe's name; the file is NAME.lua. One that is there stays as it is."):argname("NAME")
+    c:option("--from", "The recipe that it begins from, by its name or file; sandbox, by default."):argname("RECIPE")
+  end },
   { "doctor", "What this machine and this user can do, and how to get what they can't.", function(c)
     c:flag("--json", "As JSON.")
   end },
