@@ -381,6 +381,8 @@ l_keep(lua_State *L)
   if (rc == 1 &&
       csn_poll_for(&(struct pollfd){ .fd = s->pidfd, .events = POLLIN }, 1, 0, true) == 0)
     s->kept = true;
+  if (rc == -EPIPE || rc == -ECONNRESET) /* it has ended */
+    rc = -ESRCH;
   return s->kept ? csn_pushok(L)
                  : csn_pusherr(L, rc < 0 ? (int)-rc : ESRCH, "keep: process %d", (int)s->pid);
 }

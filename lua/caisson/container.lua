@@ -360,6 +360,13 @@ local function start(self, opts)
     cancel = opts.cancel, group = freezable and freezable.dir }
   socket:close()
   if not started then
+    if not failure.code and not failure.signal then -- how it ended is still its parent's to hear
+      local ended = processes.learn(self.pidfd, s.pid, s.start_time, 2)
+      failure.signal = ended and ended.signal
+      if failure.signal then
+        message = message:gsub(": ended before", (": killed by signal %d before"):format(failure.signal))
+      end
+    end
     local step = failure.number and plan.steps[failure.number]
     if step then failure.at, failure.phase = require("caisson.plan").at(step), step.phase end
     failure.hint = require("caisson.hints").find(failure, { plan = plan, options = s.options or {},
