@@ -61,10 +61,14 @@ busted.subscribe({ "test", "end" }, function(element, parent, status)
   return nil, true
 end)
 
--- Outside of any spec: a file that doesn't load, a set-up or teardown that raises.
+-- Why a spec failed; or what fails outside of any: a file that doesn't load, a set-up or teardown that raises.
 for _, event in ipairs { "error", "failure" } do
   busted.subscribe({ event }, function(element, _, message)
-    if element.descriptor ~= "it" then put("error", element, full_name(element), message) end
+    if element.descriptor == "it" then
+      reasons[element] = message
+    else
+      put("error", element, full_name(element), message)
+    end
     return nil, true
   end)
 end
