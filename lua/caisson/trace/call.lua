@@ -65,8 +65,8 @@ end
 
 local function ipv4(b, from) return ("%d.%d.%d.%d"):format(b:byte(from, from + 3)) end
 
--- As inet_ntop(3) writes it: the longest run of zeros is "::", an IPv4 address in one is written as such.
-local function ipv6(b, from)
+-- Sixteen bytes as inet_ntop(3) writes them: the longest run of zeros is "::", an IPv4 address in one is written as such.
+function Call.ipv6(b, from)
   local groups = {}
   for i = 0, 7 do
     local high, low = b:byte(from + 2 * i, from + 2 * i + 1)
@@ -108,7 +108,7 @@ function Call:address(i)
     return { family = "unix", path = b:match("^([^%z]*)", 3) }
   end
   if family == 2 and size >= 8 then return { family = "inet", address = ipv4(b, 5), port = high * 256 + low } end
-  if family == 10 and size >= 24 then return { family = "inet6", address = ipv6(b, 9), port = high * 256 + low } end
+  if family == 10 and size >= 24 then return { family = "inet6", address = Call.ipv6(b, 9), port = high * 256 + low } end
   if family == 2 or family == 10 then return nil, "no address", errno.EINVAL end
   return { family = family }
 end
