@@ -5,6 +5,7 @@
 --   export   write it as a bundle for any OCI runtime
 --   new      begin a recipe
 --   doctor   what this machine and this user can do, and what to change
+--   repl     all of it at a Lua prompt
 --   recipes  what recipes there are
 --   create start exec kill pause resume update stats events ps wait delete state list
 --            the life of a container that outlives the command (cli/lifecycle.lua)

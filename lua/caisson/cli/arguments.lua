@@ -44,6 +44,7 @@ local commands = {
   { "recipes", "List the recipes with their parameters.", function(c)
     c:flag("--json", "As JSON.")
   end },
+  { "repl", "A Lua prompt with all of Caisson: recipes, policies, plans and primitives.", function() end },
   { "help", "Help on a command or a recipe.", function(c)
     c:argument("topic", "A command or a recipe."):args("?")
   end },
