@@ -24,7 +24,7 @@ M.options = {
   no_pivot = "value", root_propagation = "value", mount_label = "value", apparmor = "value", selinux = "value",
   memory_policy = "value", core_scheduling = "value", rdt = "value", console = "value", annotations = "map",
   ptrace = "value", trace = "value", mount_namespace = "value",
-  network = "list", routes = "list", environ = "value",
+  network = "list", routes = "list", environ = "value", mix = "list",
 }
 
 -- A builder: the plan so far, and what the options mean for the steps to come.

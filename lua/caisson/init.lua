@@ -39,6 +39,7 @@ end
 ---@field status? any                     a descriptor, { file = } or a function: told what becomes of it (caisson.status)
 ---@field log? caisson.Logger             what each step came to
 ---@field fail? { step: integer, errno: integer }  for tests: that step is not done, and fails so
+---@field mix? caisson.Mix[]              policies over the recipe's own, which they narrow (caisson.policy.mix)
 
 ---Run a recipe (or the one of that name or file) and wait.
 ---@param r caisson.Recipe|string

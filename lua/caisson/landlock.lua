@@ -144,7 +144,7 @@ local function within(rule, handled)
   return access
 end
 
-local function compile(spec)
+local function compile(spec, slot)
   if type(spec) ~= "table" then fail("table expected, got %s", type(spec)) end
   for k in pairs(spec) do
     if not contains(keys, k) then fail("%s", words.unknown("unknown option", tostring(k), keys)) end
@@ -182,31 +182,53 @@ local function compile(spec)
     return steps, sorted(left_out)
   end
   step("landlock.ruleset", { fs = #fs > 0 and fs or nil, net = #net > 0 and net or nil,
-    scope = #scope > 0 and scope or nil, ruleset = "landlock" })
+    scope = #scope > 0 and scope or nil, ruleset = slot })
   for _, r in ipairs(rules) do
     local access = within(r, fs)
     if r.explicit then access = available(access, "fs", abi, best_effort, left_out) end
     if #access > 0 then
-      step("landlock.path", { path = r.path, access = access, ruleset = "landlock" }, r.optional)
+      step("landlock.path", { path = r.path, access = access, ruleset = slot }, r.optional)
     end
   end
   for _, key in ipairs { "bind", "connect" } do
     if contains(net, key .. "_tcp") then
       for _, port in ipairs(spec[key]) do
-        step("landlock.port", { port = port, access = { key .. "_tcp" }, ruleset = "landlock" })
+        step("landlock.port", { port = port, access = { key .. "_tcp" }, ruleset = slot })
       end
     end
   end
-  step("landlock.restrict", { ruleset = "landlock" })
+  step("landlock.restrict", { ruleset = slot })
   return steps, sorted(left_out)
 end
 
--- The steps of a recipe's landlock table, and the rights that were left out because this kernel lacks
--- them; or nil and a message that begins with the option.
----@param spec caisson.landlock.Spec
----@return { step: string, options: table, optional?: boolean }[]|nil, string[]|string
+-- Several, one behind the other: each must allow. The first has the slot "landlock".
+local function compile_all(spec)
+  if type(spec) ~= "table" or #spec == 0 then return compile(spec, "landlock") end
+  local steps, left_out = {}, {}
+  for i, s in ipairs(spec) do
+    local ok, list, left = pcall(compile, s, i == 1 and "landlock" or "landlock." .. i)
+    if not ok then
+      if type(list) ~= "table" then error(list, 0) end
+      fail("[%d]: %s", i, list.landlock)
+    end
+    for _, step in ipairs(list) do
+      step.ruleset = i
+      steps[#steps + 1] = step
+    end
+    for _, w in ipairs(left) do left_out[w] = true end
+  end
+  for k in pairs(spec) do
+    if type(k) ~= "number" then fail("%s", words.unknown("unknown option of a list of rulesets", tostring(k), keys)) end
+  end
+  return steps, sorted(left_out)
+end
+
+-- The steps of a recipe's landlock table (or of a list of such, each of which must allow), and the rights that were
+-- left out because this kernel lacks them; or nil and a message that begins with the option.
+---@param spec caisson.landlock.Spec|caisson.landlock.Spec[]
+---@return { step: string, options: table, optional?: boolean, ruleset?: integer }[]|nil, string[]|string
 function M.compile(spec)
-  local ok, steps, left_out = pcall(compile, spec)
+  local ok, steps, left_out = pcall(compile_all, spec)
   if ok then return steps, left_out end
   if type(steps) == "table" then return nil, steps.landlock end
   error(steps, 0)

@@ -224,7 +224,9 @@ function M.confinement(b)
   if o.landlock then
     local steps, left_out = require("caisson.landlock").compile(o.landlock)
     if not steps then b:fail("landlock", left_out) end
-    for _, s in ipairs(steps) do b:step("landlock", s.step, s.options, { optional = s.optional }) end
+    for _, s in ipairs(steps) do
+      b:step(s.ruleset and "landlock/" .. s.ruleset or "landlock", s.step, s.options, { optional = s.optional })
+    end
     if #left_out > 0 then b.landlock_left_out = left_out end
   end
   if b.no_setuid then

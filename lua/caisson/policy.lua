@@ -318,6 +318,27 @@ function Policy.__mul(a, b)
   return result
 end
 
+-- The policy that is both: what a process gets that both are loaded for, the stricter answer of the two.
+-- Returns nil, message where no one filter says so (their newest calls differ, say).
+---@param a caisson.Policy
+---@param b caisson.Policy
+---@return caisson.Policy|nil, string? message
+function M.both(a, b)
+  if not M.is(a) or not M.is(b) then error("policy.both: two policies expected", 2) end
+  local fields, message = require("caisson.policy.both").of(a, b)
+  if not fields then return nil, message end
+  return setmetatable(fields, Policy)
+end
+
+-- A mix-in: seccomp, Landlock, capabilities, mounts and limits as one value that any recipe takes (option mix): see
+-- policy/mix.lua.
+---@param spec caisson.policy.mix.Spec
+---@return caisson.Mix
+function M.mix(spec)
+  local m = require("caisson.policy.mix").new(spec)
+  return m
+end
+
 -- ---- programs ----
 
 M.cache_directory, M.forget = programs.cache_directory, programs.forget

@@ -94,6 +94,25 @@ function M.locate(name)
   return nil, ("no recipe is called '%s' (looked in %s)"):format(name, table.concat(M.path, ", "))
 end
 
+-- What a file of Lua returns. Returns it | nil, message. M.reading: the file, meanwhile.
+function M.value(path)
+  local chunk, message = loadfile(path)
+  if not chunk then return nil, message end
+  local outer = M.reading
+  M.reading = path
+  local ok, value = xpcall(chunk, function(e)
+    return type(e) == "string" and e or tostring(e)
+  end)
+  M.reading = outer
+  if ok then return value end
+  -- `return caisson.recipe {...}` is a tail call: the error could not name the caller's line
+  if not value:find("^[^\n]-:%d+: ") then
+    local at = require("caisson.source").locate(path, { value:match("unknown option '([^']*)'") })
+    value = at .. ": " .. value
+  end
+  return nil, value
+end
+
 -- The recipe that a file returns, or of a bundle's directory. Returns it | nil, message.
 function M.load(name)
   local path, message = M.locate(name)
@@ -101,20 +120,9 @@ function M.load(name)
     or (not path or path == name) and readable(name .. "/config.json") and name
   if bundle then return require("caisson.oci.recipe").load(bundle) end
   if not path then return nil, message end
-  local chunk
-  chunk, message = loadfile(path)
-  if not chunk then return nil, message end
-  local ok, recipe = xpcall(chunk, function(e)
-    return type(e) == "string" and e or tostring(e)
-  end)
-  if not ok then
-    -- `return caisson.recipe {...}` is a tail call: the error could not name the caller's line
-    if not recipe:find("^[^\n]-:%d+: ") then
-      local at = require("caisson.source").locate(path, { recipe:match("unknown option '([^']*)'") })
-      recipe = at .. ": " .. recipe
-    end
-    return nil, recipe
-  end
+  local recipe
+  recipe, message = M.value(path)
+  if message then return nil, message end
   if not M.is(recipe) then return nil, path .. ": the file returns no recipe" end
   recipe.name = recipe.name or path:match("([^/]*)%.lua$")
   recipe.file = path
@@ -158,6 +166,8 @@ local function merge(base, origins, over, recipe)
   for k, v in pairs(over) do
     local kind = build.options[k]
     if kind then
+      -- alone it is a list of one: it would else take the place of those of the recipes below
+      if k == "mix" and getmetatable(v) then v = { v } end
       if kind == "list" and type(v) == "table" and is_list(v) then
         base[k] = base[k] or {}
         for i, item in ipairs(v) do
@@ -246,7 +256,8 @@ end
 ---@field options table      the merged options
 ---@field recipe caisson.Recipe
 
--- The options of the recipe and of those it extends, in one table. opts: params, args, env, annotations.
+-- The options of the recipe and of those it extends, in one table. opts: params, args, env, annotations,
+-- mix (a list of mix-ins over the recipe's own).
 -- Returns options, origins (who said what), the scripts, the chain of recipes. Raises what is wrong.
 function Recipe:merged(opts)
   local options, origins, scripts, hooks, chain = {}, {}, {}, {}, {}
@@ -261,6 +272,8 @@ function Recipe:merged(opts)
       options[name] = all
     end
   end
+  if opts.mix then merge(options, origins, { mix = opts.mix }, { locate = function() end }) end
+  if options.mix then require("caisson.policy.mix").apply(options, origins) end
   return options, origins, scripts, chain
 end
 

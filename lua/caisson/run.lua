@@ -109,7 +109,7 @@ local function refuse_stream(name, spec)
 end
 
 local known_opts = { "params", "args", "default_args", "env", "stdin", "stdout", "stderr", "files", "slots",
-  "limits", "id", "window", "cancel", "late", "fail", "status", "log" }
+  "limits", "id", "window", "cancel", "late", "fail", "status", "log", "mix" }
 
 local function blame(message)
   local level = 3
@@ -118,7 +118,7 @@ local function blame(message)
 end
 
 local opt_types = { params = "table", env = "table", slots = "table", files = "table", window = "table", fail = "table",
-  id = "string" }
+  mix = "table", id = "string" }
 
 -- Options of run, exec, create and of pools that have one type each. Raises, with the caller's name.
 local function check_types(opts, what)
@@ -288,7 +288,7 @@ end
 -- construction is given up when it becomes readable), late (seconds for which it is then still looked whether the
 -- program is there already: what came is then for it), status (a descriptor, { file = } or a function that is told
 -- what becomes of it: caisson.status), log (a caisson.Logger: what each step came to), fail (for tests:
--- { step = number, errno = }, that step is not done and fails so).
+-- { step = number, errno = }, that step is not done and fails so), mix (mix-ins over the recipe's own).
 -- Returns the running container | nil, message, errno, failure.
 function M.start(recipe, opts)
   opts = opts or {}

@@ -80,8 +80,9 @@ local function tokens_of(file)
 end
 
 -- file:line of the option at `path` (such as { "mounts", 3 }) in the file; the line of the deepest part
--- of the path that is written there, else of `line`, where the recipe begins.
-function M.locate(file, path, line)
+-- of the path that is written there, else of `line`, where the recipe begins. call: the line is that of a call with a
+-- table, in a file that may have several of them: it is the last that begins up to there.
+function M.locate(file, path, line, call)
   local name = file:match("[^/]*/[^/]*$") or file
   local list = tokens_of(file)
   if not list then return name .. (line and ":" .. line or "") end
@@ -89,7 +90,7 @@ function M.locate(file, path, line)
   -- every table that sets the first key is a candidate; the one that knows more of the path wins
   local deepest = 0
   for i, t in ipairs(list) do
-    if t[1] == "{" then
+    if t[1] == "{" and not (call and line and t[2] > line) then
       local from, found, depth = i, nil, 0
       for _, key in ipairs(path) do
         local at, value = find_in(list, from, key)
@@ -98,7 +99,7 @@ function M.locate(file, path, line)
         if not list[value] or list[value][1] ~= "{" then break end
         from = value
       end
-      if found and depth > deepest then best, deepest = found, depth end
+      if found and (depth > deepest or call and depth == deepest) then best, deepest = found, depth end
     end
   end
   return name .. (best and ":" .. best or "")

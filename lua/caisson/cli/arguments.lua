@@ -8,6 +8,11 @@ local function env_option(c)
   c:option("--env", "A variable of the program's environment."):argname("NAME=VALUE"):count("*")
 end
 
+local function mix_option(c)
+  c:option("--mix", "A policy over the recipe's own, which it narrows: Lua that returns a mix-in or a policy, or a seccomp "
+    .. "profile in JSON."):argname("FILE"):count("*")
+end
+
 -- Every command: name, summary, what it takes.
 local commands = {
   { "run", "Make a container from a recipe and run a program in it.", function(c)
@@ -15,6 +20,7 @@ local commands = {
       :argname { "RECIPE", "NAME=VALUE" }
     c:option("--plan", "Run a plan that `caisson plan --json` has saved, in place of a recipe."):argname("FILE")
     env_option(c)
+    mix_option(c)
     c:flag("--json", "Write the result as JSON on the standard output, after the program's own.")
     c:option("--result", "Write the result as JSON to a file."):argname("FILE")
     c:option("--status-fd", "Write what becomes of it to this descriptor, as lines of JSON: the pid and namespaces, "
@@ -25,6 +31,7 @@ local commands = {
     c:argument("words", "The recipe and its parameters, or a saved plan (FILE.json)."):args("*")
       :argname { "RECIPE", "NAME=VALUE" }
     env_option(c)
+    mix_option(c)
     c:flag("--json", "As JSON, for `caisson run --plan`.")
   end },
   { "export", "Write a recipe's container as a bundle for any OCI runtime.", function(c)

@@ -32,6 +32,18 @@ function M.environment(words)
   return env
 end
 
+-- The mix-ins of --mix.
+function M.mixes(o)
+  if not o.mix or #o.mix == 0 then return nil end
+  local list = {}
+  for i, file in ipairs(o.mix) do
+    local message
+    list[i], message = require("caisson.policy.load").mix(file)
+    if not list[i] then cli.fail("--mix: " .. message) end
+  end
+  return list
+end
+
 -- A saved plan.
 function M.read(path)
   local f, message = io.open(path, "rb")
@@ -55,11 +67,12 @@ end
 function M.main(o)
   local p
   if o.words[1] and o.words[1]:find("%.json$") then
+    if o.mix and o.mix[1] then cli.fail("--mix: a saved plan is finished; mix-ins are for recipes") end
     if o.words[2] or o.program then cli.fail("a saved plan has its parameters and its program in it") end
     p = M.read(o.words[1])
   else
     local built, message = M.recipe(o.words):build { params = M.parameters(o.words, 2), args = o.program,
-      env = M.environment(o.env), default_args = { M.program } }
+      env = M.environment(o.env), mix = M.mixes(o), default_args = { M.program } }
     if not built then cli.fail(message) end
     p = built.plan
   end

@@ -61,6 +61,7 @@ local function what_to_run(o)
   local plan = require "caisson.cli.plan"
   o.environment = plan.environment(o.env)
   if o.plan then
+    if o.mix and o.mix[1] then cli.fail("--mix: a saved plan is finished; mix-ins are for recipes") end
     if o.words[1] then cli.fail("--plan is run in place of a recipe: " .. o.words[1]) end
     local p = plan.read(o.plan)
     local last = p.steps[#p.steps]
@@ -69,7 +70,7 @@ local function what_to_run(o)
     end
     return require("caisson.saved").recipe(p)
   end
-  o.params = plan.parameters(o.words, 2)
+  o.params, o.mixes = plan.parameters(o.words, 2), plan.mixes(o)
   return plan.recipe(o.words)
 end
 
@@ -89,7 +90,7 @@ function M.main(o)
   local recipe, status = what_to_run(o), status_of(o)
   local by = attendant.new()
   local running, message, _, failure = run.start(recipe, { params = o.params, args = o.program, env = o.environment,
-    cancel = by.cancel, late = 0.1, window = attendant.window(), status = status, log = cli.log })
+    mix = o.mixes, cancel = by.cancel, late = 0.1, window = attendant.window(), status = status, log = cli.log })
   if not running then
     local given_up = failure.code == "ECANCELED" and by:given_up()
     by:let_go()

@@ -1,0 +1,115 @@
+-- Two filters as one: what a process gets that both are loaded for.
+--
+-- The kernel asks every filter and takes the strictest answer. So does the product of two policies: its clauses are
+-- the pairs of theirs. Where both answers are as strict (two errnos) what a clause says counts before a default, so that
+-- the ENOSYS that sends a libc to an older call is not lost to somebody's EPERM.
+local args = require "caisson.policy.args"
+local names = require "caisson.policy.names"
+
+local M = {}
+
+local strictness = { kill_process = 1, kill_thread = 2, trap = 3, errno = 4, notify = 5, trace = 6, log = 7, allow = 8 }
+
+local function rank(action) return strictness[type(action) == "table" and action[1] or action] end
+
+-- The stricter of two actions; the first of two that are as strict.
+function M.stricter(a, b)
+  if rank(b) < rank(a) then return b end
+  return a
+end
+
+local function same(a, b) return names.text(a) == names.text(b) end
+
+-- A call's clauses with their actions resolved, and behind them the one that is always true.
+local function clauses_of(p, name)
+  local list = {}
+  for i, c in ipairs(p.calls[name] or {}) do
+    list[i] = { action = c.action == "deny" and p.deny or c.action, args = c.args }
+    if #c.args == 0 then return list end
+  end
+  list[#list + 1] = { action = p.default, args = {}, default = true }
+  return list
+end
+
+local function pair(a, b)
+  if a.default and not b.default then return M.stricter(b.action, a.action) end
+  return M.stricter(a.action, b.action)
+end
+
+-- Do all clauses but the last say the same? Then they have no order.
+local function one_action(list)
+  for i = 2, #list - 1 do
+    if not same(list[i].action, list[1].action) then return false end
+  end
+  return true
+end
+
+local function conditions(list)
+  local out = {}
+  for i = 1, #list - 1 do out[i] = list[i].args end
+  return out
+end
+
+-- Two lists of clauses that have no order, where only what both say matters: one intersection.
+local function simple(a, b)
+  if #a < 2 or #b < 2 or not (one_action(a) and one_action(b)) then return nil end
+  local rest = pair(a[#a], b[#b])
+  if not same(pair(a[1], b[#b]), rest) or not same(pair(a[#a], b[1]), rest) then return nil end
+  local common = args.intersect(conditions(a), conditions(b))
+  if not common then return nil end
+  local out = {}
+  for i, c in ipairs(common) do out[i] = { action = pair(a[1], b[1]), args = c } end
+  out[#out + 1] = { action = rest, args = {} }
+  return out
+end
+
+-- The clauses of one call for both; or nil, message.
+local function product(a, b)
+  local out = simple(a, b)
+  if out then return out end
+  out = {}
+  for _, x in ipairs(a) do
+    for _, y in ipairs(b) do
+      local common, message = args.intersect({ x.args }, { y.args })
+      if not common then return nil, message end
+      for _, c in ipairs(common) do out[#out + 1] = { action = pair(x, y), args = c } end
+    end
+  end
+  return out
+end
+
+-- What needs not be said: clauses behind one that is always true, and those at the end that say what the default says.
+local function trimmed(list, default)
+  local out = {}
+  for _, c in ipairs(list) do
+    out[#out + 1] = c
+    if #c.args == 0 then break end
+  end
+  while #out > 0 and same(out[#out].action, default) do out[#out] = nil end
+  return #out > 0 and out or nil
+end
+
+local function list_text(v) return v and table.concat(v, " ") or "" end
+
+-- The fields of the policy that is both; or nil, message where there is none, and two filters must be loaded.
+function M.of(a, b)
+  if a.newest ~= b.newest then return nil, "their newest calls differ" end
+  if list_text(a.architectures) ~= list_text(b.architectures) then return nil, "their architectures differ" end
+  if list_text(a.flags) ~= list_text(b.flags) then return nil, "their flags differ" end
+  if a.listener and b.listener and a.listener ~= b.listener then return nil, "each has a listener of its own" end
+  local both = { default = M.stricter(b.default, a.default), deny = M.stricter(b.deny, a.deny), newest = a.newest,
+    bad_architecture = M.stricter(b.bad_architecture, a.bad_architecture), architectures = a.architectures,
+    flags = a.flags, listener = a.listener or b.listener, calls = {} }
+  local calls = {}
+  for _, p in ipairs { a, b } do
+    for name in pairs(p.calls) do calls[name] = true end
+  end
+  for name in pairs(calls) do
+    local list, message = product(clauses_of(a, name), clauses_of(b, name))
+    if not list then return nil, ("%s: %s"):format(name, message) end
+    both.calls[name] = trimmed(list, both.default)
+  end
+  return both
+end
+
+return M

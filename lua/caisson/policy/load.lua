@@ -1,0 +1,58 @@
+-- Policies from where they are written: a recipe, an OCI bundle, a seccomp profile in JSON, or Lua that returns one.
+local policy = require "caisson.policy"
+
+local M = {}
+
+---@class caisson.policy.Loaded
+---@field kind "recipe"|"profile"|"policy"|"mix"
+---@field value any                the recipe, policy or mix-in
+
+local function read(path)
+  local f, message = io.open(path, "rb")
+  if not f then return nil, message end
+  local text
+  text, message = f:read("*a")
+  f:close()
+  return text, message and path .. ": " .. message
+end
+
+-- name: a recipe's name or file, a bundle's directory, FILE.json (a profile, or a bundle's config.json), or FILE.lua that
+-- returns a recipe, a policy or a mix-in. Returns nil, message where it is nothing of the kind.
+---@param name string
+---@return caisson.policy.Loaded|nil, string? message
+function M.load(name)
+  local recipe = require "caisson.recipe"
+  if name:find("%.json$") and not name:find("config%.json$") then
+    local text, message = read(name)
+    if not text then return nil, message end
+    local p
+    p, message = policy.from_oci(text)
+    if not p then return nil, name .. ": " .. message end
+    return { kind = "profile", value = p }
+  end
+  if name:find("%.lua$") then
+    local v, message = recipe.value(name)
+    if message then return nil, message end
+    if policy.is(v) then return { kind = "policy", value = v } end
+    if require("caisson.policy.mix").is(v) then return { kind = "mix", value = v } end
+    if not recipe.is(v) then return nil, name .. ": the file returns no recipe, policy or mix-in" end
+  end
+  local r, message = recipe.load(name)
+  if not r then return nil, message end
+  return { kind = "recipe", value = r }
+end
+
+-- The same as a mix-in. A recipe is none: it says more than what confines.
+---@param name string
+---@return caisson.Mix|nil, string? message
+function M.mix(name)
+  local found, message = M.load(name)
+  if not found then return nil, message end
+  if found.kind == "mix" then return found.value end
+  if found.kind == "recipe" then return nil, name .. ": a mix-in, a policy or a profile expected, and this is a recipe" end
+  local m = policy.mix { seccomp = found.value }
+  m.source, m.line = name, nil
+  return m
+end
+
+return M
