@@ -346,29 +346,20 @@ function Plan:rows()
   return rows
 end
 
-local columns = { "number", "phase", "side", "step", "object", "at" }
-
--- The plan as an aligned table.
-function Plan:text()
-  local rows = self:rows()
-  insert(rows, 1, { number = "#", phase = "phase", side = "side", step = "step", object = "object",
-    at = "asked for at" })
-  local width, lines = {}, {}
-  for _, row in ipairs(rows) do
-    row.object = row.object:gsub("%c", "?")
-    if #row.object > 72 then row.object = row.object:sub(1, 69) .. "..." end
-    for _, k in ipairs(columns) do width[k] = math.max(width[k] or 0, #tostring(row[k])) end
-  end
-  for i, row in ipairs(rows) do
-    local cells = {}
-    for c, k in ipairs(columns) do
-      local s = tostring(row[k])
-      local pad = (" "):rep(width[k] - #s)
-      cells[c] = k == "number" and pad .. s or s .. pad
+-- The plan as an aligned table. c: the colours and the width of what it is written to (caisson.cli.color); without them it
+-- is plain, and nothing of it is cut.
+---@param c? caisson.Color
+---@return string
+function Plan:text(c)
+  local rows, programs = self:rows(), nil
+  for i, s in ipairs(self.steps) do -- a filter's size says little
+    if s.step == "seccomp" and type(s.options.program) == "string" then
+      programs = programs or require "caisson.policy.answers"
+      local allowed, some, others = programs.of({ s.options.program }):summary()
+      rows[i].object = ("%d calls allowed, %d by their arguments, else %s"):format(allowed, some, others)
     end
-    lines[i] = concat(cells, "  "):gsub("%s+$", "")
   end
-  return concat(lines, "\n") .. "\n"
+  return require("caisson.plan.text").of(rows, c)
 end
 
 -- The plan as JSON, keys in a fixed order: from_json(text):json() is text, byte for byte.

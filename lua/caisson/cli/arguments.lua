@@ -33,6 +33,9 @@ local commands = {
     env_option(c)
     mix_option(c)
     c:flag("--json", "As JSON, for `caisson run --plan`.")
+    c:flag("--diff", "Compare two: RECIPE RECIPE [NAME=VALUE], the parameters being of both; parameters of one alone stand "
+      .. "with it in quotes, \"a.lua x=1\". Or one without and with its parameters, or mix-ins: RECIPE NAME=VALUE.")
+    c:flag("--exit-code", "With --diff: the exit status is 1 where they differ.")
   end },
   { "export", "Write a recipe's container as a bundle for any OCI runtime.", function(c)
     c:argument("words", "The recipe, its parameters, and the bundle's directory; the program stands after --."):args("*")
