@@ -339,9 +339,14 @@ end
 function Plan:rows()
   local rows = {}
   for i, s in ipairs(self:compile():steps()) do
-    local own = self.steps[i]
+    local own, object = self.steps[i], s.object
+    if s.step == "seccomp" then -- its size says little
+      local allowed, some, others = require("caisson.policy.answers").of({ s.options.program }):summary()
+      object = ("%d calls allowed, %d by their arguments, else %s%s"):format(allowed, some, others,
+        s.options.listener and " listener=" .. s.options.listener or "")
+    end
     rows[i] = { number = i, phase = own.phase or "", side = s.side, step = s.step,
-      object = s.object .. (s.optional and " (optional)" or ""), at = M.at(own) or "" }
+      object = object .. (s.optional and " (optional)" or ""), at = M.at(own) or "" }
   end
   return rows
 end
@@ -351,15 +356,7 @@ end
 ---@param c? caisson.Color
 ---@return string
 function Plan:text(c)
-  local rows, programs = self:rows(), nil
-  for i, s in ipairs(self.steps) do -- a filter's size says little
-    if s.step == "seccomp" and type(s.options.program) == "string" then
-      programs = programs or require "caisson.policy.answers"
-      local allowed, some, others = programs.of({ s.options.program }):summary()
-      rows[i].object = ("%d calls allowed, %d by their arguments, else %s"):format(allowed, some, others)
-    end
-  end
-  return require("caisson.plan.text").of(rows, c)
+  return require("caisson.plan.text").of(self:rows(), c)
 end
 
 -- The plan as JSON, keys in a fixed order: from_json(text):json() is text, byte for byte.

@@ -62,11 +62,11 @@ describe("caisson.plan.diff", function()
   end)
 
   it("tells what has changed inside a step", function()
-    local d = diff.of(with {}, with { mounts = { { bind = "/usr", writable = true, exec = false }, { tmpfs = "/tmp", size = 8192 } } })
+    local d = diff.of(with {}, with { mounts = { { bind = "/usr", dev = true, exec = false }, { tmpfs = "/tmp", size = 8192 } } })
     assert.same({}, d.added)
     assert.same({ name = "size", from = "4096", to = "8192" }, field(d, "mount.tmpfs", "size"))
     local f = field(d, "mount.bind", "flags")
-    assert.same({ "rro" }, f.removed)
+    assert.same({ "rnodev" }, f.removed)
     assert.same({ "rnoexec" }, f.added)
   end)
 
