@@ -27,6 +27,14 @@ local commands = {
       .. "exec, the end."):argname("N")
     c:option("--status", "The same, to a file."):argname("FILE")
   end },
+  { "watch", "Run again whenever the recipe changes, and show what that changed in the plan and the result.", function(c)
+    c:argument("words", "The recipe, and its parameters as NAME=VALUE; the program stands after --."):args("*")
+      :argname { "RECIPE", "NAME=VALUE" }
+    c:option("--path", "Run again also when this file changes, or what is in this folder."):argname("PATH"):count("*")
+    c:option("--plan", "Run a plan that `caisson plan --json` has saved, in place of a recipe."):argname("FILE")
+    env_option(c)
+    c:option("--worker"):hidden(true)
+  end },
   { "plan", "Show every step of a container's construction. Does nothing; needs no privileges.", function(c)
     c:argument("words", "The recipe and its parameters, or a saved plan (FILE.json)."):args("*")
       :argname { "RECIPE", "NAME=VALUE" }
