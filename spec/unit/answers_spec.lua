@@ -1,6 +1,6 @@
 -- What seccomp programs answer: the compiled program is run, for one call or for all that its arguments could be.
 local answers = require "caisson.policy.answers"
-local bpf = require "support.bpf"
+local bpf = require "caisson.policy.bpf"
 local core = require "caisson.core"
 local policy = require "caisson.policy"
 
