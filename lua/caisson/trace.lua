@@ -54,7 +54,7 @@ function Tracing:start(pid)
   local spec = self.spec
   local pidfd, message
   pidfd, message, errno = core.helper(function()
-    require("caisson.trace.tracer").run(spec, pid, w)
+    require(spec.recorder and "caisson.learn.recorder" or "caisson.trace.tracer").run(spec, pid, w)
   end, { w })
   w:close()
   if not pidfd then
@@ -74,18 +74,37 @@ end
 
 -- What the tracer says, in chunks.
 function Tracing:hear(chunk)
-  self.text = (self.text or "") .. chunk
-  for line in self.text:gmatch("([^\n]*)\n") do
-    local told = require("caisson.json").decode(line) or {}
+  local text, from = (self.text or "") .. chunk, 1
+  while true do
+    local at = text:find("\n", from, true)
+    if not at then break end
+    local told = require("caisson.json").decode(text:sub(from, at - 1)) or {}
     if told.note then self.notes[#self.notes + 1] = told.note end
     self.denied = self.denied or told.denied
     self.error = self.error or told.error
+    self.learnt = self.learnt or told.learnt
+    from = at + 1
   end
-  self.text = self.text:match("[^\n]*$")
+  self.text = text:sub(from)
+end
+
+-- What has been learnt comes at the program's end, and is worth waiting for.
+function Tracing:hear_all()
+  while not self.learnt and not self.error do
+    local ready = core.poll({ { fd = self.report, events = "r" } }, 10)
+    local chunk = ready and next(ready) and self.report:read()
+    if not chunk or chunk == "" then
+      self.error = self.error or "what was learnt has not been told"
+      return
+    end
+    self:hear(chunk)
+  end
 end
 
 -- Into the result of the run.
 function Tracing:account(r)
+  if self.spec.recorder and self.report then self:hear_all() end
+  r.learnt = self.learnt
   r.trace_notes = self.notes
   r.trace_error = self.error
   r.denied = self.denied
@@ -135,14 +154,18 @@ end
 function M.after_clone(b)
   local t = b.options.trace
   b:check_type("trace", t, "table")
-  b:check_keys("trace", t, { "calls", "decide" })
-  b:check_type("trace/decide", t.decide, "function")
+  local spec = { init = b.options.init }
+  if t.recorder then -- of caisson.learn
+    spec.recorder, spec.sites = true, t.sites
+  else
+    b:check_keys("trace", t, { "calls", "decide" })
+    b:check_type("trace/decide", t.decide, "function")
+    spec.decide, spec.names = t.decide, {}
+    for name, nr in pairs(core.seccomp.syscalls()) do spec.names[nr] = name end
+    b.trace_calls = names_of(b, t.calls)
+  end
   if b.options.ptrace then b:fail("trace", "a process has one tracer (ptrace is given too)") end
-  local names = {}
-  for name, nr in pairs(core.seccomp.syscalls()) do names[nr] = name end
-  b.trace_calls = names_of(b, t.calls)
-  b.tracing = setmetatable({ notes = {}, spec = { decide = t.decide, init = b.options.init, names = names } },
-    Tracing)
+  b.tracing = setmetatable({ notes = {}, spec = spec }, Tracing)
   b.phase = "trace"
   b:step("trace", "ptracer", { who = "any" }) -- Yama would let none but ancestors
   b.plan.steps[#b.plan.steps + 1] = plan_module.call(function(pid) return b.tracing:start(pid) end,
@@ -150,9 +173,18 @@ function M.after_clone(b)
   b:step("trace", "ptracer", { who = "none" })
 end
 
+local function learning(b)
+  local from, to
+  if b.tracing.spec.sites then from, to = core.learn.sites() end
+  b:step("trace", "seccomp", { program = require("caisson.learn.filter").program(from, to) })
+end
+
 -- The filter. Calls of other architectures, which it could not name, are the end of who makes them.
 function M.filter(b)
   b.phase = "policy"
+  if b.tracing.spec.recorder then
+    return learning(b)
+  end
   local rule = { action = { "trace", 1 } }
   for i, name in ipairs(b.trace_calls) do rule[i] = name end
   local program, message = core.seccomp.compile { default = "allow", rules = { rule }, bad_architecture = "kill_process" }

@@ -45,7 +45,6 @@ local function ending_line(r, running)
 end
 
 local function write_json(o, document)
-  if o.observer then o.observer:ended(document) end
   local text = require("caisson.json").document(document) .. "\n"
   if o.json then io.write(text) end
   if o.result then
@@ -89,8 +88,7 @@ end
 
 function M.main(o)
   local recipe, status = what_to_run(o), status_of(o)
-  if o.observer then o.observer:observe(recipe) end
-  local by = attendant.new(o.cancel)
+  local by = attendant.new()
   local running, message, _, failure = run.start(recipe, { params = o.params, args = o.program, env = o.environment,
     mix = o.mixes, cancel = by.cancel, late = 0.1, window = attendant.window(), status = status, log = cli.log })
   if not running then

@@ -1,0 +1,297 @@
+-- The recorder: the tracer of a run that is learnt. A process of its own, that lets every call be made and keeps what is
+-- new about it: the call with the arguments that count, the files, the addresses. At the program's end it tells all.
+local core = require "caisson.core"
+local Call = require "caisson.trace.call"
+local json = require "caisson.json"
+local rules = require "caisson.learn.rules"
+
+local ptrace = core.ptrace
+
+local Recorder = {}
+Recorder.__index = Recorder
+
+function Recorder:tell(what)
+  self.report:write((json.document(what):gsub("\n *", " ")) .. "\n")
+end
+
+local function file(self, path)
+  -- a process's own folder has another name in each run
+  path = path:gsub("^/proc/%d+%f[/%z]/task/%d+", "/proc/self"):gsub("^/proc/%d+%f[/%z]", "/proc/self")
+  local f = self.files[path]
+  if not f then
+    local st = core.lstat(self.root .. path)
+    f = { type = st and st.type or "none" }
+    self.files[path] = f
+  end
+  return f, path
+end
+
+local function parent_of(path) return path:match "^(.+)/[^/]*$" or "/" end
+
+-- A name appears in a directory, or goes from it.
+local function change(self, path)
+  local dir = file(self, parent_of(path))
+  dir.change = true
+end
+
+local function int(v) return tonumber(v) % 4294967296 end
+
+local function has(v, bit) return math.floor(v / bit) % 2 == 1 end
+
+local CREAT, TRUNC, TMPFILE = 64, 512, 4194304
+local DIRECTORY = core.seccomp.architecture() == "aarch64" and 16384 or 65536
+
+local function opened(self, call, p, f, path)
+  if p.access == "stat" then return end -- O_PATH
+  local how = call.name == "openat2" and call:bytes(3, 24)
+  local flags = how and how:byte(1) + how:byte(2) * 256 + how:byte(3) * 65536 + how:byte(4) * 16777216
+    or int(call.args[call.name == "open" and 2 or 3])
+  local mode = flags % 4
+  if has(flags, TMPFILE) then
+    f.change = true
+    return
+  end
+  if mode ~= 1 then f.read = true end
+  if mode ~= 0 then f.write = true end
+  if has(flags, TRUNC) then f.write = true end
+  if has(flags, CREAT) and f.type == "none" then
+    f.made, f.write = true, true
+    change(self, path)
+  elseif f.type == "directory" or has(flags, DIRECTORY) then
+    f.read = nil
+    f.list = true
+  end
+end
+
+local changes = { mkdir = true, mkdirat = true, mknod = true, mknodat = true, rmdir = true, unlink = true, unlinkat = true,
+  symlink = true, symlinkat = true, link = true, linkat = true, rename = true, renameat = true, renameat2 = true }
+
+local function paths(self, call)
+  for i, p in ipairs(call:paths()) do
+    local path = p.path
+    if p.errno and p.errno ~= core.errno.ENOENT and p.errno ~= core.errno.EFAULT and p.text then
+      self.unknown[p.text] = p.message
+    end
+    if path and path:sub(1, 1) == "/" and not path:find(" %(deleted%)$") and not path:find("^/memfd:") then
+      local f
+      f, path = file(self, path)
+      if call.name == "creat" then
+        f.write = true
+        if f.type == "none" then
+          f.made = true
+          change(self, path)
+        end
+      elseif call.name:find "^open" then
+        opened(self, call, p, f, path)
+      elseif call.name:find "^execve" then
+        if f.type ~= "none" then f.exec = true end
+      elseif changes[call.name] then
+        change(self, path)
+        if i == 2 or not call.name:find "^link" then
+          if f.type == "none" then f.made = true end
+        end
+      elseif call.name == "truncate" or call.name == "acct" then
+        f.write = true
+      elseif p.access == "write" then
+        f.attr = true
+      else
+        f.stat = true
+      end
+    end
+  end
+end
+
+-- ---- addresses ----
+
+local function address(self, call)
+  local a = call.name == "sendto" and call:address(5) or call.name ~= "sendto" and call:address(2)
+  if not a or a.family == "unspecified" then return end
+  local what = call.name == "bind" and "bind" or "connect"
+  if a.family == "unix" then
+    self.net[("%s unix %s"):format(what, a.path or "@" .. (a.abstract or ""):gsub("[^%w%p]", "?"))] = true
+  elseif a.family == "inet" or a.family == "inet6" then
+    local s = core.learn.socket(call.tid, call:int(1))
+    local kind = not s and "tcp" or s.type == 1 and "tcp" or s.type == 2 and "udp" or "raw"
+    self.net[("%s %s %s %d"):format(what, kind, a.address, a.port)] = true
+  end
+end
+
+-- ---- capabilities ----
+
+local function status_of(tid)
+  local f = io.open(("/proc/%d/status"):format(tid))
+  local text = f and f:read("*a") or ""
+  if f then f:close() end
+  return text
+end
+
+-- ---- calls ----
+
+local function key_of(name, args)
+  local kept, parts = rules.kept[name], {}
+  if not kept then return "" end
+  for i = 1, 6 do
+    if kept[i] then parts[#parts + 1] = ("%.0f"):format(kept[i] == 15 and int(args[i]) % 16 or int(args[i])) end
+  end
+  return table.concat(parts, ",")
+end
+
+local reads_address = { connect = true, bind = true, sendto = true }
+
+local function on_call(self, tid, info)
+  if not info.native then
+    self.foreign = (self.foreign or 0) + 1
+    return
+  end
+  local name = self.names[info.nr] or "#" .. info.nr
+  local set = self.calls[name]
+  if not set then
+    set = {}
+    self.calls[name] = set
+  end
+  set[key_of(name, info.args)] = true
+  local call
+  if self.takes_path[name] or reads_address[name] or rules.privileged[name] then
+    call = Call.new(tid, info, name, self.root)
+    rawset(call, "namespace", self.namespace)
+  end
+  if self.takes_path[name] then paths(self, call) end
+  if reads_address[name] then address(self, call) end
+  if self.privileged then require("caisson.learn.privileges").look(self, tid, name, info, call) end
+end
+
+-- The program that a file asks for: an ELF's interpreter. Returns its path.
+local function interpreter(path)
+  local f = io.open(path, "rb")
+  local head = f and f:read(64)
+  local found
+  if head and #head == 64 and head:sub(1, 5) == "\127ELF\2" then
+    local function number(text, at, size)
+      local v = 0
+      for i = size - 1, 0, -1 do v = v * 256 + text:byte(at + i) end
+      return v
+    end
+    local from, size, count = number(head, 33, 8), number(head, 55, 2), number(head, 57, 2)
+    f:seek("set", from)
+    local table_of = f:read(size * count) or ""
+    for i = 0, count - 1 do
+      local at = 1 + i * size
+      if #table_of >= at + 55 and number(table_of, at, 4) == 3 then
+        f:seek("set", number(table_of, at + 8, 8))
+        found = (f:read(math.min(number(table_of, at + 32, 8), 4096)) or ""):match "^[^%z]+"
+      end
+    end
+  end
+  if f then f:close() end
+  return found
+end
+
+-- A program is executed: the file that runs, what it is interpreted by.
+local function on_exec(self, tid)
+  local exe = core.lstat(("/proc/%d/exe"):format(tid))
+  local call = Call.new(tid, { nr = -1, args = { 0, 0, 0, 0, 0, 0 } }, "execve", self.root)
+  rawset(call, "namespace", self.namespace)
+  for _, path in ipairs { exe and exe.target or false, interpreter(("/proc/%d/exe"):format(tid)) or false } do
+    local real = path and call:resolve(path, nil, true)
+    if real and real:sub(1, 1) == "/" then file(self, real).exec = true end
+  end
+end
+
+-- The program itself is there: the container's first process or, under an init, the first that that makes.
+local function begin(self, tid)
+  local root = core.open(("/proc/%d/root"):format(tid), { "path", "directory" })
+  local st = core.lstat(("/proc/%d/ns/mnt"):format(tid))
+  if not root or not st or not st.target then error("the container's root can't be opened", 0) end
+  self.root_fd, self.root, self.namespace = root, "/proc/self/fd/" .. root:fileno(), st.target
+  self.calls.execve = { [""] = true }
+  local status = status_of(tid)
+  self.had = status:match "\nCapEff:%s*(%x+)"
+  self.privileged = self.had and self.had:find "[^0]" ~= nil
+  local cwd = core.lstat(("/proc/%d/cwd"):format(tid))
+  self.cwd = cwd and cwd.target
+  self.learner:begin(tid)
+end
+
+local function known_calls()
+  local names, all = {}, {}
+  for name, nr in pairs(core.seccomp.syscalls()) do
+    names[nr] = name
+    if nr < 1024 then all[nr] = rules.of(name) end
+  end
+  return names, all
+end
+
+local function sorted_keys(t)
+  local list = {}
+  for k in pairs(t) do list[#list + 1] = k end
+  table.sort(list)
+  return list
+end
+
+local function facts(self)
+  local figures = self.learner:figures()
+  local calls, files = {}, {}
+  for name, set in pairs(self.calls) do calls[name] = sorted_keys(set) end
+  local largest = 0
+  for path, f in pairs(self.files) do
+    local st = (f.write or f.made) and core.lstat(self.root .. path)
+    if st and st.size and st.type == "file" then largest = math.max(largest, st.size) end
+    local words = {}
+    for k, v in pairs(f) do if v == true then words[#words + 1] = k end end
+    table.sort(words)
+    files[path] = f.type .. " " .. table.concat(words, " ")
+  end
+  local privileges
+  if self.privileged then privileges = sorted_keys(self.capabilities) end
+  return { calls = calls, files = files, net = sorted_keys(self.net), cwd = self.cwd, foreign = self.foreign,
+    unknown = sorted_keys(self.unknown), had = self.had, capabilities = privileges,
+    peaks = { tasks = figures.tasks, fd = figures.fd, file = largest },
+    figures = { stops = figures.stops, events = figures.events, sites = figures.sites } }
+end
+
+local function serve(self, init, first)
+  local program
+  while true do
+    local kind, tid, info, number = self.learner:next()
+    if kind == "call" then
+      if self.root then on_call(self, tid, info) end
+    elseif kind == "child" then
+      if self.init_runs and tid == first then program = program or info end
+    elseif kind == "exec" then
+      if not self.root and init and tid == first then
+        self.init_runs = true
+      elseif not self.root and tid == (init and program or first) then
+        begin(self, tid)
+      end
+      if self.root then on_exec(self, tid) end
+    elseif kind == "exited" then
+      if tid == (init and program or first) then return end
+    elseif kind == "ended" then
+      return
+    else
+      error(("%s (%s)"):format(tostring(tid), tostring(info or number)), 0)
+    end
+  end
+end
+
+-- The life of the helper: seize pid, say so, keep what is new until the program ends. spec: init, sites.
+function Recorder.run(spec, pid, report)
+  local names, all = known_calls()
+  local takes = {}
+  for name in pairs(require("caisson.trace.calls").paths) do takes[name] = true end
+  local self = setmetatable({ report = report, names = names, takes_path = takes, calls = {}, files = {}, net = {}, unknown = {},
+    capabilities = {}, learner = core.learn.new(all, spec.sites) }, Recorder)
+  local ok, message, errno = ptrace.seize(pid, { "fork", "vfork", "clone", "exec", "seccomp", "exitkill" })
+  self:tell(ok and { seized = pid } or { error = message, errno = errno })
+  if not ok then return end
+  ok, message = pcall(serve, self, spec.init, pid)
+  if not ok then
+    self:tell { error = tostring(message) }
+  else
+    self:tell { learnt = facts(self) }
+    -- who is left goes on until the container's end
+    pcall(serve, self, false, -1)
+  end
+end
+
+return Recorder

@@ -1,0 +1,74 @@
+-- What of a system call counts when a run is learnt: arguments that a policy can go by, paths, addresses. All else about
+-- a call is that it was made.
+local paths = require("caisson.trace.calls").paths
+
+local M = {}
+
+local low = 4294967295
+
+-- Arguments by which a policy tells one call from another, from 1; the bits of each that count. The kernel looks at the
+-- low 32 bits of these alone.
+M.kept = {
+  ioctl = { [2] = low }, fcntl = { [2] = low }, prctl = { [1] = low }, arch_prctl = { [1] = low }, ptrace = { [1] = low },
+  socket = { [1] = low, [2] = 15 }, socketpair = { [1] = low, [2] = 15 }, -- without SOCK_CLOEXEC, SOCK_NONBLOCK
+  setsockopt = { [2] = low, [3] = low }, getsockopt = { [2] = low, [3] = low },
+  clone = { [1] = low }, unshare = { [1] = low }, setns = { [2] = low }, personality = { [1] = low },
+  mmap = { [3] = low }, mprotect = { [3] = low }, pkey_mprotect = { [3] = low }, memfd_create = { [2] = low },
+  prlimit64 = { [2] = low }, getrlimit = { [1] = low }, setrlimit = { [1] = low },
+  bpf = { [1] = low }, keyctl = { [1] = low }, seccomp = { [1] = low }, membarrier = { [1] = low },
+  mount = { [4] = low }, reboot = { [3] = low }, syslog = { [1] = low },
+  shmctl = { [2] = low }, msgctl = { [2] = low }, semctl = { [3] = low }, io_uring_register = { [2] = low },
+}
+
+-- Of open's flags, those that say what is done to which file.
+local opening = 3 + 64 + 128 + 512 + 65536 + 131072 + 2097152 + 4194304
+
+-- Memory that counts: where it is, and how much: a number, or the argument that says so.
+local memory = {
+  connect = { 2, size_at = 3 }, bind = { 2, size_at = 3 }, sendto = { 5, size_at = 6 }, clone3 = { 1, size = 8 },
+  openat2 = { 3, size = 24 },
+}
+
+-- The descriptor that is used: the highest of them is how many a run needs.
+local first = { "read", "write", "pread64", "pwrite64", "readv", "writev", "fstat", "lseek", "getdents64", "ioctl", "fcntl",
+  "recvfrom", "sendto", "recvmsg", "sendmsg", "connect", "bind", "listen", "accept", "accept4", "setsockopt", "getsockopt",
+  "epoll_wait", "epoll_pwait", "ftruncate", "fsync", "fchmod", "fchdir" }
+local descriptor = { mmap = 5, newfstatat = 1, epoll_ctl = 3, dup2 = 2, dup3 = 2 }
+for _, name in ipairs(first) do descriptor[name] = 1 end
+
+-- Calls that the tracer sees each time, though nothing about them counts: they end, begin, or go on with something else.
+local never_hot = { execve = true, execveat = true, fork = true, vfork = true, clone = true, clone3 = true, exit = true,
+  exit_group = true, rt_sigreturn = true, restart_syscall = true, rt_sigsuspend = true, pause = true, seccomp = true,
+  setuid = true, setgid = true, setreuid = true, setregid = true, setresuid = true, setresgid = true, setgroups = true,
+  capset = true, capget = true }
+
+-- What decides about privileges is asked each time, since they may have changed.
+local privileged = { "chown", "fchown", "lchown", "fchownat", "setuid", "setgid", "setresuid", "setresgid", "setreuid",
+  "setregid", "kill", "setpriority", "sched_setscheduler", "mknod", "mknodat" }
+M.privileged = {}
+for _, name in ipairs(privileged) do M.privileged[name] = true end
+
+-- The rule of a call, as core.learn.new takes it.
+function M.of(name)
+  local rule = { keep = {}, fd = descriptor[name] }
+  local counts = never_hot[name] or false
+  for i, mask in pairs(M.kept[name] or {}) do
+    rule.keep[i], counts = mask, true
+  end
+  local m = memory[name]
+  if m then rule.memory, rule.size_at, rule.size, counts = m[1], m.size_at, m.size, true end
+  for i, p in ipairs(paths[name] or {}) do
+    counts = true
+    rule[i == 1 and "text" or "text2"], rule[i == 1 and "dir" or "dir2"] = p.path, p.dir
+    if p.flags then rule.keep[p.flags] = p.access == "open" and opening or low end
+  end
+  if M.privileged[name] then
+    for i = 1, 6 do rule.keep[i] = rule.keep[i] or (i ~= rule.text and i ~= rule.text2) and low or nil end
+    counts = true
+  end
+  rule.hot = not counts
+  if next(rule.keep) == nil then rule.keep = nil end
+  return rule
+end
+
+return M

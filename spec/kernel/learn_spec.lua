@@ -1,0 +1,230 @@
+-- What is learnt of a run: its calls are those that strace sees, and with the policy made of it the same run passes while
+-- others don't.
+local t = require "support"
+local cli = require "support.cli"
+local caisson = require "caisson"
+local core = t.core
+local learn = caisson.learn
+
+local unpack = table.unpack or unpack -- luacheck: ignore
+
+local dir, programs
+
+local function base(more)
+  local def = { namespaces = t.is_root and {} or { user = true }, stdin = "null", stdout = "capture", stderr = "stdout" }
+  for k, v in pairs(more or {}) do def[k] = v end
+  return caisson.recipe(def)
+end
+
+local function learnt_of(args, recipe)
+  local learnt, r = learn.run(recipe or base(), { args = args, name = "sandbox" })
+  assert(learnt, tostring(r))
+  return learnt, r
+end
+
+local function names(set)
+  local list = {}
+  for name in pairs(set) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+-- The calls that strace sees, in the same container.
+local function traced(args)
+  local file = dir .. "/strace.out"
+  local r = assert(caisson.run(base(), { args = { "/usr/bin/strace", "-f", "-o", file, unpack(args) } }))
+  local set = {}
+  for line in io.lines(file) do
+    local name = line:match "^%d+%s+([%w_]+)%("
+    if name then set[name] = true end
+  end
+  os.remove(file)
+  return set, r
+end
+
+-- Run under what was learnt, written to a file.
+local function again(learnt, args, recipe)
+  local path = dir .. "/learnt.lua"
+  local f = assert(io.open(path, "w"))
+  f:write((learnt:text():gsub('extends = "sandbox"', "extends = BASE")))
+  f:close()
+  local env = setmetatable({ BASE = recipe or base() }, { __index = _G })
+  local chunk
+  if setfenv then
+    chunk = setfenv(assert(loadfile(path)), env)
+  else
+    chunk = assert(loadfile(path, "t", env))
+  end
+  local r, message = caisson.run(chunk(), { args = args })
+  return r or { stdout = "", message = message }
+end
+
+describe("learn", function()
+  if not t.needs("userns", "cc") then return end
+
+  setup(function()
+    dir = t.sh("mktemp -d /tmp/caisson-learn.XXXXXX"):gsub("\n", "")
+    local out = t.sh(("cd spec/support && cc -O1 -Wall -Wextra -o %s/learner learner.c -lpthread 2>&1 && "
+      .. "cc -O1 -static -o %s/static learner.c -lpthread 2>&1; chmod 755 %s"):format(dir, dir, dir))
+    assert(out == "", out)
+    programs = { dir .. "/learner", dir .. "/static" }
+  end)
+  teardown(function() t.sh("rm -rf " .. dir) end)
+
+  describe("system calls", function()
+    it("are those that strace sees", function()
+      if t.sh "command -v strace" == "" then return pending "needs strace" end
+      for _, program in ipairs(programs) do
+        for _, what in ipairs { { "forks" }, { "arguments" }, { "hot" }, { "chain", "3" }, { "spawn" }, { "network", "19191" },
+          { "files", "/tmp" }, { "sleep", "5" }, { "abort" } } do
+          local args = { program, unpack(what) }
+          local learnt, r = learnt_of(args)
+          local seen, other = traced(args)
+          assert.same(names(seen), names(learnt.needs.calls), table.concat(what, " "))
+          if what[1] ~= "abort" then assert.same({ r.code, r.stdout }, { other.code, other.stdout }) end
+        end
+      end
+    end)
+
+    it("of threads: those of several runs hold what strace sees", function()
+      if t.sh "command -v strace" == "" then return pending "needs strace" end
+      local learnt
+      for _ = 1, 3 do
+        local one = learnt_of { programs[1], "threads" }
+        learnt = learnt and learnt + one or one
+      end
+      for name in pairs((traced { programs[1], "threads" })) do
+        assert.truthy(learnt.needs.calls[name] or name == "futex" or name == "restart_syscall", name)
+      end
+      assert.equal(3, learnt.needs.runs)
+      assert.truthy(learnt.needs.peaks.tasks > 1)
+    end)
+
+    it("come with the arguments that count", function()
+      local calls = learnt_of({ programs[1], "arguments" }).needs.calls
+      assert.same({ "21523", "21531" }, names(calls.ioctl)) -- TIOCGWINSZ, FIONREAD
+      assert.same({ "1,1", "2,2" }, names(calls.socket))
+      assert.same({ "1,16" }, names(calls.setsockopt))
+      assert.same({ "3" }, names(calls.prctl))
+      assert.same({ "4294967295" }, names(calls.personality))
+      assert.truthy(calls.fcntl["3"])
+      local text = learnt_of({ programs[1], "arguments" }):text()
+      assert.matches("TIOCGWINSZ", text, 1, true)
+      assert.matches("AF_INET, SOCK_DGRAM", text, 1, true)
+    end)
+
+    it("are all there is, once they are a policy", function()
+      local learnt = learnt_of { programs[1], "hot" }
+      assert.same({ "2000 20\n", 0 }, { again(learnt, { programs[1], "hot" }).stdout, 0 })
+      local umask = again(learnt, { programs[1], "umask" })
+      assert.equal("0\n", umask.stdout) -- EPERM is not 18
+      learnt = learnt + learnt_of { programs[1], "umask" }
+      local r = again(learnt, { programs[1], "umask" })
+      assert.equal(t.sh("umask"):find "22" and "1\n" or "0\n", r.stdout)
+      assert.truthy(learnt.needs.calls.umask)
+    end)
+
+    it("of hot places are let go, and are the same", function()
+      local learnt, r = learnt_of { programs[1], "hot" }
+      assert.equal("2000 20\n", r.stdout)
+      assert.equal(0, r.code)
+      if core.learn.sites() then assert.truthy(learnt.figures.stops < 1500, learnt.figures.stops) end
+    end)
+  end)
+
+  describe("files", function()
+    it("become few rules, and temporary ones the folder that they were in", function()
+      t.sh(("mkdir -m 777 %s/work %s/other"):format(dir, dir))
+      local args = { programs[1], "files", dir .. "/work" }
+      local learnt, r = learnt_of(args)
+      assert.equal("read\n", r.stdout)
+      assert.truthy(learnt.needs.files.write[dir .. "/work"])
+      assert.truthy(learnt.needs.files.read["/proc"])
+      assert.truthy(learnt.needs.files.execute[programs[1]])
+      for path in pairs(learnt.needs.files.write) do assert.falsy(path:find "%.new") end
+      if not t.needs "landlock" then return end
+      assert.equal("read\n", again(learnt, args).stdout)
+      assert.equal(0, #core.list(dir .. "/work"))
+      local f = io.open(dir .. "/listed", "w")
+      f:close()
+      r = again(learnt, { "/bin/cat", dir .. "/listed" }, base { stdout = "null" })
+      assert.matches("cat: Permission denied", r.message)
+    end)
+  end)
+
+  describe("addresses", function()
+    it("are ports that may be bound and connected to, and no others", function()
+      local learnt = learnt_of { programs[1], "network", "19192" }
+      assert.same({ { [19192] = true }, { [19192] = true } }, { learnt.needs.bind, learnt.needs.connect })
+      if not t.needs "landlock" or core.landlock.abi() < 4 then return end
+      assert.equal("bound connected\n", again(learnt, { programs[1], "network", "19192" }).stdout)
+      assert.equal("EACCES EACCES\n", again(learnt, { programs[1], "network", "19193" }).stdout)
+    end)
+  end)
+
+  it("goes through programs that execute others, with the sandbox's own rules beside", function()
+    local args = { "/bin/sh", "-c", "cat /etc/passwd | wc -l; echo x > /tmp/y; rm /tmp/y; exec sh -c 'exit 3'" }
+    local sandbox = caisson.recipe { extends = "sandbox", stdout = "capture", stderr = "stdout", stdin = "null" }
+    local learnt, r = learnt_of(args, sandbox)
+    assert.same({ "1\n", 3 }, { r.stdout, r.code })
+    r = again(learnt, args, sandbox)
+    assert.same({ "1\n", 3 }, { r.stdout, r.code })
+    r = again(learnt, { "/bin/sh", "-c", "ls /; : > /etc/x; echo end" }, sandbox)
+    assert.matches("ls: Permission denied.*/etc/x", r.stdout)
+    assert.same({}, learnt.needs.capabilities)
+  end)
+
+  it("tells of capabilities what was used of those that were there", function()
+    if not t.is_root then return end
+    local args = { "/bin/sh", "-c", ": > $0/owned; chown 5:5 $0/owned; chmod 600 $0/owned; chmod 755 $0/owned; rm -f $0/owned", dir }
+    local learnt, r = learnt_of(args)
+    assert.same({ 0, "" }, { r.code, r.stdout })
+    assert.same({ "chown", "fowner" }, names(learnt.needs.capabilities))
+    assert.equal(0, again(learnt, args).code)
+    assert.truthy(again(learnt, { "/bin/sh", "-c", ": > $0/x; chown 5:5 $0/x && chgrp 6 $0/x && nice -n -5 true" , dir }).code ~= 0)
+  end)
+
+  describe("caisson learn", function()
+    local function run(...) return cli.run(cli.argv { "learn", ... }, { cwd = dir .. "/cwd" }) end
+    before_each(function() t.sh(("rm -rf %s/cwd; mkdir -m 777 %s/cwd"):format(dir, dir)) end)
+
+    it("writes a recipe that the program passes with, and adds to it", function()
+      local r = run("sandbox", "--", "/bin/sh", "-c", "echo hi")
+      assert.same({ "hi\n", 0 }, { r.out, r.code }, r.err)
+      assert.matches("written to learnt.lua", r.err, 1, true)
+      local recipe = { "run", "learnt.lua", "--", "/bin/sh", "-c", "echo hi" }
+      assert.equal("hi\n", cli.run(cli.argv(recipe), { cwd = dir .. "/cwd" }).out)
+      recipe[#recipe] = "umask 7; umask; id -u > /tmp/x"
+      assert.matches("denied", cli.run(cli.argv(recipe), { cwd = dir .. "/cwd" }).err)
+      r = run("sandbox", "--merge", "learnt.lua", "--oci", "learnt.json", "--", "/bin/sh", "-c", recipe[#recipe])
+      assert.equal(0, r.code, r.err)
+      assert.matches("new in this run: .*umask", r.err)
+      local after = cli.run(cli.argv(recipe), { cwd = dir .. "/cwd" })
+      assert.same({ "0007\n", "", 0 }, { after.out, after.err, after.code })
+      recipe[#recipe] = "echo hi"
+      assert.equal("hi\n", cli.run(cli.argv(recipe), { cwd = dir .. "/cwd" }).out)
+      local text = t.read_file(dir .. "/cwd/learnt.lua")
+      assert.matches("learnt from 2 runs", text, 1, true)
+      local config = assert(require("cjson").decode(t.read_file(dir .. "/cwd/learnt.json")))
+      assert.equal("SCMP_ACT_ERRNO", config.linux.seccomp.defaultAction)
+      assert.truthy(caisson.policy.from_oci(config.linux.seccomp))
+      assert.same({}, config.process.capabilities.bounding)
+    end)
+
+    it("overwrites nothing but its own", function()
+      t.sh(("echo 'return 1' > %s/cwd/learnt.lua"):format(dir))
+      local r = run("sandbox", "--", "/bin/true")
+      assert.equal(125, r.code)
+      assert.matches("not of learn's making", r.err)
+      assert.equal("return 1\n", t.read_file(dir .. "/cwd/learnt.lua"))
+      r = run("sandbox", "--merge", "learnt.lua", "--", "/bin/true")
+      assert.equal(125, r.code)
+      assert.matches("no recipe that learn has written", r.err)
+      r = run("sandbox", "-o", "-", "--", "/bin/true")
+      assert.matches("^%-%- What this needed", r.out)
+      r = run("sandbox", "-o", "-", "--", "/bin/sh", "-c", "exit 7")
+      assert.equal(7, r.code)
+      assert.matches("ended with status 7", r.err)
+    end)
+  end)
+end)
