@@ -174,6 +174,43 @@ csn_sync_with_host(struct csn_run *run, u32 step)
   return n == 1 ? 0 : n < 0 ? (int)n : -EPIPE;
 }
 
+/* Whoever goes through the plan step by step is asked: 1: the step is left out; 0; -errno. Nothing of the child may stay behind if its host dies while
+ * it waits there, and changed credentials have cleared the death signal. */
+static int
+ask_before(struct csn_run *run, u32 i)
+{
+  const struct csn_plan *p = run->plan;
+  struct csn_msg m = { .kind = CSN_MSG_SKIP, .step = i, .pid = run->record->tid };
+  char c;
+  int rc;
+
+  csn_sys(__NR_prctl, PR_SET_PDEATHSIG, 9, 0, 0, 0);
+  if (csn_sys(__NR_recvfrom, run->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) != -EAGAIN)
+    csn_leave(125);
+  run->ctx.detail_len = 0;
+  rc = run->before(run, i);
+  if (rc > 0 && (i == p->clone || i == p->wait || i == p->exec))
+    rc = csn_detail(&run->ctx, -EINVAL, "a construction can't go without it", NULL);
+  if (rc <= 0)
+    return rc;
+  run->record->skipped[i] = ECANCELED;
+  run->record->msg.nskipped++;
+  if (csn_plan_step(p, i)->side == CSN_PARENT && csn_send_msg(run->sock, &m) < 0)
+    csn_leave(125);
+  return 1;
+}
+
+/* In the child. */
+static bool
+left_out(struct csn_run *run, u32 i)
+{
+  int rc = ask_before(run, i);
+
+  if (rc < 0)
+    csn_fail(run, i, rc);
+  return rc > 0;
+}
+
 void
 csn_child_steps(struct csn_run *run, u32 from, u32 to)
 {
@@ -181,14 +218,18 @@ csn_child_steps(struct csn_run *run, u32 from, u32 to)
   int rc;
 
   for (u32 i = from; i < to; i++) {
+    const bool one_by_one = run->before && i < p->last;
+
+    if (i < run->served && csn_plan_step(p, i)->side == CSN_PARENT)
+      continue;
+    if (run->record->skipped[i] || (one_by_one && left_out(run, i)))
+      continue;
     run->record->msg.step = i; /* where it was, should it be killed */
     if (csn_plan_step(p, i)->side == CSN_PARENT) {
-      if (i < run->served)
-        continue;
       /* Hand over to the host for its steps, and wait until it hands back. */
       if ((run->record->courier.word ? csn_courier_sync(run, i) : csn_sync_with_host(run, i)) < 0)
         csn_leave(125);
-      while (i + 1 < to && csn_plan_step(p, i + 1)->side == CSN_PARENT)
+      while (!one_by_one && i + 1 < to && csn_plan_step(p, i + 1)->side == CSN_PARENT)
         i++;
     } else if ((rc = csn_apply_step(run, i)) < 0) {
       csn_fail(run, i, rc);
@@ -206,6 +247,23 @@ greet(struct csn_run *run)
 
   /* without one the host opens it, or says why it can't */
   return fd < 0 ? csn_send_msg(run->sock, &m) : csn_send_fd(run->sock, &m, sizeof(m), fd);
+}
+
+/* Whoever is to trace it may be no ancestor, which the Yama module would not let. */
+static void
+show_itself(struct csn_run *run)
+{
+  struct csn_msg m = { .kind = CSN_MSG_TRACE,
+                       .pid = run->record->tid,
+                       .exec_ns = (u64)(uintptr_t)&run->record->msg.step };
+  char go;
+
+  csn_sys(__NR_prctl, PR_SET_PTRACER, ~0ul, 0, 0, 0);
+  run->record->msg.step = run->plan->clone;
+  if (csn_send_msg(run->sock, &m) < 0 ||
+      CSN_RETRY(csn_sys(__NR_recvfrom, run->sock, &go, 1, 0, 0, 0)) != 1)
+    csn_leave(125);
+  csn_sys(__NR_prctl, PR_SET_PTRACER, 0, 0, 0, 0);
 }
 
 u64
@@ -294,6 +352,8 @@ child_main(void *arg)
     csn_leave(125);
 
   run->ctx.born = true;
+  if (run->traced)
+    show_itself(run);
   if (p->exec >= p->nsteps && !csn_only_calls(p))
     csn_fail(run, p->nsteps, -ENOEXEC);
   run->ctx.init = csn_stays(p) || p->wait < p->nsteps;
@@ -302,6 +362,8 @@ child_main(void *arg)
   if (run->unshare_time && (rc = (int)csn_sys(__NR_unshare, CLONE_NEWTIME)) < 0)
     csn_fail(run, p->clone, rc);
   csn_child_steps(run, i, p->last);
+  for (i = p->last; run->before && i < p->nsteps; i++)
+    left_out(run, i);
   run->record->msg.step = p->last;
   if (p->exec >= p->nsteps) {
     run->record->executing = 1;
@@ -450,9 +512,16 @@ make(struct csn_run *run)
 
   /* Steps before clone: the creator's own, such as joining namespaces. */
   for (i = 0; i < p->clone && p->clone < p->nsteps; i++) {
-    if (csn_plan_step(p, i)->side == CSN_CHILD && (rc = csn_apply_step(run, i)) < 0)
+    if (csn_plan_step(p, i)->side != CSN_CHILD)
+      continue;
+    if (run->before && (rc = ask_before(run, i)) > 0)
+      continue;
+    if (rc < 0 || (rc = csn_apply_step(run, i)) < 0)
       break;
   }
+  if (rc >= 0 && i == p->clone && run->before && p->clone < p->nsteps)
+    rc = ask_before(run, i);
+  rc = rc > 0 ? 0 : rc;
   if (rc == 0) {
     ca.flags =
         CSN_CLONE_VFORK | CSN_CLONE_PARENT | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PARENT_SETTID;

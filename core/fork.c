@@ -52,21 +52,17 @@ traceback(lua_State *L)
   return 1;
 }
 
-/* Call the function called name with the run's state; nil, err and a raise are failures. The message
- * goes into the detail, its errno (third value) becomes the step's. */
-int
-csn_call_lua(struct csn_spawn *s, struct csn_ctx *c, const char *name)
+/* Call the function below its n arguments on the stack: nil, err and a raise are failures. The message goes into the
+ * detail, its errno (third value) becomes the step's. What the first value is stays at top + 2. */
+static int
+call(struct csn_spawn *s, struct csn_ctx *c, int top, int n)
 {
   lua_State *L = s->L;
-  int top = lua_gettop(L), rc = push_function(s, name);
+  int rc = 0;
 
-  if (rc < 0)
-    return csn_detail(c, rc, "the run has no function called ", name);
   lua_pushcfunction(L, traceback);
-  lua_insert(L, -2);
-  lua_pushinteger(L, c->pid);
-  lua_pushinteger(L, csn_attended(s));
-  if (lua_pcall(L, 2, 3, top + 1) != 0) {
+  lua_insert(L, top + 1);
+  if (lua_pcall(L, n, 3, top + 1) != 0) {
     rc = -ECANCELED;
     csn_detail(c, rc, lua_isstring(L, -1) ? lua_tostring(L, -1) : "(an error that is no string)",
                NULL);
@@ -76,9 +72,51 @@ csn_call_lua(struct csn_spawn *s, struct csn_ctx *c, const char *name)
              ? -(int)lua_tonumber(L, -1)
              : -ECANCELED;
     csn_detail(c, rc, lua_tostring(L, -2), NULL);
-  } else {
-    rc = 0;
   }
+  return rc;
+}
+
+int
+csn_call_lua(struct csn_spawn *s, struct csn_ctx *c, const char *name)
+{
+  lua_State *L = s->L;
+  int top = lua_gettop(L), rc = push_function(s, name);
+
+  if (rc < 0)
+    return csn_detail(c, rc, "the run has no function called ", name);
+  lua_pushinteger(L, c->pid);
+  lua_pushinteger(L, csn_attended(s));
+  rc = call(s, c, top, 2);
+  lua_settop(L, top);
+  return rc;
+}
+
+int
+csn_call_at(struct csn_spawn *s, struct csn_ctx *c, int at, int n, const lua_Number *args)
+{
+  lua_State *L = s->L;
+  int top = lua_gettop(L), rc;
+
+  lua_pushvalue(L, at);
+  for (int i = 0; i < n; i++)
+    lua_pushnumber(L, args[i]);
+  rc = call(s, c, top, n);
+  lua_settop(L, top);
+  return rc;
+}
+
+int
+csn_call_before(struct csn_spawn *s, struct csn_ctx *c, u32 step, bool born)
+{
+  lua_State *L = s->L;
+  int top = lua_gettop(L), rc;
+
+  lua_pushvalue(L, s->before);
+  lua_pushinteger(L, (lua_Integer)step + 1);
+  lua_pushboolean(L, born);
+  rc = call(s, c, top, 2);
+  if (rc == 0 && lua_isstring(L, -3))
+    rc = csn_streq(lua_tostring(L, -3), "skip");
   lua_settop(L, top);
   return rc;
 }
@@ -89,6 +127,15 @@ lua_step(struct csn_run *run, const char *name)
   int rc = csn_call_lua(run->lua, &run->ctx, name);
 
   fflush(NULL); /* exec would drop what the function printed */
+  return rc;
+}
+
+static int
+before_step(struct csn_run *run, u32 step)
+{
+  int rc = csn_call_before(run->lua, &run->ctx, step, run->ctx.born);
+
+  fflush(NULL);
   return rc;
 }
 
@@ -144,11 +191,14 @@ csn_forked(lua_State *L)
                          .fail_step = s->header.fail_step,
                          .fail_errno = s->header.fail_errno,
                          .runner = s->header.runner,
+                         .traced = s->header.traced,
                          .lua_step = lua_step,
                          .lua = s };
   char go;
 
   s->functions = lua_istable(L, 2) ? 2 : 0;
+  s->before = lua_isfunction(L, 3) ? 3 : 0;
+  run.before = s->before ? before_step : NULL;
   csn_after_fork(L);
   /* Nothing is made before the host has a hold on this process. */
   if (send(run.sock, "", 1, MSG_NOSIGNAL) != 1 ||
@@ -178,7 +228,11 @@ forked(struct csn_spawn *s)
     lua_pushvalue(s->L, s->functions);
   else
     lua_pushnil(s->L);
-  lua_pcall(s->L, 2, 0, 0);
+  if (s->before)
+    lua_pushvalue(s->L, s->before);
+  else
+    lua_pushnil(s->L);
+  lua_pcall(s->L, 3, 0, 0);
   _exit(0);
 }
 

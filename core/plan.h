@@ -140,6 +140,8 @@ enum {
   CSN_MSG_SYNC,
   CSN_MSG_SLOT,
   CSN_MSG_STOP,
+  CSN_MSG_TRACE, /* the child is there, and waits for whoever is to see all that it does; exec_ns: see csn_run */
+  CSN_MSG_SKIP,  /* a step of the parent's that is to be left out, as who stands at a breakpoint wants it */
   CSN_MSG_DONE,
   CSN_MSG_FAILED,
   CSN_MSG_ENDED
@@ -165,6 +167,8 @@ struct csn_run_header {
   s32 runner; /* descriptor of the runner's program, where the child is to go on in it; else -1 */
   u32 fail_step; /* fault injection: this step (0-based) fails with fail_errno; none where 0 */
   s32 fail_errno;
+  u32 traced; /* the child says when it is there (CSN_MSG_TRACE) */
+  u32 unused[3];
   s32 slots[CSN_SLOTS];
 };
 
@@ -209,6 +213,10 @@ struct csn_run {
   u32 served; /* the parent's steps below this one were done while the child was stopped */
   u32 fail_step;
   s32 fail_errno;
+  bool traced; /* the host is told where in this memory it stands which step is at work: record->msg.step */
+  /* A fork's, before each step: 1: it is to be left out; 0; -errno. Those behind `last` are asked about before all
+   * of them, while the child may still make any call. */
+  int (*before)(struct csn_run *run, u32 step);
   /* The library's fork runs Lua steps; the runner has none. */
   int (*lua_step)(struct csn_run *run, const char *name);
   void *lua;

@@ -26,6 +26,28 @@ monotonic_ns(void)
   return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
 }
 
+/* A step of this side's, for who wants to know: its number, when it began, how long it took, its errno. */
+static void
+tell_time(struct csn_spawn *s, u32 step, u64 began, int rc)
+{
+  struct csn_ctx c = { .detail_len = 0 }; /* what it has to say is not about the step */
+  const lua_Number args[] = { step + 1, (lua_Number)began, (lua_Number)(monotonic_ns() - began),
+                              rc < 0 ? -rc : 0 };
+
+  csn_call_at(s, &c, s->timed, 4, args);
+}
+
+/* Before one of this side's that needs no child; 0 or -errno. */
+static int
+ask_before(struct csn_spawn *s, u32 step)
+{
+  int rc = s->before ? csn_call_before(s, &s->ctx, step, false) : 0;
+
+  if (rc > 0)
+    s->skipped[step] = ECANCELED;
+  return rc < 0 ? rc : 0;
+}
+
 /* One step of the parent's side; it is noted, to be undone in reverse. */
 static int
 parent_step(struct csn_spawn *s, u32 i)
@@ -33,8 +55,13 @@ parent_step(struct csn_spawn *s, u32 i)
   const struct csn_step *st = csn_plan_step(s->plan, i);
   const struct csn_primitive *p = csn_step_prim(st);
   const void *args = (const u8 *)s->plan + st->args;
+  u64 began = 0;
   int rc;
 
+  if (s->skipped[i]) /* whoever stands at a breakpoint wants it so */
+    return 0;
+  if (s->timed)
+    began = monotonic_ns();
   s->ctx.detail_len = 0;
   s->ctx.detail[0] = 0;
   if (s->header.fail_errno && s->header.fail_step == i)
@@ -43,6 +70,8 @@ parent_step(struct csn_spawn *s, u32 i)
     rc = csn_call_lua(s, &s->ctx, csn_s(&s->ctx, ((const struct engine_lua_args *)args)->name));
   else
     rc = p->apply(args, &s->ctx);
+  if (s->timed)
+    tell_time(s, i, began, rc);
   if (rc >= 0) {
     s->done[i] = (u8)(1 + rc);
     rc = 0;
@@ -280,6 +309,29 @@ go_on(struct csn_spawn *s)
     syscall(SYS_pidfd_send_signal, s->pidfd, SIGCONT, NULL, 0);
 }
 
+/* A turn of the host's: who is asked before each step has one for each. */
+static int
+take_turn(struct csn_spawn *s, u32 step, s64 *at)
+{
+  if (!s->before || step >= s->plan->last)
+    return csn_parent_steps(s, step, at);
+  if (csn_plan_step(s->plan, step)->side != CSN_PARENT)
+    return -EBADMSG;
+  return parent_step(s, step);
+}
+
+/* The child is there: whoever is to trace it does so now. */
+static int
+show_child(struct csn_spawn *s, const struct csn_msg *m)
+{
+  const lua_Number args[] = { s->pid, (lua_Number)m->exec_ns };
+  int rc = s->attach ? csn_call_at(s, &s->ctx, s->attach, 2, args) : -EBADMSG;
+
+  if (rc == 0)
+    send(s->sock, "", 1, MSG_NOSIGNAL);
+  return rc;
+}
+
 int
 csn_parent_steps(struct csn_spawn *s, u32 first, s64 *at)
 {
@@ -368,13 +420,14 @@ static void
 attend(struct csn_spawn *s)
 {
   s64 last = last_turn(s->plan), turn = -1;
+  bool shown = s->attach == 0;
   struct csn_msg m;
   int rc, fd;
 
   for (;;) {
     /* With nothing left to answer, its creator's end is the one event worth waking up for: all that was
      * said is then there to be read. (A report of very many steps might not fit in the socket.) */
-    if (turn >= last && s->plan->nsteps <= 1024) {
+    if (turn >= last && shown && s->plan->nsteps <= 1024) {
       if ((rc = runner_ends(s)) <= 0) {
         set_failure(s, where(s), rc < 0 ? -rc : ECANCELED);
         return;
@@ -408,7 +461,7 @@ attend(struct csn_spawn *s)
       set_failure(s, s->plan->nsteps, EBADMSG); /* what has been done is not done again */
       return;
     }
-    if (m.kind != CSN_MSG_HELLO)
+    if (m.kind != CSN_MSG_HELLO && m.kind != CSN_MSG_TRACE && m.kind != CSN_MSG_SKIP)
       turn = m.step;
     switch (m.kind) {
     case CSN_MSG_HELLO:
@@ -419,8 +472,22 @@ attend(struct csn_spawn *s)
         return;
       }
       break;
+    case CSN_MSG_TRACE:
+      if ((rc = show_child(s, &m)) < 0) {
+        set_failure(s, s->plan->nsteps, -rc);
+        return;
+      }
+      shown = true;
+      break;
+    case CSN_MSG_SKIP:
+      if (!s->before || m.step >= s->plan->nsteps) {
+        set_failure(s, s->plan->nsteps, EBADMSG);
+        return;
+      }
+      s->skipped[m.step] = ECANCELED;
+      break;
     case CSN_MSG_SYNC:
-      if ((rc = csn_parent_steps(s, m.step, &turn)) < 0) {
+      if ((rc = take_turn(s, m.step, &turn)) < 0) {
         set_failure(s, (u32)turn, -rc);
         return;
       }
@@ -557,7 +624,8 @@ run_plan(struct csn_spawn *s)
 
   s->start_ns = monotonic_ns();
   for (i = 0; i < s->plan->clone && s->plan->clone < s->plan->nsteps; i++)
-    if (csn_plan_step(s->plan, i)->side == CSN_PARENT && (rc = parent_step(s, i)) < 0) {
+    if (csn_plan_step(s->plan, i)->side == CSN_PARENT &&
+        ((rc = ask_before(s, i)) < 0 || (rc = parent_step(s, i)) < 0)) {
       set_failure(s, i, -rc);
       abandon(s);
       return;
@@ -623,13 +691,24 @@ l_runner(lua_State *L)
   return rc < 0 ? csn_pusherr(L, -rc, "%s", csn_runner_trouble(rc)) : 1;
 }
 
-/* core.spawn { plan =, slots =, functions =, fork =, fail = { step =, errno = } }
+/* The place on the stack of a function among the options at 1; 0: not given. */
+static int
+opt_function(lua_State *L, const char *name)
+{
+  if (!csn_field(L, 1, name))
+    return 0;
+  if (!lua_isfunction(L, -1))
+    return luaL_error(L, "option '%s': function expected, got %s", name, luaL_typename(L, -1));
+  return lua_gettop(L);
+}
+
+/* core.spawn { plan =, slots =, functions =, fork =, fail = { step =, errno = }, before =, attach =, timed = }
  *   -> process | nil, message, errno, failure */
 static int
 l_spawn(lua_State *L)
 {
-  static const char *const keys[] = { "plan", "slots",  "functions", "fork",
-                                      "fail", "cancel", "late",      NULL };
+  static const char *const keys[] = { "plan", "slots",  "functions", "fork",  "fail", "cancel",
+                                      "late", "before", "attach",    "timed", NULL };
   const struct csn_plan *p;
   struct csn_spawn *s;
   bool given[CSN_SLOTS] = { false };
@@ -648,8 +727,12 @@ l_spawn(lua_State *L)
   s->functions = lua_isnil(L, 3) ? 0 : 3;
   lua_pushcfunction(L, csn_forked); /* 5: now, while it may raise */
   s->entry = 5;
+  s->before = opt_function(L, "before"); /* which stay */
+  s->attach = opt_function(L, "attach");
+  s->timed = opt_function(L, "timed");
+  s->header.traced = s->attach != 0;
   luaL_checkstack(L, LUA_MINSTACK, "spawn");
-  s->fork = csn_opt_bool(L, 1, "fork", false);
+  s->fork = csn_opt_bool(L, 1, "fork", false) || s->before;
   s->cancel = csn_opt_fd(L, 1, "cancel");
   s->late = csn_opt_num(L, 1, "late", 0);
   if (csn_field(L, 1, "slots")) {
@@ -700,7 +783,7 @@ l_spawn(lua_State *L)
   run_plan(s);
   s->cancel = -1;
   s->L = NULL;
-  s->functions = s->entry = 0;
+  s->functions = s->entry = s->before = s->attach = s->timed = 0;
   /* Only what steps have filled is kept: a pipe's reader waits for its last writer. */
   for (int k = 0; k < CSN_SLOTS; k++)
     if (given[k]) {

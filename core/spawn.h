@@ -22,6 +22,7 @@ struct csn_spawn {
   struct csn_run_header header;
   lua_State *L;         /* while it is being constructed */
   int functions, entry; /* places on its stack: the run's functions, what a fork calls first */
+  int before, attach, timed; /* and what is called before each step, of a child that is to be traced, of each step here */
   int child_sock;
   bool fork;
   int sock, pidfd, runner,
@@ -82,6 +83,10 @@ int csn_start_fork(struct csn_spawn *s, int child_sock);
 int csn_forked(lua_State *L); /* its whole life, for the caller to push while that may raise */
 /* Call the run's function called name with the child's pid; 0 or -errno, its message in the detail. */
 int csn_call_lua(struct csn_spawn *s, struct csn_ctx *c, const char *name);
+/* Call what stands at s->before: 1: the step is to be left out; 0; -errno. */
+int csn_call_before(struct csn_spawn *s, struct csn_ctx *c, u32 step, bool born);
+/* Call what stands there with some numbers; 0 or -errno. */
+int csn_call_at(struct csn_spawn *s, struct csn_ctx *c, int at, int n, const lua_Number *args);
 
 /* failure.c: push nil, message, errno, failure. */
 int csn_push_failure(lua_State *L, struct csn_spawn *s);
