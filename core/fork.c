@@ -114,7 +114,13 @@ csn_call_before(struct csn_spawn *s, struct csn_ctx *c, u32 step, bool born)
   lua_pushvalue(L, s->before);
   lua_pushinteger(L, (lua_Integer)step + 1);
   lua_pushboolean(L, born);
-  rc = call(s, c, top, 2);
+  lua_newtable(L);
+  for (u32 k = 0; k < CSN_SLOT_FIRST_FREE + s->plan->nslots && k < CSN_SLOTS; k++)
+    if (c->slots[k] >= 0) {
+      lua_pushinteger(L, c->slots[k]);
+      lua_setfield(L, -2, csn_plan_slot_name(s->plan, k));
+    }
+  rc = call(s, c, top, 3);
   if (rc == 0 && lua_isstring(L, -3))
     rc = csn_streq(lua_tostring(L, -3), "skip");
   lua_settop(L, top);

@@ -264,6 +264,14 @@ l_size(lua_State *L)
   return 1;
 }
 
+/* plan:last() -> number of the first of the steps that are done right before exec, when all else is ready */
+static int
+l_last(lua_State *L)
+{
+  lua_pushinteger(L, (lua_Integer)csn_check_plan(L, 1)->last + 1);
+  return 1;
+}
+
 static int
 l_len(lua_State *L)
 {
@@ -482,7 +490,7 @@ void
 csn_open_plan(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-    { "steps", l_steps }, { "size", l_size }, { "__len", l_len }, { NULL, NULL }
+    { "steps", l_steps }, { "size", l_size }, { "last", l_last }, { "__len", l_len }, { NULL, NULL }
   };
 
   if (luaL_newmetatable(L, PLAN_TYPE)) {

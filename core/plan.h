@@ -141,7 +141,7 @@ enum {
   CSN_MSG_SLOT,
   CSN_MSG_STOP,
   CSN_MSG_TRACE, /* the child is there, and waits for whoever is to see all that it does; exec_ns: see csn_run */
-  CSN_MSG_SKIP,  /* a step of the parent's that is to be left out, as who stands at a breakpoint wants it */
+  CSN_MSG_SKIP, /* a step of the parent's that is to be left out, as who stands at a breakpoint wants it */
   CSN_MSG_DONE,
   CSN_MSG_FAILED,
   CSN_MSG_ENDED
@@ -213,7 +213,8 @@ struct csn_run {
   u32 served; /* the parent's steps below this one were done while the child was stopped */
   u32 fail_step;
   s32 fail_errno;
-  bool traced; /* the host is told where in this memory it stands which step is at work: record->msg.step */
+  bool
+      traced; /* the host is told where in this memory it stands which step is at work: record->msg.step */
   /* A fork's, before each step: 1: it is to be left out; 0; -errno. Those behind `last` are asked about before all
    * of them, while the child may still make any call. */
   int (*before)(struct csn_run *run, u32 step);

@@ -22,7 +22,8 @@ struct csn_spawn {
   struct csn_run_header header;
   lua_State *L;         /* while it is being constructed */
   int functions, entry; /* places on its stack: the run's functions, what a fork calls first */
-  int before, attach, timed; /* and what is called before each step, of a child that is to be traced, of each step here */
+  int before, attach,
+      timed; /* and what is called before each step, of a child that is to be traced, of each step here */
   int child_sock;
   bool fork;
   int sock, pidfd, runner,

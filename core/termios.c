@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "csn.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -79,13 +80,39 @@ l_foreground(lua_State *L)
   return 1;
 }
 
+/* terminal.open() -> master | nil, message, errno: a new pty, unlocked */
+static int
+l_open(lua_State *L)
+{
+  int *fd = csn_newfd(L), unlock = 0;
+
+  *fd = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (*fd < 0 || ioctl(*fd, TIOCSPTLCK, &unlock) < 0)
+    return csn_pusherr(L, errno, "/dev/ptmx");
+  return 1;
+}
+
+/* terminal.peer(master) -> slave | nil, message, errno: whatever stands where its name would lead by now */
+static int
+l_peer(lua_State *L)
+{
+  int master = csn_tofd(L, 1), *fd = csn_newfd(L);
+
+  *fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  return *fd < 0 ? csn_pusherr(L, errno, "the other side of fd %d", master) : 1;
+}
+
 static void
 open_termios(lua_State *L)
 {
-  static const luaL_Reg functions[] = {
-    { "size", l_size },       { "resize", l_resize },         { "raw", l_raw },
-    { "restore", l_restore }, { "foreground", l_foreground }, { NULL, NULL }
-  };
+  static const luaL_Reg functions[] = { { "size", l_size },
+                                        { "resize", l_resize },
+                                        { "raw", l_raw },
+                                        { "restore", l_restore },
+                                        { "foreground", l_foreground },
+                                        { "open", l_open },
+                                        { "peer", l_peer },
+                                        { NULL, NULL } };
 
   csn_register(L, "terminal", functions);
 }

@@ -39,7 +39,14 @@ end
 ---@field status? any                     a descriptor, { file = } or a function: told what becomes of it (caisson.status)
 ---@field log? caisson.Logger             what each step came to
 ---@field fail? { step: integer, errno: integer }  for tests: that step is not done, and fails so
+---@field watch? fun(built: caisson.Built): caisson.run.Watch?, string?  who goes along with the construction; nil, message
 ---@field mix? caisson.Mix[]              policies over the recipe's own, which they narrow (caisson.policy.mix)
+
+---@class caisson.run.Watch
+---@field before? fun(number: integer, born: boolean, slots: table<string, integer>): any  before each step, in the child where
+---  there is one (a fork of this process then, as Lua steps have it): "skip" leaves the step out; nil, message fails it
+---@field attach? fun(pid: integer, address: number)  the child is there, and waits until this has returned
+---@field timed? fun(number: integer, began: number, ns: number, errno: integer)  a step of this side's is done
 
 ---Run a recipe (or the one of that name or file) and wait.
 ---@param r caisson.Recipe|string

@@ -13,6 +13,7 @@ local M = {}
 ---@field command? fun(line: string): any  takes a line before Lua does: nil: it is none; false: it is done; else the
 ---  prompt ends, and this is what run() returns
 ---@field color? table         of caisson.cli.color
+---@field alone? boolean        false: it has the terminal for a while, and another process waits for it
 ---@field interrupted? fun(): boolean  asked now and then while something is evaluated
 
 ---@class caisson.Repl
@@ -43,6 +44,7 @@ local function pack(...) return { n = select("#", ...), ... } end
 function M.new(o)
   local self = setmetatable({ env = o.env or setmetatable({}, { __index = _G }), prompt = o.prompt or "> ", input = o.input or 0,
     output = o.output or 1, history = o.history, command = o.command, color = o.color, interrupted = o.interrupted }, Repl)
+  self.alone = o.alone ~= false
   self.terminal = core.terminal.size(self.input) ~= nil and core.terminal.size(self.output) ~= nil
   self.failures = 0
   return self
@@ -147,7 +149,7 @@ local function lines_of(self)
         rest = after
         return line
       end
-      local s = fd:read()
+      local s = fd:read(1) -- what a program is to read, or another prompt, stays for it
       if not s or s == "" then
         line, rest = rest, ""
         if line ~= "" then return line end
@@ -189,6 +191,7 @@ end
 function Repl:run()
   if not self.terminal then return run_lines(self) end
   local editor = require("caisson.repl.editor").new { input = self.input, output = self.output, history = self.history,
+    alone = self.alone,
     complete = function(head) return require("caisson.repl.complete").of(head, self.env) end }
   local result
   while true do

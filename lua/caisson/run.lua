@@ -109,7 +109,7 @@ local function refuse_stream(name, spec)
 end
 
 local known_opts = { "params", "args", "default_args", "env", "stdin", "stdout", "stderr", "files", "slots",
-  "limits", "id", "window", "cancel", "late", "fail", "status", "log", "mix" }
+  "limits", "id", "window", "cancel", "late", "fail", "status", "log", "mix", "watch" }
 
 local function blame(message)
   local level = 3
@@ -118,7 +118,7 @@ local function blame(message)
 end
 
 local opt_types = { params = "table", env = "table", slots = "table", files = "table", window = "table", fail = "table",
-  mix = "table", id = "string" }
+  watch = "function", mix = "table", id = "string" }
 
 -- Options of run, exec, create and of pools that have one type each. Raises, with the caller's name.
 local function check_types(opts, what)
@@ -226,9 +226,10 @@ function M.launch(built, opts, started)
   end
   local process, failure
   if ok then
-    local spawn = built.spawn or core.spawn
+    local spawn, watch = built.spawn or core.spawn, built.watch or no_limits
     process, message, errno, failure = spawn { plan = built.compiled, slots = slots, functions = built.functions,
-      cancel = opts.cancel, late = opts.late, fail = opts.fail }
+      cancel = opts.cancel, late = opts.late, fail = opts.fail, before = watch.before, attach = watch.attach,
+      timed = watch.timed }
   elseif type(err) == "table" then
     message, errno = err[1], err[2]
   end
@@ -288,7 +289,8 @@ end
 -- construction is given up when it becomes readable), late (seconds for which it is then still looked whether the
 -- program is there already: what came is then for it), status (a descriptor, { file = } or a function that is told
 -- what becomes of it: caisson.status), log (a caisson.Logger: what each step came to), fail (for tests:
--- { step = number, errno = }, that step is not done and fails so), mix (mix-ins over the recipe's own).
+-- { step = number, errno = }, that step is not done and fails so), mix (mix-ins over the recipe's own), watch (a function
+-- that gets what was built and returns { before =, attach =, timed = }, to go along with the construction | nil, message).
 -- Returns the running container | nil, message, errno, failure.
 function M.start(recipe, opts)
   opts = opts or {}
@@ -312,6 +314,13 @@ function M.start(recipe, opts)
     local named = built.functions
     built.compiled, built.functions = built.plan:compile()
     for name, fn in pairs(named or {}) do built.functions[name] = built.functions[name] or fn end
+  end
+  if opts.watch then
+    built.watch, why = opts.watch(built)
+    if not built.watch then
+      if status then status:failed(why, 22) end
+      return nil, why, 22, { step = "watch", errno = 22, code = "EINVAL", status = "failed" }
+    end
   end
   local self
   self, why, errno, failure = M.launch(built, opts, started)

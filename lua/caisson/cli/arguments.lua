@@ -22,6 +22,9 @@ local commands = {
     env_option(c)
     mix_option(c)
     c:flag("--json", "Write the result as JSON on the standard output, after the program's own.")
+    c:option("--break", "Stop before a step (its name, name[2], or number; exec: right before the program) and give a shell "
+      .. "there, in the half-built container; then continue, step, skip it or abort."):argname("STEP,..."):count("*")
+    c:flag("--repl", "With --break: a Lua prompt instead of the shell, with state, plan and the core.")
     c:option("--result", "Write the result as JSON to a file."):argname("FILE")
     c:option("--status-fd", "Write what becomes of it to this descriptor, as lines of JSON: the pid and namespaces, "
       .. "exec, the end."):argname("N")

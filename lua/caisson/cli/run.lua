@@ -86,16 +86,25 @@ local function status_of(o)
   return fd
 end
 
+-- What --break, --trace and --timeline need; nothing is loaded without them.
+local function require_debug(o)
+  if o["break"] and o["break"][1] or o.repl or o.trace or o.timeline then return require("caisson.cli.debug").new(o) end
+end
+
 function M.main(o)
   local recipe, status = what_to_run(o), status_of(o)
+  local watch = require_debug(o)
   local by = attendant.new()
-  local running, message, _, failure = run.start(recipe, { params = o.params, args = o.program, env = o.environment,
+  local running, message, _, failure = run.start(recipe, { watch = watch and watch.build,
+    params = o.params, args = o.program, env = o.environment,
     mix = o.mixes, cancel = by.cancel, late = 0.1, window = attendant.window(), status = status, log = cli.log })
+  if watch then watch.close() end
   if not running then
     local given_up = failure.code == "ECANCELED" and by:given_up()
     by:let_go()
     if given_up then return given_up end
     write_json(o, { status = "failed", message = message, failure = failure })
+    if watch and watch.aborted(failure) then return cli.failed end
     return attendant.failed(message, failure)
   end
   if cli.log then cli.log:info("started", { pid = running:pid(), recipe = o.words and o.words[1] or o.plan }) end

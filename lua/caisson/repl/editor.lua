@@ -8,9 +8,10 @@ local M = {}
 local Editor = {}
 Editor.__index = Editor
 
--- o: input, output (descriptors), history, complete = function(text before the cursor) -> candidates, their common start.
+-- o: input, output (descriptors), alone (false: it never stops this process), history,
+-- complete = function(text before the cursor) -> candidates, their common start.
 function M.new(o)
-  return setmetatable({ input = assert(core.dup(o.input or 0)), output = assert(core.dup(o.output or 1)),
+  return setmetatable({ input = assert(core.dup(o.input or 0)), output = assert(core.dup(o.output or 1)), alone = o.alone,
     history = o.history or { list = {}, add = function() end }, complete = o.complete, queue = "", killed = "" }, Editor)
 end
 
@@ -258,6 +259,7 @@ function act.clear(e)
   e.row = nil
 end
 function act.suspend(e)
+  if not e.alone then return end
   e:cooked()
   e:write "\r\n"
   core.signal.raise "TSTP"

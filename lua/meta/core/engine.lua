@@ -37,7 +37,13 @@ function Plan:size() end
 ---A plan may end without exec, with a lua step of the child's side: the child then ends with code 0 behind it.
 ---
 ---`fail` injects a fault: that step (1-based) fails with that errno without being applied.
----@param o { plan: caisson.core.Plan, slots?: table<string, integer|caisson.core.Fd>, functions?: table<string, fun(pid: integer)>, fork?: boolean, fail?: { step: integer, errno: integer } }
+---
+---`before` is called before each step with its number, whether the child is there, and the filled slots: in the child,
+---which is a fork of the host then, or where there is none yet in who does the step. "skip" leaves the step out;
+---nil, message, errno fails it. The steps from Plan:last() on are all asked about before the first of them is done.
+---`attach` is called with the child's pid when it is there and before it does anything, and with the place in its memory
+---of a u32: the number (from 0) of the step that it is at. `timed` is called behind each step of the parent's side.
+---@param o { plan: caisson.core.Plan, slots?: table<string, integer|caisson.core.Fd>, functions?: table<string, fun(pid: integer)>, fork?: boolean, fail?: { step: integer, errno: integer }, before?: fun(number: integer, born: boolean, slots: table<string, integer>): any, attach?: fun(pid: integer, address: number): any, timed?: fun(number: integer, began: number, ns: number, errno: integer) }
 ---@return caisson.core.Process? process
 ---@return string? message
 ---@return integer? errno

@@ -77,6 +77,15 @@ function terminal.restore(fd, modes) end
 ---@return boolean
 function terminal.foreground(fd) end
 
+---A new pty of this process's /dev/pts: its master. ptmx(4).
+---@return caisson.core.Fd|nil master, string? message, integer? errno
+function terminal.open() end
+
+---The other side of a pty, by its master alone, whatever the filesystem's root is by now. ioctl_tty(2), TIOCGPTPEER.
+---@param master integer|caisson.core.Fd
+---@return caisson.core.Fd|nil slave, string? message, integer? errno
+function terminal.peer(master) end
+
 ---Signals as something to read, for programs that hand them on. The library itself calls none of this.
 ---@class caisson.core.signal
 local signal = {}
