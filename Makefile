@@ -38,14 +38,18 @@ $(BUILD)/lib/%.o: core/%.c Makefile | $(BUILD)/lib
 	$(CC) $(CSN_CFLAGS) -fPIC $(CFLAGS) $(LUA_CFLAGS) -c $< -o $@
 $(BUILD)/lib/clone.o: core/clone.S | $(BUILD)/lib
 	$(CC) -c $< -o $@
-$(BUILD)/lib/embed.o: core/embed.S $(BUILD)/caisson-runner | $(BUILD)/lib
-	$(CC) -DRUNNER='"$(BUILD)/caisson-runner"' -DRUNNER_ID=0x$$(sha256sum < $(BUILD)/caisson-runner | cut -c 1-16) -c $< -o $@
+$(BUILD)/lib/embed.o: core/embed.S $(BUILD)/caisson-runner $(BUILD)/runner/probe | $(BUILD)/lib
+	$(CC) -DRUNNER='"$(BUILD)/caisson-runner"' -DRUNNER_ID=0x$$(sha256sum < $(BUILD)/caisson-runner | cut -c 1-16) \
+	  -DPROBE='"$(BUILD)/runner/probe"' -c $< -o $@
 $(BUILD)/runner/%.o: core/%.c Makefile | $(BUILD)/runner
 	$(CC) $(CSN_CFLAGS) $(RUNNER_CFLAGS) -c $< -o $@
 $(BUILD)/runner/clone.o: core/clone.S | $(BUILD)/runner
 	$(CC) -c $< -o $@
 $(BUILD)/caisson-runner: $(RUNNER_OBJ)
 	$(CC) -s $(RUNNER_LDFLAGS) $^ -o $@
+# What stands in for a program and tries what can be done (core/prober.c)
+$(BUILD)/runner/probe: core/probe/probe.c core/sys.h Makefile | $(BUILD)/runner
+	$(CC) $(CSN_CFLAGS) $(RUNNER_CFLAGS) -s $(RUNNER_LDFLAGS) $< -o $@
 $(BUILD)/caisson/core.so: $(LIB_OBJ) | $(BUILD)/caisson
 	$(CC) -shared -Wl,-z,start-stop-visibility=hidden $(CFLAGS) $(LDFLAGS) $^ -o $@ -lseccomp -lcap -lpthread
 

@@ -131,7 +131,7 @@ function M.loop() return require("caisson.loop").new() end
 
 -- Modules that not every program needs are loaded when first asked for.
 setmetatable(M, { __index = function(t, key)
-  if key == "policy" or key == "cgroup" or key == "landlock" or key == "trace" or key == "learn" then
+  if key == "policy" or key == "cgroup" or key == "landlock" or key == "trace" or key == "learn" or key == "probe" then
     local module = require("caisson." .. key)
     rawset(t, key, module)
     return module

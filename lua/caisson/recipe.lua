@@ -284,6 +284,7 @@ function Recipe:build(opts)
   local function tell(e) return type(e) == "string" and e or tostring(e) end
   local ok, built = xpcall(function()
     local options, origins, scripts, chain = self:merged(opts)
+    for _, name in ipairs(opts.without or {}) do options[name] = nil end
     local b = build.plan(options, origins, self, opts)
     b.chain = chain
     for _, s in ipairs(scripts) do s.fn(b.plan, s.values) end

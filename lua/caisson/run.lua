@@ -109,7 +109,7 @@ local function refuse_stream(name, spec)
 end
 
 local known_opts = { "params", "args", "default_args", "env", "stdin", "stdout", "stderr", "files", "slots",
-  "limits", "id", "window", "cancel", "late", "fail", "status", "log", "mix", "watch" }
+  "limits", "id", "window", "cancel", "late", "fail", "status", "log", "mix", "watch", "alter", "without" }
 
 local function blame(message)
   local level = 3
@@ -299,6 +299,7 @@ function M.start(recipe, opts)
   local started = core.now()
   local built, message = recipe:build(opts)
   if not built then return nil, message, 22, { step = "recipe", errno = 22, code = "EINVAL", status = "failed" } end
+  if opts.alter then opts.alter(built) end
   if built.cgroup then
     local can, why, number, failure = require("caisson.cgroup").ready(built.cgroup, built.origins)
     if not can then

@@ -46,6 +46,16 @@ local commands = {
       ):argname("FILE")
     env_option(c)
   end },
+  { "probe", "Try what can be done from inside of recipes' containers, one or several side by side.", function(c)
+    c:argument("words", "Recipes, each with its parameters behind it."):args("*"):argname { "RECIPE", "NAME=VALUE" }
+    env_option(c)
+    c:flag("--all", "Every row, not just what is notable, or where they differ.")
+    c:flag("--json", "Write the reports as JSON.")
+    c:option("--html", "Write them as one HTML page, too: side by side, with nothing loaded from elsewhere."):argname("FILE")
+    c:option("--fail-on", "Exit with 1 where one of these rules is broken: their names, or danger, warning or note for all "
+      .. "of that level and above."):argname("RULE,..."):count("*")
+    c:flag("--rules", "List the rules. Does nothing else.")
+  end },
   { "export", "Write a recipe's container as a bundle for any OCI runtime.", function(c)
     c:argument("words", "The recipe, its parameters, and the bundle's directory; the program stands after --."):args("*")
       :argname { "RECIPE", "NAME=VALUE", "DIR" }
