@@ -25,6 +25,16 @@ l_number(lua_State *L)
   return 1;
 }
 
+/* core.seccomp.audit([architecture]) -> AUDIT_ARCH_..., as the kernel tells it to a filter */
+static int
+l_audit(lua_State *L)
+{
+  u32 arch = opt_arch(L, 1);
+
+  lua_pushnumber(L, arch == SCMP_ARCH_X32 ? SCMP_ARCH_X86_64 : arch);
+  return 1;
+}
+
 /* core.seccomp.known(name) -> does libseccomp know the name, on whatever architecture? */
 static int
 l_known(lua_State *L)
@@ -145,6 +155,7 @@ open_seccomp(lua_State *L)
 {
   static const luaL_Reg functions[] = { { "number", l_number },
                                         { "known", l_known },
+                                        { "audit", l_audit },
                                         { "syscalls", l_syscalls },
                                         { "version", l_version },
                                         { "architecture", l_architecture },

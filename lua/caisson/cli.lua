@@ -4,6 +4,7 @@
 --   plan     show every step of it, doing nothing
 --   learn    run a program, and write the smallest policy that it needs
 --   export   write it as a bundle for any OCI runtime
+--   watch    run it again whenever the recipe changes, and say what that changed
 --   new      begin a recipe
 --   doctor   what this machine and this user can do, and what to change
 --   repl     all of it at a Lua prompt
@@ -80,7 +81,8 @@ local function dispatch(argv)
   local words, program = split(argv)
   local o = parse(words)
   local lifecycle = package.loaded["caisson.cli.lifecycle"]
-  if program and o.command ~= "run" and o.command ~= "plan" and o.command ~= "export" and o.command ~= "learn"
+  if program and o.command ~= "run" and o.command ~= "watch" and o.command ~= "plan" and o.command ~= "export"
+    and o.command ~= "learn"
     and not lifecycle.programs[o.command] then
     M.fail(("%s takes no program"):format(o.command))
   end
@@ -101,6 +103,7 @@ end
 
 -- argv: the arguments, from 1. Returns the exit status.
 function M.main(argv)
+  M.argv = argv
   if argv[1] == "oci" then return require("caisson.oci.cli").main { unpack(argv, 2) } end
   io.stdout:setvbuf("line") -- what hooks print stands between what the program prints
   local ok, status = xpcall(function() return dispatch(argv) end, function(e) -- 5.1's xpcall hands nothing on

@@ -339,36 +339,24 @@ end
 function Plan:rows()
   local rows = {}
   for i, s in ipairs(self:compile():steps()) do
-    local own = self.steps[i]
+    local own, object = self.steps[i], s.object
+    if s.step == "seccomp" then -- its size says little
+      local allowed, some, others = require("caisson.policy.answers").of({ s.options.program }):summary()
+      object = ("%d calls allowed, %d by their arguments, else %s%s"):format(allowed, some, others,
+        s.options.listener and " listener=" .. s.options.listener or "")
+    end
     rows[i] = { number = i, phase = own.phase or "", side = s.side, step = s.step,
-      object = s.object .. (s.optional and " (optional)" or ""), at = M.at(own) or "" }
+      object = object .. (s.optional and " (optional)" or ""), at = M.at(own) or "" }
   end
   return rows
 end
 
-local columns = { "number", "phase", "side", "step", "object", "at" }
-
--- The plan as an aligned table.
-function Plan:text()
-  local rows = self:rows()
-  insert(rows, 1, { number = "#", phase = "phase", side = "side", step = "step", object = "object",
-    at = "asked for at" })
-  local width, lines = {}, {}
-  for _, row in ipairs(rows) do
-    row.object = row.object:gsub("%c", "?")
-    if #row.object > 72 then row.object = row.object:sub(1, 69) .. "..." end
-    for _, k in ipairs(columns) do width[k] = math.max(width[k] or 0, #tostring(row[k])) end
-  end
-  for i, row in ipairs(rows) do
-    local cells = {}
-    for c, k in ipairs(columns) do
-      local s = tostring(row[k])
-      local pad = (" "):rep(width[k] - #s)
-      cells[c] = k == "number" and pad .. s or s .. pad
-    end
-    lines[i] = concat(cells, "  "):gsub("%s+$", "")
-  end
-  return concat(lines, "\n") .. "\n"
+-- The plan as an aligned table. c: the colours and the width of what it is written to (caisson.cli.color); without them it
+-- is plain, and nothing of it is cut.
+---@param c? caisson.Color
+---@return string
+function Plan:text(c)
+  return require("caisson.plan.text").of(self:rows(), c)
 end
 
 -- The plan as JSON, keys in a fixed order: from_json(text):json() is text, byte for byte.

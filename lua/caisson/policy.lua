@@ -8,13 +8,15 @@
 -- name, a group ("@mount"), or a list of names, groups and rules; a rule is a table of names with a
 -- condition on their arguments: { "socket", args = { { 0, "==", 1 } } }.
 local core = require "caisson.core"
+local algebra = require "caisson.policy.algebra"
 local args = require "caisson.policy.args"
 local default = require "caisson.policy.default"
 local names = require "caisson.policy.names"
 local programs = require "caisson.policy.program"
+local where = require "caisson.policy.where"
 local words = require "caisson.words"
 
-local expand, permits, check_action = names.expand, names.permits, names.action
+local permits, check_action = names.permits, names.action
 
 local M = {}
 
@@ -31,7 +33,9 @@ local M = {}
 ---@field listener? string                the slot for the listener of action notify
 ---@field make? fun(): table               makes the calls when they are first looked at
 ---@field made_from? string               all that they are made from, as text
-local Policy = {}
+---@field from? caisson.policy.Where       where its default was said
+---@field gone? table<string, caisson.policy.Where>  where calls were left out, by name
+local Policy = algebra.Policy
 
 function Policy.__index(p, k)
   if k == "calls" then
@@ -46,90 +50,14 @@ end
 ---| string                                          an errno's name: "ENOSYS"
 ---| { [1]: "errno"|"trace", [2]: integer|string }
 
--- ---- sets: name -> list of conditions, one of which must hold ----
-
-local to_set
-
--- What a policy lets through, which its clauses say in their order.
-local function allowed(p, level)
-  local set = {}
-  for name, clauses in pairs(p.calls) do
-    local list, message = args.disjoint(clauses, function(a, b) return permits(a) == permits(b) end)
-    if not list then error(("%s: %s"):format(name, message), level + 1) end
-    local conditions = {}
-    for _, c in ipairs(list) do
-      if permits(c.action) then conditions[#conditions + 1] = c.args end
-    end
-    if #conditions > 0 then set[name] = args.union(conditions, {}) end
-  end
-  return set
-end
-
-local function add_rule(set, rule, level)
-  local calls = {}
-  for k, v in pairs(rule) do
-    if type(k) == "number" then
-      expand(v, calls, level + 1)
-    elseif k ~= "args" then
-      error(words.unknown("rule: unknown option", tostring(k), { "args" }), level + 1)
-    end
-  end
-  if next(calls) == nil then error("a rule names no system call", level + 1) end
-  local condition, message = args.condition(rule.args or {})
-  if not condition then error(message, level + 1) end
-  for name in pairs(calls) do set[name] = args.union(set[name] or {}, { condition }) end
-end
-
-function to_set(v, level)
-  if getmetatable(v) == Policy then
-    if permits(v.default) then
-      error("a policy that allows by default has no set of allowed calls; turn the operation round", level + 1)
-    end
-    local set = allowed(v, level + 1) -- no tail call: it would lose a level of the error
-    return set
-  end
-  local set = {}
-  if type(v) == "string" then v = { v } end
-  if type(v) ~= "table" then
-    error("a policy, a name, a group, or a list of them expected, got " .. type(v), level + 1)
-  end
-  if v.args ~= nil then
-    add_rule(set, v, level + 1)
-    return set
-  end
-  for k, item in pairs(v) do
-    if type(k) ~= "number" then error(words.unknown("unknown option", tostring(k), { "args" }), level + 1) end
-    if type(item) == "table" and getmetatable(item) ~= Policy then
-      add_rule(set, item, level + 1)
-    elseif type(item) == "table" then
-      for name, list in pairs(to_set(item, level + 1)) do set[name] = args.union(set[name] or {}, list) end
-    else
-      for name in pairs(expand(item, {}, level + 1)) do set[name] = { {} } end
-    end
-  end
-  return set
-end
-
 -- ---- policies ----
 
 local option_names = { "default", "deny", "architectures", "bad_architecture", "newest", "flags", "listener" }
 
-local function copy(p, calls)
-  local new = { calls = calls or p.calls }
+local function copy(p, calls, from, gone)
+  local new = { calls = calls or p.calls, from = from or p.from, gone = gone or p.gone }
   for _, k in ipairs(option_names) do new[k] = p[k] end
   return setmetatable(new, Policy)
-end
-
-local function copy_calls(p)
-  local calls = {}
-  for name, clauses in pairs(p.calls) do calls[name] = clauses end
-  return calls
-end
-
-local function clauses_of(action, conditions)
-  local list = {}
-  for i, c in ipairs(conditions) do list[i] = { action = action, args = c } end
-  return list
 end
 
 local function flag_words()
@@ -181,7 +109,7 @@ end
 function M.new(spec)
   if type(spec) ~= "table" then error("policy.new: table expected, got " .. type(spec), 2) end
   local p = setmetatable({ calls = {}, default = { "errno", core.errno.EPERM }, bad_architecture = "kill_process",
-    newest = "known", flags = {} }, Policy)
+    newest = "known", flags = {}, from = where.here() }, Policy)
   local set = {}
   for k, v in pairs(spec) do
     if type(k) == "number" then set[k] = v else set_field(p, k, v, 2) end
@@ -191,7 +119,9 @@ function M.new(spec)
     if next(set) ~= nil then error("policy.new: it allows by default; take calls away with '-'", 2) end
     return p
   end
-  for name, conditions in pairs(to_set(set, 2)) do p.calls[name] = clauses_of("allow", conditions) end
+  for name, conditions in pairs(algebra.set(set, 2, p.from)) do
+    p.calls[name] = algebra.clauses("allow", conditions)
+  end
   return p
 end
 
@@ -203,7 +133,7 @@ function M.is(v) return getmetatable(v) == Policy end
 ---@return caisson.Policy
 function Policy:with(options)
   if type(options) ~= "table" then error("policy:with: table expected, got " .. type(options), 2) end
-  local new = copy(self)
+  local new = copy(self, nil, options.default ~= nil and where.here() or nil)
   for k, v in pairs(options) do set_field(new, k, v, 2) end
   if options.default ~= nil and options.deny == nil and not permits(new.default) then new.deny = new.default end
   if permits(self.default) ~= permits(new.default) then
@@ -212,83 +142,11 @@ function Policy:with(options)
   return new
 end
 
--- Clauses for these conditions in front of what a call has; those that nothing is left of are gone.
-local function prepend(action, conditions, clauses)
-  local list, seen = clauses_of(action, conditions), {}
-  for _, c in ipairs(list) do seen[args.text(c.args)] = true end
-  if seen[""] then return list end
-  for _, c in ipairs(clauses or {}) do
-    if not seen[args.text(c.args)] then list[#list + 1] = c end
-  end
-  return list
-end
-
 -- A copy that gives these calls (names, groups, rules) another action, such as "notify" or "ENOSYS".
 ---@return caisson.Policy
 function Policy:answer(action, calls)
   action = check_action(action, 2)
-  local new = copy(self, copy_calls(self))
-  for name, conditions in pairs(to_set(calls, 2)) do
-    new.calls[name] = prepend(action, conditions, new.calls[name])
-  end
-  return new
-end
-
-local function add(p, set)
-  local calls, all = copy_calls(p), permits(p.default)
-  for name, conditions in pairs(set) do
-    if all and #conditions[1] == 0 then
-      calls[name] = nil
-    elseif calls[name] or not all then
-      calls[name] = prepend(all and p.default or "allow", conditions, calls[name])
-    end
-  end
-  return copy(p, calls)
-end
-
-local function take(p, set)
-  local calls = copy_calls(p)
-  for name, conditions in pairs(set) do
-    if permits(p.default) or calls[name] or #conditions[1] == 0 then
-      calls[name] = prepend("deny", conditions, calls[name])
-    end
-  end
-  return copy(p, calls)
-end
-
--- The clauses of a call that may stay where one of these conditions holds.
-local function keep_call(name, clauses, conditions)
-  if #conditions[1] == 0 then return clauses end
-  local list = {}
-  for _, c in ipairs(clauses) do
-    local narrower = { c.args }
-    if permits(c.action) then narrower = args.intersect(narrower, conditions) end
-    for _, n in ipairs(narrower or {}) do list[#list + 1] = { action = c.action, args = n } end
-    if not narrower then
-      list = nil
-      break
-    end
-  end
-  if list then return list end
-  -- a comparison of both sides at once has no rule; asking for one after the other has
-  local none, message = args.none_of(conditions)
-  if not none then error(("%s: %s"):format(name, message), 4) end
-  return #none > 0 and prepend("deny", none, clauses) or clauses
-end
-
-local function keep(p, set)
-  if permits(p.default) then error("a policy that allows by default: take calls away with '-'", 3) end
-  local calls = {}
-  for name, clauses in pairs(p.calls) do
-    local some = false
-    for _, c in ipairs(clauses) do some = some or permits(c.action) end
-    if not some then -- answers such as ENOSYS allow nothing
-      calls[name] = clauses
-    elseif set[name] then
-      calls[name] = keep_call(name, clauses, set[name])
-    end
-  end
-  return copy(p, calls)
+  return copy(self, algebra.answer(self, action, algebra.set(calls, 2, where.here())))
 end
 
 local function operands(a, b)
@@ -296,26 +154,25 @@ local function operands(a, b)
     local message = "the left side of an operation on policies must be a policy, got " .. type(a)
     error(message, 3)
   end
-  return a, to_set(b, 3)
+  local at = where.here()
+  return a, algebra.set(b, 3, at), at
 end
 
 -- No tail calls here: an error blames the line with the operator.
 function Policy.__add(a, b)
   local p, set = operands(a, b)
-  local result = add(p, set)
-  return result
+  return copy(p, algebra.add(p, set))
 end
 
 function Policy.__sub(a, b)
   local p, set = operands(a, b)
-  local result = take(p, set)
-  return result
+  return copy(p, algebra.take(p, set))
 end
 
 function Policy.__mul(a, b)
-  local p, set = operands(a, b)
-  local result = keep(p, set)
-  return result
+  local p, set, at = operands(a, b)
+  local calls, gone = algebra.keep(p, set, at)
+  return copy(p, calls, nil, gone)
 end
 
 -- The policy that is both: what a process gets that both are loaded for, the stricter answer of the two.
@@ -365,7 +222,9 @@ function Policy:program(options) return M.program(self, options) end
 ---@return caisson.Policy
 function M.no_setuid()
   local setuid = require "caisson.policy.setuid"
-  return (M.new { default = "allow", newest = false } - setuid.rules):answer("ENOSYS", setuid.absent)
+  return where.as("no setuid files", function()
+    return (M.new { default = "allow", newest = false } - setuid.rules):answer("ENOSYS", setuid.absent)
+  end)
 end
 
 -- Does it ask a listener about some call?
@@ -397,21 +256,59 @@ end
 
 function Policy:step(options) return M.step(self, options) end
 
+-- ---- questions ----
+
+-- What the kernel answers for a call, and by which rule: the compiled program is run in an interpreter.
+--
+--   policy.default():decide { "socket", "AF_ALG", "SOCK_SEQPACKET" }  --> action "errno", errno "EPERM", rule, at, text
+--
+-- call: { name or number, arguments..., arch =, ip = }, or the name, with a list of arguments and { arch =, ip = }. An
+-- argument is a number, text of 64 bits, or constants by name: "O_WRONLY|O_CREAT". Raises where it can't be understood.
+-- p: a policy, a program as bytes, or a list of such, all of which are loaded.
+---@param p caisson.Policy|string|(caisson.Policy|string)[]
+---@param call string|integer|table
+---@param arguments? (number|string)[]
+---@param options? { arch?: string, ip?: number|string }
+---@return caisson.policy.Decision
+function M.decide(p, call, arguments, options)
+  if type(p) ~= "string" and not M.is(p) and (type(p) ~= "table" or #p == 0) then
+    error("policy.decide: a policy, a program, or a list of them expected, got " .. type(p), 2)
+  end
+  local ok, d = pcall(require("caisson.policy.decide").of, p, call, arguments, options)
+  if not ok then
+    local _, level = where.here()
+    error(type(d) == "table" and d.decide and "policy.decide: " .. d.decide or d, type(d) == "table" and level or 0)
+  end
+  return d
+end
+
+---@param call string|integer|table
+---@param arguments? (number|string)[]
+---@param options? { arch?: string, ip?: number|string }
+---@return caisson.policy.Decision
+function Policy:decide(call, arguments, options)
+  local d = M.decide(self, call, arguments, options)
+  return d
+end
+
 -- ---- the OCI form ----
 
 local function oci() return require "caisson.policy.oci" end
 
 -- A policy from linux.seccomp of an OCI config, as a table or as JSON text. Returns nil, message, errno
 -- where it is none. Names that libseccomp does not know are in policy:unknown() and in no program.
+-- options, for what decide() says of its rules: file, the JSON that it is from; or label, what it is called.
 ---@param profile table|string
+---@param options? { file?: string, label?: string }
 ---@return caisson.Policy|nil, string? message, integer? errno
-function M.from_oci(profile)
+function M.from_oci(profile, options)
   if type(profile) == "string" then
     local ok, t = pcall(function() return require("cjson").decode(oci().quote_values(profile)) end)
     if not ok then return nil, "seccomp: no JSON: " .. tostring(t), core.errno.EINVAL end
     profile = t
   end
-  local ok, p = pcall(oci().read, profile, core.seccomp.architecture())
+  options = options or {}
+  local ok, p = pcall(oci().read, profile, core.seccomp.architecture(), options.file, options.label)
   if not ok then
     if type(p) == "table" and p.oci then return nil, p.oci, core.errno.EINVAL end
     error(p, 0)
@@ -488,7 +385,8 @@ local function default_calls(kept)
   for name, conditions in pairs(default.conditions) do
     local list = {}
     for i, c in ipairs(conditions) do list[i] = assert(args.condition(c)) end
-    p.calls[name] = clauses_of("allow", list)
+    for _, c in ipairs(list) do where.note(c, { label = "the default policy", word = name }) end
+    p.calls[name] = algebra.clauses("allow", list)
   end
   p = (p - default.except):answer("ENOSYS", default.enosys)
   for _, c in ipairs(kept) do p = p + default.capabilities[c] end
@@ -531,7 +429,8 @@ function M.default(options)
     -- its program is mostly in a cache, and its 400 calls then need not be looked at
     local p = M.new { default = default.default, newest = "known" }
     p.calls = nil
-    p.make = function() return default_calls(kept) end
+    p.from = { label = "the default policy" }
+    p.make = function() return where.as("the default policy", function() return default_calls(kept) end) end
     p.made_from = key .. text_of(default) .. text_of(require "caisson.policy.groups")
     defaults[key] = p
   end

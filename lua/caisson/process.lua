@@ -354,6 +354,13 @@ function M.start(target, spec, opts)
     { slots = built.slots, cancel = opts.cancel, fail = opts.fail, log = opts.log }, started)
   for _, fd in ipairs(built.keep) do fd:close() end
   if not ok then return refused((tostring(running):gsub("^[^:]*:%d+: ", ""))) end
+  if failure and failure.code == "ENOMEM" and failure.step == "clone" then
+    -- so says a pid namespace whose first process is about to be gone
+    local gone = core.poll({ { fd = target.pidfd, events = "r" } }, 1)
+    if gone and gone[1] then
+      return refused(("the container's process %d has ended"):format(target.pid), core.errno.ESRCH, failure.step)
+    end
+  end
   if running and built.options.detach then running.process:detach() end
   return running, message, errno, failure
 end

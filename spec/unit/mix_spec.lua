@@ -2,7 +2,7 @@
 local t = require "support"
 local caisson = require "caisson"
 local policy = caisson.policy
-local bpf = require "support.bpf"
+local bpf = require "caisson.policy.bpf"
 
 local root = t.is_root
 

@@ -1,5 +1,5 @@
 local t = require "support"
-local bpf = require "support.bpf"
+local bpf = require "caisson.policy.bpf"
 local policy = require "caisson.policy"
 local groups = require "caisson.policy.groups"
 

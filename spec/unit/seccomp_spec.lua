@@ -1,5 +1,5 @@
 local t = require "support"
-local bpf = require "support.bpf"
+local bpf = require "caisson.policy.bpf"
 local seccomp = t.core.seccomp
 local unpack = table.unpack or unpack -- luacheck: ignore
 

@@ -30,12 +30,23 @@ local commands = {
       .. "exec, the end."):argname("N")
     c:option("--status", "The same, to a file."):argname("FILE")
   end },
+  { "watch", "Run again whenever the recipe changes, and show what that changed in the plan and the result.", function(c)
+    c:argument("words", "The recipe, and its parameters as NAME=VALUE; the program stands after --."):args("*")
+      :argname { "RECIPE", "NAME=VALUE" }
+    c:option("--path", "Run again also when this file changes, or what is in this folder."):argname("PATH"):count("*")
+    c:option("--plan", "Run a plan that `caisson plan --json` has saved, in place of a recipe."):argname("FILE")
+    env_option(c)
+    c:option("--worker"):hidden(true)
+  end },
   { "plan", "Show every step of a container's construction. Does nothing; needs no privileges.", function(c)
     c:argument("words", "The recipe and its parameters, or a saved plan (FILE.json)."):args("*")
       :argname { "RECIPE", "NAME=VALUE" }
     env_option(c)
     mix_option(c)
     c:flag("--json", "As JSON, for `caisson run --plan`.")
+    c:flag("--diff", "Compare two: RECIPE RECIPE [NAME=VALUE], the parameters being of both; parameters of one alone stand "
+      .. "with it in quotes, \"a.lua x=1\". Or one without and with its parameters, or mix-ins: RECIPE NAME=VALUE.")
+    c:flag("--exit-code", "With --diff: the exit status is 1 where they differ.")
   end },
   { "learn", "Run a program and write the smallest policy that it needs, as a recipe.", function(c)
     c:argument("words", "The recipe to run it in, and its parameters as NAME=VALUE; the program stands after --."):args("*")

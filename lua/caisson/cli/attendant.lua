@@ -4,13 +4,17 @@ local core = require "caisson.core"
 
 local M = {}
 
+local unpack = table.unpack or unpack -- luacheck: ignore (5.1 has it as a global)
+
 -- What ends a program: while the container is made, these give it up.
 local ending = { "INT", "TERM", "HUP", "QUIT" }
--- These wait until there is somebody to get them.
+-- These wait until there is somebody to get them; PIPE is the last.
 local others = { "USR1", "USR2", "ALRM", "VTALRM", "PROF", "WINCH", "CONT", "TSTP", "URG", "IO", "PWR", "STKFLT",
   "XCPU", "XFSZ", "PIPE" }
 
-local INT, PIPE, CONT, TSTP, WINCH, QUIT = 2, 13, 18, 20, 28, 3
+local INT, PIPE, CONT, TSTP, WINCH, QUIT, TERM = 2, 13, 18, 20, 28, 3, 15
+-- How long a program has to end by itself, when it is told to.
+local patience = 1e9
 -- Their default is to do nothing, or to stop; all others end the process.
 local harmless = { [17] = true, [CONT] = true, [TSTP] = true, [21] = true, [22] = true, [23] = true, [WINCH] = true }
 
@@ -58,8 +62,14 @@ end
 local Attendant = {}
 Attendant.__index = Attendant
 
--- Signals are kept for the program from now on, until let_go(). cancel is a descriptor of those that end it.
-function M.new()
+-- Signals are kept for the program from now on, until let_go(). cancel is a descriptor of those that end it, or the one
+-- given: the program is told to end when that becomes readable, and ended a second later; and the signals that end
+-- processes, PIPE too, are the giver's.
+function M.new(cancel)
+  if cancel then
+    local signals = { assert(core.signal.open { unpack(others, 1, #others - 1) }) }
+    return setmetatable({ signals = signals, cancel = cancel, asked = cancel }, Attendant)
+  end
   local signals = { assert(core.signal.open(ending)), assert(core.signal.open(others)) }
   return setmetatable({ signals = signals, cancel = signals[1] }, Attendant)
 end
@@ -71,6 +81,7 @@ end
 
 -- The signal that came while there was no program yet: the exit status that says so, or nil.
 function Attendant:given_up()
+  if self.asked then return 128 + TERM end
   local s = core.signal.read(self.cancel)
   if not s then return nil end
   cli.tell(("given up while the container was made (SIG%s)"):format(core.signal.name(s.signal)))
@@ -132,9 +143,20 @@ function Attendant:take(s)
   end
 end
 
+-- Whoever started this command wants the program's end.
+local function obey(self)
+  if self.deadline then
+    if core.now() >= self.deadline then self.running:stop("signalled") end
+  elseif next(core.poll({ { fd = self.asked } }, 0) or {}) then
+    self.deadline = core.now() + patience
+    self:deliver(TERM)
+  end
+end
+
 local function serve(self)
   local running = self.running
   while true do
+    if self.asked then obey(self) end
     for _, fd in ipairs(self.signals) do
       local s = core.signal.read(fd)
       while s do
@@ -148,6 +170,11 @@ local function serve(self)
     if self.link then self.link:fds(fds) end
     for _, fd in ipairs(self.signals) do fds[#fds + 1] = { fd = fd } end
     local timeout = running:timeout()
+    if self.deadline then
+      timeout = math.min(timeout or 1, math.max((self.deadline - core.now()) / 1e9, 0.01))
+    elseif self.asked then
+      fds[#fds + 1] = { fd = self.asked }
+    end
     if self.link then timeout = self.link:timeout(timeout) end
     local ready, message = core.poll(fds, timeout)
     if not ready then error(message, 0) end

@@ -45,6 +45,7 @@ local function ending_line(r, running)
 end
 
 local function write_json(o, document)
+  if o.observer then o.observer:ended(document) end
   local text = require("caisson.json").document(document) .. "\n"
   if o.json then io.write(text) end
   if o.result then
@@ -94,7 +95,8 @@ end
 function M.main(o)
   local recipe, status = what_to_run(o), status_of(o)
   local watch = require_debug(o)
-  local by = attendant.new()
+  if o.observer then o.observer:observe(recipe) end
+  local by = attendant.new(o.cancel)
   local running, message, _, failure = run.start(recipe, { watch = watch and watch.build,
     params = o.params, args = o.program, env = o.environment,
     mix = o.mixes, cancel = by.cancel, late = 0.1, window = attendant.window(), status = status, log = cli.log })

@@ -200,7 +200,7 @@ function M.of(o, config, context)
   end
   if linux.netDevices then net_devices(o, linux.netDevices, has) end
   if linux.seccomp then
-    local policy, message = require("caisson.policy").from_oci(linux.seccomp)
+    local policy, message = require("caisson.policy").from_oci(linux.seccomp, { label = "config.json: linux.seccomp" })
     if not policy then error("linux." .. message, 0) end
     o.seccomp = policy
     o.seccomp_listener = require("caisson.notify").of_oci(linux.seccomp, policy)

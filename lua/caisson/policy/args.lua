@@ -91,7 +91,7 @@ local function equality(index, mask, value)
   return c
 end
 
--- Is a comparison true of a value?
+-- Is a comparison true of a value, { high, low }?
 local function holds(c, v)
   local mask, value = masked(c)
   if mask then return u64.eq(u64.band(v, mask), value) end
@@ -101,6 +101,14 @@ local function holds(c, v)
   if c[2] == ">=" then return not u64.lt(v, w) end
   if c[2] == ">" then return u64.lt(w, v) end
   return not u64.lt(w, v)
+end
+
+-- Is a condition true of arguments, a list of { high, low } from argument 0 on?
+function M.matches(condition, values)
+  for _, c in ipairs(condition) do
+    if not holds(c, values[c[1] + 1]) then return false end
+  end
+  return true
 end
 
 local function join_some(a, b)
@@ -215,7 +223,7 @@ function M.intersect(a, b)
     end
   end
   for _, c in ipairs(out) do
-    if #c == 0 then return { {} } end
+    if #c == 0 then return { c } end
   end
   return out
 end
@@ -224,7 +232,7 @@ function M.union(a, b)
   local out, seen = {}, {}
   for _, list in ipairs { a, b } do
     for _, c in ipairs(list) do
-      if #c == 0 then return { {} } end
+      if #c == 0 then return { c } end
       local text = M.text(c)
       if not seen[text] then
         seen[text] = true
@@ -270,7 +278,7 @@ function M.disjoint(clauses, equal)
     end
     local rest, message = M.subtract({ c.args }, others)
     if not rest then return nil, message end
-    for _, r in ipairs(rest) do out[#out + 1] = { action = c.action, args = r } end
+    for _, r in ipairs(rest) do out[#out + 1] = { action = c.action, args = r, from = c.from } end
   end
   return out
 end

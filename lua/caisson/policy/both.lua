@@ -12,6 +12,9 @@ local strictness = { kill_process = 1, kill_thread = 2, trap = 3, errno = 4, not
 
 local function rank(action) return strictness[type(action) == "table" and action[1] or action] end
 
+-- How strict an action is: the less, the more so.
+M.rank = rank
+
 -- The stricter of two actions; the first of two that are as strict.
 function M.stricter(a, b)
   if rank(b) < rank(a) then return b end
@@ -24,16 +27,18 @@ local function same(a, b) return names.text(a) == names.text(b) end
 local function clauses_of(p, name)
   local list = {}
   for i, c in ipairs(p.calls[name] or {}) do
-    list[i] = { action = c.action == "deny" and p.deny or c.action, args = c.args }
+    list[i] = { action = c.action == "deny" and p.deny or c.action, args = c.args, from = c.from }
     if #c.args == 0 then return list end
   end
-  list[#list + 1] = { action = p.default, args = {}, default = true }
+  list[#list + 1] = { action = p.default, args = {}, default = true, from = p.gone and p.gone[name] or p.from }
   return list
 end
 
+-- The action of both, and where it is from.
 local function pair(a, b)
-  if a.default and not b.default then return M.stricter(b.action, a.action) end
-  return M.stricter(a.action, b.action)
+  if a.default and not b.default then a, b = b, a end
+  if rank(b.action) < rank(a.action) then a = b end
+  return a.action, a.from
 end
 
 -- Do all clauses but the last say the same? Then they have no order.
@@ -53,13 +58,15 @@ end
 -- Two lists of clauses that have no order, where only what both say matters: one intersection.
 local function simple(a, b)
   if #a < 2 or #b < 2 or not (one_action(a) and one_action(b)) then return nil end
-  local rest = pair(a[#a], b[#b])
-  if not same(pair(a[1], b[#b]), rest) or not same(pair(a[#a], b[1]), rest) then return nil end
+  local rest, from = pair(a[#a], b[#b])
+  local one, other = pair(a[1], b[#b]), pair(a[#a], b[1])
+  if not same(one, rest) or not same(other, rest) then return nil end
   local common = args.intersect(conditions(a), conditions(b))
   if not common then return nil end
   local out = {}
-  for i, c in ipairs(common) do out[i] = { action = pair(a[1], b[1]), args = c } end
-  out[#out + 1] = { action = rest, args = {} }
+  local action, of = pair(a[1], b[1])
+  for i, c in ipairs(common) do out[i] = { action = action, args = c, from = of } end
+  out[#out + 1] = { action = rest, args = {}, from = from }
   return out
 end
 
@@ -72,21 +79,26 @@ local function product(a, b)
     for _, y in ipairs(b) do
       local common, message = args.intersect({ x.args }, { y.args })
       if not common then return nil, message end
-      for _, c in ipairs(common) do out[#out + 1] = { action = pair(x, y), args = c } end
+      local action, from = pair(x, y)
+      for _, c in ipairs(common) do out[#out + 1] = { action = action, args = c, from = from } end
     end
   end
   return out
 end
 
 -- What needs not be said: clauses behind one that is always true, and those at the end that say what the default says.
+-- Second, where the last of them was from: the default then speaks for it.
 local function trimmed(list, default)
-  local out = {}
+  local out, from = {}, nil
   for _, c in ipairs(list) do
     out[#out + 1] = c
     if #c.args == 0 then break end
   end
-  while #out > 0 and same(out[#out].action, default) do out[#out] = nil end
-  return #out > 0 and out or nil
+  while #out > 0 and same(out[#out].action, default) do
+    from = from or out[#out].from
+    out[#out] = nil
+  end
+  return #out > 0 and out or nil, from
 end
 
 local function list_text(v) return v and table.concat(v, " ") or "" end
@@ -99,7 +111,8 @@ function M.of(a, b)
   if a.listener and b.listener and a.listener ~= b.listener then return nil, "each has a listener of its own" end
   local both = { default = M.stricter(b.default, a.default), deny = M.stricter(b.deny, a.deny), newest = a.newest,
     bad_architecture = M.stricter(b.bad_architecture, a.bad_architecture), architectures = a.architectures,
-    flags = a.flags, listener = a.listener or b.listener, calls = {} }
+    flags = a.flags, listener = a.listener or b.listener, calls = {}, gone = {} }
+  both.from = rank(a.default) < rank(b.default) and a.from or b.from
   local calls = {}
   for _, p in ipairs { a, b } do
     for name in pairs(p.calls) do calls[name] = true end
@@ -107,7 +120,7 @@ function M.of(a, b)
   for name in pairs(calls) do
     local list, message = product(clauses_of(a, name), clauses_of(b, name))
     if not list then return nil, ("%s: %s"):format(name, message) end
-    both.calls[name] = trimmed(list, both.default)
+    both.calls[name], both.gone[name] = trimmed(list, both.default)
   end
   return both
 end

@@ -26,7 +26,7 @@ function M.load(name)
     local text, message = read(name)
     if not text then return nil, message end
     local p
-    p, message = policy.from_oci(text)
+    p, message = policy.from_oci(text, { file = name, label = "profile" })
     if not p then return nil, name .. ": " .. message end
     return { kind = "profile", value = p }
   end

@@ -16,6 +16,7 @@
 -- paths are added. What it does not say stays as the recipe has it. Two of them: a * b holds both, a + b allows what
 -- either allows, a - { seccomp = …, landlock = …, capabilities = … } takes away.
 local core = require "caisson.core"
+local where = require "caisson.policy.where"
 local words = require "caisson.words"
 
 local M = {}
@@ -44,17 +45,8 @@ Mix.__index = Mix
 
 local unpack = table.unpack or unpack -- luacheck: ignore (5.1 has it as a global)
 
--- Where this is called from: the first frame outside of the library, and its level. None where that was a tail call.
-local function caller()
-  for level = 3, 16 do
-    local info = debug.getinfo(level, "Sl")
-    if not info or info.currentline < 1 then return nil end
-    if not info.source:find("caisson/[%w/]+%.lua$") then return info, level - 1 end
-  end
-end
-
 local function blame(message)
-  local _, level = caller()
+  local _, level = where.here()
   error("policy.mix: " .. message, level or 0)
 end
 
@@ -201,10 +193,8 @@ function M.new(spec)
     if not check then blame(words.unknown("unknown option", tostring(k), parts)) end
     m[k] = check(v, function(message) blame(k .. ": " .. message) end)
   end
-  local info = caller()
-  m.source, m.line = info and info.source:match("^@(.*)"), info and info.currentline
-  m.called = info ~= nil or nil
-  if not info then m.source, m.line = require("caisson.recipe").reading, 1 end
+  local at, level = where.here()
+  m.source, m.line, m.called = at.source, at.line, level and true
   return m
 end
 

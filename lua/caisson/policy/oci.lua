@@ -122,7 +122,7 @@ local function refuse_engine_keys(t, what)
   end
 end
 
-local function add_rule(calls, rule, what)
+local function add_rule(calls, rule, what, from)
   if type(rule) ~= "table" then error({ oci = what .. ": an object expected, got " .. type(rule) }) end
   refuse_engine_keys(rule, what)
   local action = action_of(rule.action, rule.errnoRet, what .. ".action")
@@ -134,19 +134,22 @@ local function add_rule(calls, rule, what)
       error({ oci = what .. ".names: the name of a system call expected" })
     end
     calls[name] = calls[name] or {}
-    for _, c in ipairs(list) do table.insert(calls[name], { action = action, args = c }) end
+    for _, c in ipairs(list) do table.insert(calls[name], { action = action, args = c, from = from }) end
   end
 end
 
--- The fields of a policy from linux.seccomp; raises { oci = message }. native: the machine's architecture.
-function M.read(t, native)
+-- The fields of a policy from linux.seccomp; raises { oci = message }. native: the machine's architecture. file: the JSON
+-- file that it is from, or label: what it is called.
+function M.read(t, native, file, label)
   if type(t) ~= "table" then error({ oci = "seccomp: an object expected, got " .. type(t) }) end
   refuse_engine_keys(t, "seccomp")
   local default = action_of(t.defaultAction, t.defaultErrnoRet, "seccomp.defaultAction")
   -- where what isn't named is allowed, what is newer is as well
-  local p = { default = default, calls = {}, flags = {}, architectures = { native }, newest = not permits(default) }
+  local p = { default = default, calls = {}, flags = {}, architectures = { native }, newest = not permits(default),
+    from = { label = (file and file:match("[^/]*$") .. ": " or "") .. (label or "seccomp") .. ".defaultAction" } }
   for i, rule in ipairs(list_of(t, "syscalls", "seccomp.syscalls")) do
-    add_rule(p.calls, rule, ("seccomp.syscalls[%d]"):format(i))
+    add_rule(p.calls, rule, ("seccomp.syscalls[%d]"):format(i), { source = file, item = i,
+      label = (label or "seccomp") .. ".syscalls[" .. i .. "]" })
   end
   resolve(p.calls, text_of(default))
   for i, word in ipairs(list_of(t, "flags", "seccomp.flags")) do

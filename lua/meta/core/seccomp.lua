@@ -74,6 +74,14 @@ function seccomp.compile(options) end
 ---@return integer|nil
 function seccomp.number(name, architecture) end
 
+---What a filter is told an architecture is: AUDIT_ARCH_X86_64, ... (x32 has that of x86_64.)
+---```lua
+---assert(core.seccomp.audit("x86_64") == 0xc000003e)
+---```
+---@param architecture? string
+---@return integer
+function seccomp.audit(architecture) end
+
 ---Does libseccomp know the name, on whatever architecture?
 ---@param name string
 ---@return boolean

@@ -1,5 +1,6 @@
 -- A classic BPF interpreter for seccomp programs, in plain Lua: what the kernel would answer, without
 -- loading anything.
+local core = require "caisson.core"
 local u64 = require "caisson.u64"
 
 local M = {}
@@ -52,12 +53,15 @@ local jumps = {
   [0x40] = function(a, b) return u64.band32(a, b) ~= 0 end,
 }
 
--- struct seccomp_data as words of 32 bits by offset: nr, arch, instruction_pointer, args.
+-- struct seccomp_data as words of 32 bits by offset: nr, arch, instruction_pointer, args. A bit of the architecture says
+-- which half of a value comes first.
 local function words_of(data)
   local w = { [0] = data.nr % two32, [4] = data.arch }
+  local low, high = 0, 4
+  if u64.band32(data.arch, 0x40000000) == 0 then low, high = 4, 0 end
   local function put(at, v)
-    local pair = assert(u64.parse(v or 0), "a value of 64 bits")
-    w[at], w[at + 4] = pair[2], pair[1]
+    local pair = type(v) == "table" and v or assert(u64.parse(v or 0), "a value of 64 bits")
+    w[at + low], w[at + high] = pair[2], pair[1]
   end
   put(8, data.ip)
   for i = 0, 5 do put(16 + 8 * i, data.args and data.args[i + 1]) end
@@ -101,7 +105,8 @@ function M.value(program, data)
   end
 end
 
--- Action and its number: "errno", 38. data: { nr =, arch =, args = {...}, ip = }; args are numbers or text.
+-- Action and its number: "errno", 38. data: { nr =, arch =, args = {...}, ip = }; args are numbers, text, or
+-- { high, low }.
 function M.run(program, data)
   local v = M.value(program, data)
   local low = v % 65536
@@ -110,7 +115,7 @@ function M.run(program, data)
   return name, low
 end
 
-M.arch = { x86_64 = 0xc000003e, x86 = 0x40000003, x32 = 0xc000003e, aarch64 = 0xc00000b7, arm = 0x40000028,
-  s390x = 0x80000016, ppc64le = 0xc0000015, riscv64 = 0xc00000f3 }
+-- What a filter is told an architecture is, by name.
+M.arch = setmetatable({}, { __index = function(_, name) return core.seccomp.audit(name) end })
 
 return M
