@@ -5,12 +5,12 @@
  */
 #define _GNU_SOURCE
 #include "spawn.h"
+#include "ptrace.h"
 #include <elf.h>
 #include <errno.h>
 #include <linux/audit.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -202,6 +202,13 @@ l_wait(lua_State *L)
 #define FOREIGN(nr) 0
 #endif
 
+bool
+csn_is_native(u32 arch, u64 nr)
+{
+  (void)nr;
+  return arch == OUR_ARCH && !FOREIGN(nr);
+}
+
 /* core.ptrace.call(pid) -> { op, nr, native, args, ip } | nil, message, errno */
 static int
 l_call(lua_State *L)
@@ -226,7 +233,7 @@ l_call(lua_State *L)
   }
   if (i.op != PTRACE_SYSCALL_INFO_ENTRY && i.op != PTRACE_SYSCALL_INFO_SECCOMP)
     return 1;
-  lua_pushboolean(L, i.arch == OUR_ARCH && !FOREIGN(i.seccomp.nr));
+  lua_pushboolean(L, csn_is_native(i.arch, i.seccomp.nr));
   lua_setfield(L, -2, "native");
   lua_pushinteger(L, (lua_Integer)i.seccomp.nr);
   lua_setfield(L, -2, "nr");
@@ -245,8 +252,8 @@ l_call(lua_State *L)
 
 #if defined(__x86_64__)
 /* The call's number -1: it is skipped, and its result is what is in the register. */
-static long
-skip_call(pid_t pid, s64 result)
+long
+csn_skip_call(pid_t pid, s64 result)
 {
   struct user_regs_struct r;
   struct iovec v = { &r, sizeof(r) };
@@ -258,12 +265,27 @@ skip_call(pid_t pid, s64 result)
   r.rax = (u64)result;
   return csn_sys(__NR_ptrace, PTRACE_SETREGSET, pid, NT_PRSTATUS, &v);
 }
+
+long
+csn_read_call(pid_t pid, struct seccomp_data *d)
+{
+  struct user_regs_struct r;
+  struct iovec v = { &r, sizeof(r) };
+  long rc = csn_sys(__NR_ptrace, PTRACE_GETREGSET, pid, NT_PRSTATUS, &v);
+
+  if (rc < 0 || v.iov_len != sizeof(r))
+    return rc < 0 ? rc : -EOPNOTSUPP;
+  *d = (struct seccomp_data){
+    (int)r.orig_rax, OUR_ARCH, r.rip, { r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9 }
+  };
+  return 0;
+}
 #else
 #ifndef NT_ARM_SYSTEM_CALL
 #define NT_ARM_SYSTEM_CALL 0x404
 #endif
-static long
-skip_call(pid_t pid, s64 result)
+long
+csn_skip_call(pid_t pid, s64 result)
 {
   struct user_regs_struct r;
   struct iovec v = { &r, sizeof(r) };
@@ -277,6 +299,23 @@ skip_call(pid_t pid, s64 result)
   rc = csn_sys(__NR_ptrace, PTRACE_SETREGSET, pid, NT_PRSTATUS, &v);
   return rc < 0 ? rc : csn_sys(__NR_ptrace, PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &nr);
 }
+
+long
+csn_read_call(pid_t pid, struct seccomp_data *d)
+{
+  struct user_regs_struct r;
+  struct iovec v = { &r, sizeof(r) };
+  int number = -1;
+  struct iovec nr = { &number, sizeof(number) };
+  long rc = csn_sys(__NR_ptrace, PTRACE_GETREGSET, pid, NT_PRSTATUS, &v);
+
+  if (rc < 0 || v.iov_len != sizeof(r))
+    return rc < 0 ? rc : -EOPNOTSUPP;
+  rc = csn_sys(__NR_ptrace, PTRACE_GETREGSET, pid, NT_ARM_SYSTEM_CALL, &nr);
+  *d = (struct seccomp_data){ number, OUR_ARCH, r.pc, { 0 } };
+  memcpy(d->args, r.regs, sizeof(d->args));
+  return rc;
+}
 #endif
 
 /* core.ptrace.skip(pid, result): the call it is stopped at is not made; -errno, or what it shall return */
@@ -288,7 +327,7 @@ l_skip(lua_State *L)
   if (!(result >= -9007199254740992.0 && result <= 9007199254740992.0) ||
       result != (lua_Number)(s64)result)
     return luaL_error(L, "a whole number of at most 2^53 expected");
-  return answer(L, skip_call(check_pid(L), (s64)result), "skip");
+  return answer(L, csn_skip_call(check_pid(L), (s64)result), "skip");
 }
 
 /* ---- its memory ---- */
