@@ -109,6 +109,17 @@ go(pid_t tid, long how, u64 signal)
   return csn_sys(__NR_ptrace, how, tid, 0, signal);
 }
 
+/* A filter of the program's own with a listener would be asked before the tracer, and might let be what the policy denies:
+ * it gets what it would where the container has a listener already. By any of the machine's ways to call. */
+static bool
+wants_listener(const struct seccomp_data *d)
+{
+  const u32 nr = (u32)d->nr & ~0x40000000u; /* x32's */
+
+  return (nr == __NR_seccomp || nr == 354 || nr == 383) && /* i386's, arm's */
+         d->args[0] == SECCOMP_SET_MODE_FILTER && (d->args[1] & SECCOMP_FILTER_FLAG_NEW_LISTENER);
+}
+
 /* A filter has asked. Returns whether there is something to tell. */
 static bool
 on_filter(struct watcher *w, pid_t tid, struct call **told)
@@ -126,6 +137,8 @@ on_filter(struct watcher *w, pid_t tid, struct call **told)
   d.instruction_pointer = i.instruction_pointer;
   memcpy(d.args, i.seccomp.args, sizeof(d.args));
   answer = csn_evaluate_all(w->programs, w->sizes, w->filters, &d);
+  if (answer >= SECCOMP_RET_LOG && answer <= SECCOMP_RET_ALLOW && w->filters && wants_listener(&d))
+    answer = SECCOMP_RET_ERRNO | EBUSY;
   c = new_call(w, tid);
   if (c) {
     c->data = d;
@@ -368,7 +381,7 @@ l_watch(lua_State *L)
   lua_setmetatable(L, -2);
   /* the helper lives as long as its watcher: the programs are kept for good */
   lua_pushvalue(L, 1);
-  lua_setfield(L, LUA_REGISTRYINDEX, kind);
+  lua_setfield(L, LUA_REGISTRYINDEX, "caisson.watcher.programs");
   return 1;
 }
 

@@ -268,6 +268,7 @@ local function credentials(b)
   local function confine()
     if o.ptrace then require("caisson.trace").by_host(b) end
     if o.trace then require("caisson.trace").filter(b) end
+    if b.explain then require("caisson.explain").filter(b) end
     payload.confinement(b)
   end
   if not late then confine() end
@@ -396,6 +397,7 @@ function M.plan(options, origins, recipe, opts)
   clone(b)
   if options.cgroup then require("caisson.cgroup").after_clone(b) end
   if options.trace then require("caisson.trace").after_clone(b) end
+  if opts.explain then require("caisson.explain").after_clone(b) end
   config.rdt(b)
   idmap(b)
   time_offsets(b)

@@ -155,7 +155,7 @@ end
 local function keeps(b)
   local o = b.options
   return o.no_new_privs == false and M.confines_late(b) and
-    (o.seccomp or o.seccomp_notify or o.landlock or b.no_setuid or o.trace or o.ptrace) and true
+    (o.seccomp or o.seccomp_notify or o.landlock or b.no_setuid or o.trace or o.ptrace or b.explain) and true
 end
 
 -- Give up what was kept: the one call, capset(2), that the filter has to allow beside execve.

@@ -288,6 +288,7 @@ function Recipe:build(opts)
     local b = build.plan(options, origins, self, opts)
     b.chain = chain
     for _, s in ipairs(scripts) do s.fn(b.plan, s.values) end
+    if b.explain then require("caisson.explain").finish(b) end
     -- only whoever saves the plan asks for it
     b.plan.about = function() return require("caisson.saved").about(b, opts) end
     return b

@@ -27,6 +27,8 @@ local M = {}
 ---@field trace_notes? string[]  what `decide` has noted
 ---@field trace_error? string    why the tracer gave up
 ---@field notify_timeouts? integer  calls that a function of seccomp_notify was too long about
+---@field explained? caisson.explain.Event[]  what was denied, with option explain
+---@field explained_more? integer  ... and there was no room for
 ---@field report? string       what the recipe's own `result` function has to say
 ---@field landlock_left_out? string[]  rights that best_effort names and this kernel lacks
 ---@field skipped table        optional steps that were left out: { step =, object =, errno =, at = }
@@ -109,7 +111,8 @@ local function refuse_stream(name, spec)
 end
 
 local known_opts = { "params", "args", "default_args", "env", "stdin", "stdout", "stderr", "files", "slots",
-  "limits", "id", "window", "cancel", "late", "fail", "status", "log", "mix", "watch", "alter", "without" }
+  "limits", "id", "window", "cancel", "late", "fail", "status", "log", "explain", "mix", "watch", "alter",
+  "without" }
 
 local function blame(message)
   local level = 3

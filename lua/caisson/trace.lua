@@ -35,6 +35,7 @@ end
 
 local Tracing = {} -- the host's side of one
 Tracing.__index = Tracing
+M.Tracing = Tracing
 
 local function read_line(fd)
   local parts = {}
@@ -54,7 +55,8 @@ function Tracing:start(pid)
   local spec = self.spec
   local pidfd, message
   pidfd, message, errno = core.helper(function()
-    require(spec.recorder and "caisson.learn.recorder" or "caisson.trace.tracer").run(spec, pid, w)
+    local by = spec.tracer or spec.recorder and "caisson.learn.recorder" or "caisson.trace.tracer"
+    require(by).run(spec, pid, w)
   end, { w })
   w:close()
   if not pidfd then
@@ -165,7 +167,12 @@ function M.after_clone(b)
     b.trace_calls = names_of(b, t.calls)
   end
   if b.options.ptrace then b:fail("trace", "a process has one tracer (ptrace is given too)") end
-  b.tracing = setmetatable({ notes = {}, spec = spec }, Tracing)
+  M.attach(b, setmetatable({ notes = {}, spec = spec }, Tracing))
+end
+
+-- The steps that have the child traced from its birth on, before it is anybody else.
+function M.attach(b, tracing)
+  b.tracing = tracing
   b.phase = "trace"
   b:step("trace", "ptracer", { who = "any" }) -- Yama would let none but ancestors
   b.plan.steps[#b.plan.steps + 1] = plan_module.call(function(pid) return b.tracing:start(pid) end,

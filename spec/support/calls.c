@@ -95,7 +95,7 @@ others(void)
   syscall(SYS_prctl, PR_SET_NAME, "calls");
   syscall(SYS_ioctl, -1, TIOCGWINSZ, NULL);
   syscall(SYS_ioctl, -1, TIOCSTI, NULL);
-  syscall(SYS_ioctl, -1, _IOC(_IOC_READ, 0xee, 0x2a, 4), NULL);
+  syscall(SYS_ioctl, -1, _IOC(_IOC_READ, 0xee, 0x2a, 4), 0x1000);
   syscall(SYS_unshare, CLONE_FS | CLONE_FILES);
   syscall(SYS_setns, -1, CLONE_NEWUSER);
   syscall(SYS_kill, 0x7ffffff0, SIGUSR1);

@@ -26,6 +26,8 @@ local commands = {
       .. "there, in the half-built container; then continue, step, skip it or abort."):argname("STEP,..."):count("*")
     c:flag("--repl", "With --break: a Lua prompt instead of the shell, with state, plan and the core.")
     c:option("--result", "Write the result as JSON to a file."):argname("FILE")
+    c:flag("--explain", "Say at the end which system calls were denied, to whom, by which line of the recipe, and what would "
+      .. "allow them.")
     c:option("--status-fd", "Write what becomes of it to this descriptor, as lines of JSON: the pid and namespaces, "
       .. "exec, the end."):argname("N")
     c:option("--status", "The same, to a file."):argname("FILE")

@@ -99,7 +99,8 @@ function M.main(o)
   local by = attendant.new(o.cancel)
   local running, message, _, failure = run.start(recipe, { watch = watch and watch.build,
     params = o.params, args = o.program, env = o.environment,
-    mix = o.mixes, cancel = by.cancel, late = 0.1, window = attendant.window(), status = status, log = cli.log })
+    mix = o.mixes, cancel = by.cancel, late = 0.1, window = attendant.window(), status = status, log = cli.log,
+    explain = o.explain })
   if watch then watch.close() end
   if not running then
     local given_up = failure.code == "ECANCELED" and by:given_up()
@@ -118,6 +119,7 @@ function M.main(o)
   local line = ending_line(r, running)
   if line then cli.tell(line) end
   for _, text in ipairs(r.poststop_errors or {}) do cli.tell(text) end
+  if o.explain then require("caisson.cli.explain").write(r, io.stderr) end
   write_json(o, r)
   return attendant.exit_status(r)
 end

@@ -184,7 +184,9 @@ function M.address(b)
       .. "sin6_scope_id=%d}"):format(port, ((b:byte(5) * 256 + b:byte(6)) * 256 + b:byte(7)) * 256 + b:byte(8),
       require("caisson.trace.call").ipv6(b, 9), scope)
   elseif name == "AF_NETLINK" and #b >= 12 then
-    return ("{sa_family=AF_NETLINK, nl_pid=%d, nl_groups=%08x}"):format(number_at(b, 5, 4), number_at(b, 9, 4))
+    local groups = number_at(b, 9, 4)
+    return ("{sa_family=AF_NETLINK, nl_pid=%d, nl_groups=%s}"):format(number_at(b, 5, 4),
+      groups == 0 and "00000000" or ("0x%06x"):format(groups))
   end
   return "{sa_family=" .. name .. (#b > 2 and ", sa_data=" .. quote(b:sub(3, 16)) or "") .. "}"
 end

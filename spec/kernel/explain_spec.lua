@@ -1,0 +1,219 @@
+-- What a container's program was denied, and by what: run with option explain, and without, where it has to be the same.
+local caisson = require "caisson"
+local t = require "support"
+
+local core, policy = caisson.core, caisson.policy
+
+describe("run with explain", function()
+  if not t.needs("userns", "cc") then return end
+  local dir
+
+  setup(function()
+    dir = t.sh("mktemp -d"):match "%S+"
+    local out = t.sh("cc -O1 -o " .. dir .. "/denied spec/support/denied.c -lpthread 2>&1; chmod 755 " .. dir)
+    if out ~= "" then error(out) end
+  end)
+  teardown(function() t.sh("rm -rf " .. dir) end)
+
+  -- A recipe in a file of its own, so that it has lines; `more` are its options, as source.
+  local function recipe(more)
+    local path = dir .. "/r.lua"
+    local f = assert(io.open(path, "w"))
+    f:write("local caisson = require \"caisson\"\nlocal policy = caisson.policy\nreturn caisson.recipe {\n  extends = \"sandbox\",\n",
+      "  mounts = { { bind = \"", dir, "\", at = \"/mnt\" } },\n", more or "", "\n}\n")
+    f:close()
+    return assert(caisson.load(path))
+  end
+
+  local function run(r, explain, ...)
+    return assert(caisson.run(r, { args = { "/mnt/denied", ... }, stdout = "capture", stderr = "capture", explain = explain }))
+  end
+
+  -- With and without: the program's output and end are the same. Returns what was explained.
+  local function explained(more, ...)
+    local r = recipe(more)
+    local plain, with = run(r, nil, ...), run(r, true, ...)
+    assert.equal(nil, with.trace_error)
+    assert.equal(plain.stdout, with.stdout)
+    assert.equal(plain.stderr, with.stderr)
+    assert.same({ plain.status, plain.code, plain.signal }, { with.status, with.code, with.signal })
+    assert.equal(nil, plain.explained)
+    return with.explained, with
+  end
+
+  local function only(list)
+    assert.equal(1, #list, require("caisson.json").document(list))
+    assert.equal(1, #list[1].causes, require("caisson.json").document(list))
+    return list[1], list[1].causes[1]
+  end
+
+  it("says nothing of what is allowed", function()
+    assert.same({}, explained(nil, "mkdir", "/tmp/x"))
+    assert.same({}, explained(nil, "open", "/dev/null"))
+    assert.same({}, explained(nil, "socket", "1"))
+    assert.same({}, explained("seccomp = policy.default() + { \"unshare\" },", "mkdir", "/tmp/x"))
+  end)
+
+  it("names the policy that does not list a call, with the line and what would allow it", function()
+    local e, cause = only(explained("  seccomp = policy.default() - { \"ptrace\" },", "unshare"))
+    assert.equal("unshare(CLONE_NEWNS)", e.text)
+    assert.same({ "unshare", "EPERM", 1, "denied" }, { e.call, e.code, e.count, e.comm })
+    assert.equal("/mnt/denied", e.exe)
+    assert.equal("seccomp", cause.kind)
+    assert.is_truthy(cause.at:find "r%.lua:6$", cause.at)
+    assert.equal("seccomp = policy.default() - { \"ptrace\" } + { \"unshare\" }", cause.fix)
+    -- and so it does: what is denied then is the kernel's
+    local list = explained("  " .. cause.fix .. ",", "unshare")
+    assert.equal("capability", list[1].causes[1].kind)
+  end)
+
+  it("names the rule that denies a call for its arguments", function()
+    local source = "  seccomp = policy.default() - { \"socket\" } + { { \"socket\", args = { { 0, \"==\", 1 } } } },"
+    assert.same({}, explained(source, "socket", "1"))
+    local e, cause = only(explained(source, "socket", "2"))
+    assert.equal("socket(AF_INET, SOCK_DGRAM, IPPROTO_IP)", e.text)
+    assert.equal("seccomp", cause.kind)
+    assert.is_truthy(cause.fix:find('+ { { "socket", args = { { 0, "==", 2 } } } }  -- AF_INET', 1, true), cause.fix)
+    assert.same({}, explained("  " .. cause.fix:gsub("%s*%-%-.*", "") .. ",", "socket", "2"))
+  end)
+
+  it("has every errno of a policy's answered as the filter would", function()
+    for _, name in ipairs { "ENOSYS", "EACCES", "ENOMEM", "EXDEV" } do
+      local e = only(explained(("  seccomp = policy.default():answer(%q, \"unshare\"),"):format(name), "unshare"))
+      assert.equal(name, e.code)
+    end
+    -- no error at all
+    assert.same({}, explained("  seccomp = policy.default():answer({ \"errno\", 0 }, \"unshare\"),", "unshare"))
+  end)
+
+  it("tells what a filter killed for, and a trap", function()
+    for _, action in ipairs { "kill_process", "kill_thread", "trap" } do
+      local list, r = explained(("  seccomp = policy.default():answer(%q, \"unshare\"),"):format(action), "unshare")
+      local e, cause = only(list)
+      assert.same({ "SIGSYS", "unshare(CLONE_NEWNS)", "denied" }, { e.signal, e.text, e.comm })
+      assert.equal("seccomp", cause.kind)
+      assert.is_truthy(cause.rule:find(action, 1, true), cause.rule)
+      assert.equal(31, r.signal or r.code - 128)
+    end
+  end)
+
+  it("names the mount that is read-only, by its entry", function()
+    local e, cause = only(explained(nil, "mkdir", "/mnt/x"))
+    assert.same({ "EROFS", "/mnt/x", "mount" }, { e.code, e.path, cause.kind })
+    assert.is_truthy(cause.at:find "r%.lua:5$", cause.at)
+    assert.equal(('mounts: { bind = "%s", at = "/mnt", writable = true }'):format(dir), cause.fix)
+    local root = select(2, only(explained(nil, "mkdir", "/new")))
+    assert.equal('mounts = { { tmpfs = "/new" } }', root.fix)
+  end)
+
+  it("names a masked path", function()
+    local list = explained("  mounts = { { tmpfs = \"/m\" }, { bind = \"" .. dir .. "\", at = \"/mnt\" } }, masked = { \"/m\" },", "mkdir", "/m/x")
+    local _, cause = only(list)
+    assert.equal("masked", cause.kind)
+    assert.equal("masked: without \"/m\"", cause.fix)
+  end)
+
+  it("names a mount on which nothing is executed", function()
+    local list = explained("  mounts = { { bind = \"" .. dir .. "\", at = \"/mnt\" }, { bind = \"" .. dir .. "\", at = \"/no\", exec = false } },",
+      "exec", "/no/denied")
+    local e, cause = only(list)
+    assert.same({ "execve", "EACCES", "mount" }, { e.call, e.code, cause.kind })
+    assert.is_truthy(cause.fix:find("exec = true", 1, true), cause.fix)
+  end)
+
+  it("names the right that Landlock does not give", function()
+    if not t.needs "landlock" then return end
+    local source = "  landlock = { execute = { \"/usr\", \"/lib\", \"/lib64\", \"/bin\", \"/mnt\" }, read = { \"/dev\", \"/etc\" }, write = { \"/tmp\" } },"
+    assert.same({}, explained(source, "mkdir", "/tmp/x"))
+    local e, cause = only(explained(source, "open", "/proc/version"))
+    assert.same({ "EACCES", "landlock", "landlock: read = { \"/proc/version\" }" }, { e.code, cause.kind, cause.fix })
+    assert.is_truthy(cause.at:find "r%.lua:6$", cause.at)
+    cause = select(2, only(explained(source, "mkdir", "/dev/shm/x")))
+    assert.same({ "landlock", "landlock: write = { \"/dev/shm\" }" }, { cause.kind, cause.fix })
+  end)
+
+  it("names the file's own mode, and the capability that is missing", function()
+    t.sh(("mkdir -p %s/d; echo x > %s/d/secret; chmod 000 %s/d/secret"):format(dir, dir, dir))
+    local e, cause = only(explained(nil, "open", "/mnt/d/secret"))
+    assert.same({ "EACCES", "mode", "/mnt/d/secret" }, { e.code, cause.kind, e.path })
+    assert.is_truthy(cause.why:find("0000", 1, true), cause.why)
+    e, cause = only(explained(nil, "chown", "/tmp"))
+    if not t.is_root then -- who has one id only has no other to give a file to
+      return assert.same({ "EINVAL", "userns" }, { e.code, cause.kind })
+    end
+    assert.same({ "EPERM", "capability" }, { e.code, cause.kind })
+    assert.equal("CAP_CHOWN is missing", cause.why)
+    assert.is_truthy(cause.at:find "sandbox%.lua:%d+$", cause.at)
+  end)
+
+  it("says what a network of its own does not have", function()
+    local _, cause = only(explained(nil, "bind", "80"))
+    assert.equal("capability", cause.kind)
+    assert.equal('sysctl = { ["net.ipv4.ip_unprivileged_port_start"] = "80" }', cause.fix)
+    assert.same({}, explained("  " .. cause.fix .. ",", "bind", "80"))
+  end)
+
+  it("names limits: descriptors, the size of files, processes", function()
+    local e, cause = only(explained("  rlimits = { nofile = 32 },", "files"))
+    assert.same({ "EMFILE", "rlimit" }, { e.code, cause.kind })
+    assert.equal("rlimits = { nofile = 64 }", cause.fix)
+    assert.is_truthy(cause.at:find "r%.lua:6$", cause.at)
+    e, cause = only(explained("  rlimits = { fsize = 100000 },", "write"))
+    assert.same({ "SIGXFSZ", "rlimit", "write" }, { e.signal, cause.kind, e.call })
+    assert.equal("rlimits = { fsize = 200000 }", cause.fix)
+  end)
+
+  it("names the group's limits", function()
+    if not t.needs "root" then return end -- an ordinary user has no group of its own here
+    local e, cause = only(explained("  cgroup = { pids = { max = 8 } },", "processes", "20"))
+    assert.same({ "EAGAIN", "cgroup", "cgroup = { pids = { max = 16 } }" }, { e.code, cause.kind, cause.fix })
+    local list, r = explained("  cgroup = { memory = { max = \"32M\", swap = 0 } },", "memory", "100")
+    e, cause = only(list)
+    assert.is_true(r.oom)
+    assert.same({ "SIGKILL", "memory", "denied", "cgroup = { memory = { max = \"64M\" } }" }, { e.signal, cause.kind, e.comm, cause.fix })
+  end)
+
+  it("follows threads, forks and what they execute, and counts", function()
+    local list = explained(nil, "threads")
+    local texts = {}
+    for _, e in ipairs(list) do
+      -- clone3 takes its flags from memory: the default policy has glibc use clone
+      if e.call ~= "clone3" then texts[#texts + 1] = e.count .. " " .. e.text end
+    end
+    assert.same({ "3 unshare(CLONE_NEWNS)", "1 unshare(CLONE_NEWUTS)", "1 unshare(CLONE_NEWIPC)" }, texts)
+  end)
+
+  it("leaves signals and masks as they are", function()
+    local _, r = explained(nil, "handler")
+    assert.equal("unshare -1 EPERM\n1 1 handled 0 \n", r.stdout)
+  end)
+
+  it("lets no filter of the program's own loosen the policy", function()
+    local _, r = explained(nil, "trace")
+    assert.equal("getpgid -1 ENOSYS\n", r.stdout)
+    local recipe_ = recipe(nil)
+    assert.equal("seccomp 1 \n", run(recipe_, nil, "listener").stdout)
+    local with = run(recipe_, true, "listener")
+    assert.equal("seccomp 0 \n", with.stdout)
+    local e, cause = only(with.explained)
+    assert.same({ "EBUSY", "explain" }, { e.code, cause.kind })
+  end)
+
+  it("leaves nothing, whatever the end", function()
+    local fds, children = t.count_fds(), t.count_children()
+    for _ = 1, 5 do run(recipe(nil), true, "processes", "3") end
+    assert.same({ fds, children }, { t.count_fds(), t.count_children() })
+    local none, message = caisson.run(recipe "  hostname = (\"x\"):rep(100),", { args = { "/bin/true" }, explain = true })
+    assert.equal(nil, none)
+    assert.is_truthy(message:find "hostname", message)
+    assert.same({ fds, children }, { t.count_fds(), t.count_children() })
+  end)
+
+  it("is refused where the recipe has a tracer", function()
+    local r = caisson.recipe { extends = "sandbox", args = { "/bin/true" }, ptrace = true }
+    local none, message = caisson.run(r, { explain = true })
+    assert.equal(nil, none)
+    assert.is_truthy(message:find("a process has one tracer", 1, true), message)
+    assert.is_truthy(core and policy)
+  end)
+end)
