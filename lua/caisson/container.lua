@@ -186,10 +186,9 @@ end
 ---@param opts table
 ---@return caisson.Container? container, string? message, integer? errno, table? failure
 function M.create(recipe, opts)
-  local running, saved, built, failure = require("caisson.container.create").create(recipe, opts)
+  local running, saved, built, failure, dir = require("caisson.container.create").create(recipe, opts)
   if not running then return nil, saved, built, failure end
-  local root = state.root(opts.root)
-  local self = new(root, opts.id, state.open(root, opts.id), saved)
+  local self = new(dir.root, opts.id, dir, saved)
   self.pidfd = core.dup(running.process:pidfd())
   self.group = running.cgroup and #running.cgroup.groups > 0 and running.cgroup or nil
   self.pty, self.built = running.pty, built

@@ -1,7 +1,7 @@
 -- JSON as plans need it: keys in a fixed order, bytes kept. Reading is lua-cjson's.
 local M = {}
 
-local concat = table.concat
+local concat, floor, byte = table.concat, math.floor, string.byte
 
 local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
 for i = 0, 127 do
@@ -26,30 +26,41 @@ end
 
 local digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
+-- The two digits of 12 bits.
+local pairs_of = setmetatable({}, { __index = function(t, n)
+  local high = floor(n / 64)
+  local text = digits:sub(high + 1, high + 1) .. digits:sub(n % 64 + 1, n % 64 + 1)
+  t[n] = text
+  return text
+end })
+
 local function base64(s)
-  local out = {}
-  for i = 1, #s, 3 do
-    local a, b, c = s:byte(i, i + 2)
-    local n = a * 65536 + (b or 0) * 256 + (c or 0)
-    for k = 3, 0, -1 do
-      local d = math.floor(n / 64 ^ k) % 64
-      local filler = k == 1 and not b or k == 0 and not c
-      out[#out + 1] = filler and "=" or digits:sub(d + 1, d + 1)
-    end
+  local out, size = {}, #s
+  for i = 1, size, 3 do
+    local a, b, c = byte(s, i, i + 2)
+    b, c = b or 0, c or 0
+    local middle = floor(b / 16)
+    out[#out + 1] = pairs_of[a * 16 + middle]
+    out[#out + 1] = pairs_of[(b - middle * 16) * 256 + c]
   end
-  return concat(out)
+  local filler = -size % 3
+  local text = concat(out)
+  return filler == 0 and text or text:sub(1, #text - filler) .. ("="):rep(filler)
 end
+
+local value_of = {}
+for i = 1, #digits do value_of[digits:sub(i, i)] = i - 1 end
 
 local function unbase64(s)
   local out, n, bits = {}, 0, 0
   for c in s:gmatch("[%w+/]") do
-    n = n * 64 + digits:find(c, 1, true) - 1
+    n = n * 64 + value_of[c]
     bits = bits + 6
     if bits >= 8 then
       bits = bits - 8
-      local byte = math.floor(n / 2 ^ bits)
-      out[#out + 1] = string.char(byte)
-      n = n - byte * 2 ^ bits
+      local whole = floor(n / 2 ^ bits)
+      out[#out + 1] = string.char(whole)
+      n = n - whole * 2 ^ bits
     end
   end
   return concat(out)
@@ -62,6 +73,7 @@ end
 
 -- A string; one that is no UTF-8 as bytes.
 function M.string(s)
+  if not s:find('[^ !#-%[%]-~]') then return '"' .. s .. '"' end -- most are like that
   if not M.is_utf8(s) then return M.bytes(s) end
   return '"' .. s:gsub('[%c"\\\127]', escapes) .. '"'
 end

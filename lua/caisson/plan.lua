@@ -360,15 +360,16 @@ function Plan:text(c)
 end
 
 -- The plan as JSON, keys in a fixed order: from_json(text):json() is text, byte for byte.
-function Plan:json()
-  local out = {}
-  for i, s in ipairs(self:compile():steps()) do
+-- compiled: what compile() gave, where it is at hand.
+function Plan:json(compiled)
+  local out, primitives = {}, core.primitives
+  for i, s in ipairs((compiled or self:compile()):steps()) do
     local own = self.steps[i]
     local options = {}
-    for _, field in ipairs(core.primitives[s.step].fields) do
+    for _, field in ipairs(primitives[s.step].fields) do
       local v = s.options[field.name]
       if v ~= nil then
-        options[#options + 1] = json.string(field.name) .. ":" ..
+        options[#options + 1] = '"' .. field.name .. '":' ..
           (field.kind == "bytes" and json.bytes(v) or json.value(v))
       end
     end

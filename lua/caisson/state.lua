@@ -114,11 +114,14 @@ end
 ---@field root string
 ---@field path string   ROOT/ID
 ---@field fd? caisson.core.Fd  the directory, while it is locked
+---@field text? string  the state as it was last read or written
+---@field state? table  what that says
+---@field seen table<table, string>
 local Dir = {}
 Dir.__index = Dir
 
 local function new(root, id)
-  return setmetatable({ root = root, id = id, path = root .. "/" .. id }, Dir)
+  return setmetatable({ root = root, id = id, path = root .. "/" .. id, seen = setmetatable({}, { __mode = "k" }) }, Dir)
 end
 
 local function absent(self)
@@ -322,12 +325,19 @@ end
 -- What finds a container's processes and cgroups stands first: it is the last that a cut-off file loses.
 local first = { "version", "id", "status", "pid", "start_time", "cgroup" }
 
-local function to_text(state)
+-- These never change while there is a container, and make up most of its state.
+local lasting = { annotations = true, hooks = true, namespaces = true, options = true, recipe = true }
+
+-- seen: what the lasting ones looked like last time: { [value] = text }.
+local function to_text(state, seen)
   local parts, done, rest = {}, {}, {}
   local function put(k)
-    if state[k] == nil or done[k] then return end
+    local v = state[k]
+    if v == nil or done[k] then return end
     done[k] = true
-    parts[#parts + 1] = ("  %s: %s"):format(json.string(k), json.document(state[k], "  "))
+    local text = seen[v] or json.document(v, "  ")
+    if lasting[k] and type(v) == "table" then seen[v] = text end
+    parts[#parts + 1] = ('  "%s": %s'):format(k, text)
   end
   for _, k in ipairs(first) do put(k) end
   for k in pairs(state) do rest[#rest + 1] = k end
@@ -344,11 +354,18 @@ function Dir:load()
   local text, message, number = read_text(self, file_name)
   if not text then return nil, message, number end
   local state
-  state, message, number = M.parse(text, self.id)
-  if not state then
-    return nil, ("the state of container '%s' (%s/%s) can't be used: %s"):format(self.id, self.path, file_name, message), number
+  if text == self.text then
+    state = self.state
+  else
+    state, message, number = M.parse(text, self.id)
+    if not state then
+      return nil, ("the state of container '%s' (%s/%s) can't be used: %s"):format(self.id, self.path, file_name, message), number
+    end
+    self.text, self.state = text, state
   end
-  return state
+  local own = {}
+  for k, v in pairs(state) do own[k] = v end
+  return own
 end
 
 ---What a damaged state still says, for a forced deletion: pid with start_time (both or none: they tell the process
@@ -408,7 +425,12 @@ function Dir:save(state)
   whole.version, whole.id = M.version, self.id
   local ok, message = check(whole, self.id)
   if not ok then error(("container '%s': %s"):format(self.id, message), 2) end
-  return write(self, file_name, to_text(whole))
+  local text = to_text(whole, self.seen)
+  local number
+  ok, message, number = write(self, file_name, text)
+  if not ok then return nil, message, number end
+  self.text, self.state = text, whole
+  return true
 end
 
 ---Write the container's plan, as JSON. It never changes, and few commands need it: so it has a file of its own. The lock

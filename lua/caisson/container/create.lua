@@ -195,7 +195,7 @@ local function announce(dir, built, opts)
     built.hold_network = function(pid) return network.hold(dir, pid) end
   end
   local ok, message, number = dir:save(s)
-  if ok then ok, message, number = dir:save_plan(built.plan:json()) end
+  if ok then ok, message, number = dir:save_plan(built.plan:json(built.compiled)) end
   if not ok then return nil, message, number end
   return s
 end
@@ -262,7 +262,8 @@ local function take_over(dir, built, opts)
   return true, s
 end
 
----Make a container of a recipe that waits for its start. See caisson.create.
+---Make a container of a recipe that waits for its start. See caisson.create. Returns what runs, its state, what was
+---built, nil, its directory | nil, message, errno, failure.
 function M.create(recipe, opts)
   check_opts(opts)
   local started = core.now()
@@ -302,7 +303,7 @@ function M.create(recipe, opts)
     return refuse(s, number, failure)
   end
   dir:unlock()
-  return running, s, built
+  return running, s, built, nil, dir
 end
 
 return M
