@@ -362,22 +362,14 @@ end
 -- The plan as JSON, keys in a fixed order: from_json(text):json() is text, byte for byte.
 -- compiled: what compile() gave, where it is at hand.
 function Plan:json(compiled)
-  local out, primitives = {}, core.primitives
+  local out = {}
   for i, s in ipairs((compiled or self:compile()):steps()) do
     local own = self.steps[i]
-    local options = {}
-    for _, field in ipairs(primitives[s.step].fields) do
-      local v = s.options[field.name]
-      if v ~= nil then
-        options[#options + 1] = '"' .. field.name .. '":' ..
-          (field.kind == "bytes" and json.bytes(v) or json.value(v))
-      end
-    end
     local at = M.at(own)
-    out[i] = '  {"step":' .. json.string(s.step) .. ',"side":' .. json.string(s.side) ..
-      (s.optional and ',"optional":true' or "") ..
+    out[i] = '  {"step":"' .. s.step .. '","side":"' .. s.side .. (s.optional and '","optional":true' or '"') ..
       (own.phase and ',"phase":' .. json.string(own.phase) or "") ..
-      (at and ',"at":' .. json.string(at) or "") .. ',"options":{' .. concat(options, ",") .. "}}"
+      (at and ',"at":' .. json.string(at) or "") ..
+      ',"options":' .. (next(s.options) == nil and "{}" or json.value(s.options)) .. "}"
   end
   local about = rawget(self, "about")
   if type(about) == "function" then about = about() end

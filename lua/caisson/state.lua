@@ -335,7 +335,7 @@ local function to_text(state, seen)
     local v = state[k]
     if v == nil or done[k] then return end
     done[k] = true
-    local text = seen[v] or json.document(v, "  ")
+    local text = seen[v] or json.document(v, 1)
     if lasting[k] and type(v) == "table" then seen[v] = text end
     parts[#parts + 1] = ('  "%s": %s'):format(k, text)
   end

@@ -11,7 +11,7 @@ Tracer.__index = Tracer
 
 -- A line for the host: an object of strings, numbers and lists.
 function Tracer:tell(what)
-  self.report:write((json.document(what):gsub("\n *", " ")) .. "\n")
+  self.report:write(json.value(what) .. "\n")
 end
 
 -- The program runs from its own exec on: that of the first process or, where that one becomes an init, of the

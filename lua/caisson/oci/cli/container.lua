@@ -39,7 +39,7 @@ function M.document(s, owner, line)
   put("rootfs", json.string(s.rootfs or ""))
   put("created", json.string(s.created or "0001-01-01T00:00:00Z"))
   if s.annotations and next(s.annotations) then
-    local text = json.document(s.annotations, "  ")
+    local text = json.document(s.annotations, 1)
     put("annotations", line and text:gsub("\n%s*", "") or text)
   end
   put("owner", json.string(owner))
