@@ -68,8 +68,10 @@ return caisson.recipe {
     plan:add(
       plan.file { path = "/etc/passwd", data = "root:x:0:0::/tmp:/bin/sh\n" },
       plan.mount.tmpfs { target = "/tmp", size = 16777216, mode = "1777" },
-      plan.mask { path = "/proc/kcore" },
       plan.readonly { path = "/proc/sys" })
+    for _, name in ipairs { "kcore", "keys", "timer_list", "sysrq-trigger", "acpi", "scsi" } do
+      plan:add(plan.mask { path = "/proc/" .. name })
+    end
 
     -- 7. The new root becomes "/", and the host's is gone from view. Then it can't be written to any more.
     plan:add(plan.pivot_root {}, plan.root.readonly {})
@@ -85,10 +87,11 @@ return caisson.recipe {
       plan.umask { mode = "0022" },
       plan.chdir { path = "/tmp" })
 
-    -- 10. Rights go last, since all of the above needed them: no capability is left, a set-user-ID program can't
-    -- give one back, and the system calls that nobody needs are filtered.
+    -- 10. Rights go last, since all of the above needed them: no capability is left, nor root's own id, a set-user-ID
+    -- program can't give one back, and the system calls that nobody needs are filtered.
+    plan:add(plan.capabilities { bounding = {} })
+    if root then plan:add(plan.groups { groups = {} }, plan.gid { gid = 65534 }, plan.uid { uid = 65534 }) end
     plan:add(
-      plan.capabilities { bounding = {} },
       plan.capabilities { permitted = {}, effective = {}, inheritable = {}, ambient = {} },
       plan.no_new_privs {},
       plan.seccomp { program = assert(caisson.policy.program(caisson.policy.default())) })

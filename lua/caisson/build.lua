@@ -24,7 +24,7 @@ M.options = {
   no_pivot = "value", root_propagation = "value", mount_label = "value", apparmor = "value", selinux = "value",
   memory_policy = "value", core_scheduling = "value", rdt = "value", console = "value", annotations = "map",
   ptrace = "value", trace = "value", mount_namespace = "value",
-  network = "list", routes = "list", environ = "value", mix = "list",
+  network = "list", routes = "list", environ = "value", mix = "list", accept = "map",
 }
 
 -- A builder: the plan so far, and what the options mean for the steps to come.
@@ -356,12 +356,16 @@ local function check_shapes(b)
       if n ~= #v then b:fail(name, "a list without holes expected, from 1 on") end
     end
   end
-  for _, name in ipairs { "namespaces", "sysctl", "rlimits", "env", "annotations" } do
+  for _, name in ipairs { "namespaces", "sysctl", "rlimits", "env", "annotations", "accept" } do
     if o[name] ~= nil then b:check_type(name, o[name], "table") end
   end
   for _, name in ipairs { "readonly_root", "no_new_privs", "session", "limit_userns", "loopback",
     "no_pivot", "console" } do
     if o[name] ~= nil then b:check_type(name, o[name], "boolean") end
+  end
+  for rule, reason in pairs(o.accept or {}) do -- `caisson check` reads it
+    b:check_type(key_of("accept", tostring(rule)), reason, "string")
+    if type(rule) ~= "string" then b:fail("accept", "names of rules and reasons expected, got " .. tostring(rule)) end
   end
   if o.mount_label ~= nil then
     b:check_type("mount_label", o.mount_label, "string")

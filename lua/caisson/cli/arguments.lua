@@ -69,6 +69,19 @@ local commands = {
       .. "of that level and above."):argname("RULE,..."):count("*")
     c:flag("--rules", "List the rules. Does nothing else.")
   end },
+  { "check", "Say what is wrong with recipes, making no container: what can't work here, what is dangerous, and why.",
+    function(c)
+      c:argument("words", "Recipes, bundles or saved plans, each with its parameters behind it; the program stands "
+        .. "after --."):args("*"):argname { "RECIPE", "NAME=VALUE" }
+      env_option(c)
+      mix_option(c)
+      c:option("--allow", "Accept what a rule finds: its name, or several."):argname("RULE,..."):count("*")
+      c:flag("--strict", "Warnings fail too: exit status 1. (Errors always: 2.)")
+      c:flag("--elsewhere", "The container is for another machine: what this one has, and what this user may, does not count.")
+      c:flag("--quiet", "No notes, and nothing of what is accepted.")
+      c:flag("--rules", "List the rules.")
+      c:flag("--json", "As JSON.")
+    end },
   { "export", "Write a recipe's container as a bundle for any OCI runtime.", function(c)
     c:argument("words", "The recipe, its parameters, and the bundle's directory; the program stands after --."):args("*")
       :argname { "RECIPE", "NAME=VALUE", "DIR" }

@@ -86,7 +86,7 @@ local function exists(path)
 end
 
 -- One side of a comparison: "a.lua", or with parameters of its own: "a.lua x=1 y=2". A file's name may have blanks.
-local function side(word)
+function M.side(word)
   if exists(word) then return { word } end
   local list = {}
   for w in word:gmatch("%S+") do list[#list + 1] = w end
@@ -96,7 +96,7 @@ end
 -- The two plans to compare: of two recipes, the words after them being parameters of both; or of one, without and with
 -- its parameters and mix-ins. Returns the words of each, and true where the mix-ins are the second's alone.
 local function sides(o)
-  local a = o.words[1] and side(o.words[1])
+  local a = o.words[1] and M.side(o.words[1])
   if not a or not a[1] then cli.fail("--diff: two recipes, bundles or saved plans, or one and parameters, expected") end
   if not o.words[2] and not (o.mix and o.mix[1]) then
     cli.fail(("--diff: compare %s with what? Another recipe, bundle or saved plan, or parameters"):format(o.words[1]))
@@ -105,7 +105,7 @@ local function sides(o)
     for i = 2, #o.words do b[#b + 1] = o.words[i] end
     return a, b, true
   end
-  local b = side(o.words[2])
+  local b = M.side(o.words[2])
   local knows, has = {}, {}
   for _, words in ipairs { a, b } do
     knows[words] = not words[1]:find("%.json$") and M.recipe(words):all_params() or {}

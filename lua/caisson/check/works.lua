@@ -1,0 +1,205 @@
+-- What can't work: on this machine, for this user, or at all.
+local core = require "caisson.core"
+local model = require "caisson.check.model"
+
+local rules = {}
+
+local function rule(name, level, title, why, fix, find)
+  rules[#rules + 1] = { name = name, level = level, title = title, why = why, fix = fix, find = find }
+end
+
+-- What a run would say of it: the same hints.
+local function hint(m, step, code)
+  local failure = { step = step.step, number = step.number, code = code, errno = core.errno[code] }
+  local ok, text = pcall(require("caisson.hints").find, failure, { plan = m.plan })
+  return ok and text or nil
+end
+
+rule("source-missing", "error", "What is bound from the host is there.", nil, "bind what is there, or say optional = true",
+  function(m, found)
+    if not m.here then return end
+    for _, s in ipairs(m.steps) do
+      local o = s.options
+      local is_bind = s.step == "mount.bind" or s.step == "root.bind" or s.step == "mount.tree"
+      if is_bind and o.source and not s.optional and not (s.step == "mount.tree" and m.pivoted and o.source == "/") then
+        local _, _, errno = core.lstat(core.realpath(o.source) or o.source)
+        if errno == core.errno.ENOENT or errno == core.errno.ENOTDIR or errno == core.errno.ELOOP then
+          found(("%s is not there, to be bound to %s"):format(o.source, o.target or "the root"), s, { fix = hint(m, s,
+            "ENOENT") })
+        elseif errno == core.errno.EACCES then
+          found(("%s can't be reached by this user"):format(o.source), s, { fix = hint(m, s, "EACCES") })
+        end
+      end
+    end
+  end)
+
+rule("target-missing", "error", "The place of each mount is there, or can be made.",
+  "nothing can be made in a read-only mount",
+  "mount the tmpfs first that it shall be in, or make the directory on the host", function(m, found)
+    for _, u in ipairs(m.unmade) do
+      found(("%s can't be made: %s is read-only, and has none"):format(u.target, u.under.given or u.under.target), u.step)
+    end
+  end)
+
+rule("mount-covered", "warning", "No mount covers an earlier one.", "what was mounted first is never seen",
+  "leave one of them out, or put the outer one first", function(m, found)
+    for _, e in ipairs(m.gone) do
+      if e.step and e.covered.kind ~= "mask" and e.kind ~= "mask" and e.covered.step then
+        found(("%s is covered by the mount on %s (step %d)"):format(e.target, e.covered.target, e.covered.step.number),
+          e.step)
+      end
+    end
+  end)
+
+-- The program's path in the environment that it will have.
+local function search_path(exec)
+  for _, v in ipairs(exec.options.env or {}) do
+    local path = v:match("^PATH=(.*)$")
+    if path then return path end
+  end
+  return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+end
+
+rule("program-missing", "error", "The program is in the container.", nil, "bind the directory that it is in", function(m,
+  found)
+  local exec = m.last.exec
+  local o = exec and exec.options
+  if not exec or not m.here or o.fd or #m.functions > 0 then return end
+  local name = o.path or o.argv[1]
+  if name == "PROGRAM" or not name then return end
+  local places = {}
+  if name:find("/", 1, true) then
+    if name:sub(1, 1) ~= "/" then return end -- from the working directory
+    places[1] = name
+  else
+    for dir in search_path(exec):gmatch("[^:]+") do places[#places + 1] = dir .. "/" .. name end
+  end
+  for _, path in ipairs(places) do
+    local what = m:find(path)
+    if what and (what:sub(1, 1) ~= "/" or core.lstat(what)) then return end
+  end
+  found(("the program '%s' is not in the container"):format(name), exec, { fix = hint(m, exec, "ENOENT") })
+end)
+
+rule("cwd-missing", "error", "The working directory is in the container.", nil,
+  "mount it, or say cwd = { path =, create = true }",
+  function(m, found)
+    local s = m.last.chdir
+    if not s or s.options.try or not m.here or #m.functions > 0 then return end
+    if m:find(s.options.path) == nil then
+      found(("the working directory %s is not in the container"):format(s.options.path), s)
+    end
+  end)
+
+rule("filter-denies-exec", "error", "The filter lets the program be executed.", "the program can't be started",
+  'add "execve" to the policy', function(m, found)
+    if #m.filters > 0 and not m:passes "execve" and not m:passes "execveat" then
+      local answer = m.answers:text "execve"
+      if answer ~= "notify" and not answer:find "^trace" then
+        found(("execve gets %s"):format(answer), m:filter_step())
+      end
+    end
+  end)
+
+rule("unknown-calls", "warning", "The policy's names are known to this libseccomp.", "they are in no program",
+  "leave them out, or use a newer libseccomp", function(m, found)
+    local list = m.options.seccomp
+    local policy = package.loaded["caisson.policy"]
+    if not policy or not list then return end
+    if policy.is(list) then list = { list } end
+    for _, p in ipairs(type(list) == "table" and list or {}) do
+      local names = policy.is(p) and not rawget(p, "make") and p:unknown() or {}
+      -- names of other architectures stand in every group
+      local odd = {}
+      for _, n in ipairs(names) do
+        local ok = pcall(require("caisson.policy.names").expand, n, {}, 1)
+        if not ok then odd[#odd + 1] = n end
+      end
+      if #odd > 0 then found(("libseccomp does not know %s"):format(table.concat(odd, ", ")), m:filter_step()) end
+    end
+  end)
+
+-- ---- what this user may not, and this machine can't ----
+
+rule("needs-root", "error", "This user may make its namespaces.", "only root may make namespaces without a user namespace",
+  "namespaces = { user = true, ... }, or start it as root", function(m, found)
+    if m.identity.euid == 0 or m.userns or not m.here then return end
+    for _, n in ipairs { "mount", "pid", "net", "ipc", "uts", "cgroup", "time" } do
+      if m.new[n] or m.joined[n] then
+        found(("uid %d can't make or join a %s namespace"):format(m.identity.euid, n), m.clone)
+        return
+      end
+    end
+  end)
+
+rule("mount-needs-namespace", "error", "What is mounted is of a namespace that the container owns.",
+  "a user namespace may mount only what is of namespaces that it owns", nil, function(m, found)
+    if not m.userns or m.identity.euid == 0 and not m.new.user then return end
+    local needs = { sysfs = "net", proc = "pid", mqueue = "ipc" }
+    for _, s in ipairs(m.steps) do
+      local kind = s.step:match "^mount%.(%a+)$"
+      if kind == "fs" then kind = s.options.type end
+      local n = needs[kind]
+      if n and not m.new[n] and not m.joined[n] and not s.optional then
+        found(("%s at %s needs a new %s namespace"):format(kind, s.options.target, n), s,
+          { fix = ("namespaces = { %s = true }, or bind the host's"):format(n) })
+      end
+    end
+  end)
+
+rule("rlimit-too-high", "error", "No limit is above what this user may set.",
+  "a hard limit can't be raised without CAP_SYS_RESOURCE",
+  "ask for no more than `ulimit -H` tells", function(m, found)
+    if m.identity.euid == 0 or not m.here then return end
+    local now = core.attributes().rlimits
+    local function amount(v) return v == "max" and math.huge or tonumber(v) or math.huge end
+    for name, r in pairs(m.rlimits) do
+      if now[name] and amount(r.hard) > amount(now[name].hard) and not r.step.optional then
+        found(("%s: %s asked for, %s allowed"):format(name, tostring(r.hard), tostring(now[name].hard)), r.step)
+      end
+    end
+  end)
+
+-- Which row of `caisson doctor` tells of a step.
+local ability = { ["mount.overlay"] = "overlay", ["root.overlay"] = "overlay", ["mount.proc"] = "a proc of its own",
+  ["mount.sysfs"] = "a sysfs of its own", ["mount.devpts"] = "a devpts of its own", ["landlock.ruleset"] = "Landlock" }
+
+local function needed(m, s)
+  local o = s.options
+  if s.step == "seccomp" then return o.listener and "seccomp notify" or "seccomp" end
+  if s.step == "clone" or s.step == "namespace.unshare" then
+    if model.has(o.namespaces, "user") then return "user namespaces" end
+    return model.has(o.namespaces, "time") and "a time namespace" or nil
+  end
+  if s.step == "idmap" and m.identity.euid ~= 0 then
+    local uid = o.uid[1] or {}
+    if #o.uid > 1 or (uid[3] or uid.count or 1) > 1 then return "ranges of ids" end
+  end
+  if (s.step == "mount.bind" or s.step == "mount.tree" or s.step == "root.bind") and (o.idmap or o.uids or o.gids) then
+    return "id-mapped mounts"
+  end
+  return ability[s.step]
+end
+
+rule("unavailable", "error", "This machine and this user can do all of it (`caisson doctor`).", nil, nil, function(m, found)
+  if not m.here then return end
+  local rows
+  for _, s in ipairs(m.steps) do
+    local name = not s.optional and needed(m, s)
+    if name then
+      if not rows then
+        rows = {}
+        for _, r in ipairs(require("caisson.doctor").examine()) do rows[r.name] = r end
+      end
+      local r = rows[name]
+      -- with id-mapped mounts it depends on the file system
+      if r and not r.able and not (name == "id-mapped mounts" and m.identity.euid == 0) then
+        found(("%s: this %s can't (%s)"):format(name, m.identity.euid == 0 and "machine" or "machine or user", r.why
+          or "no"), s,
+          { fix = r.fix })
+      end
+    end
+  end
+end)
+
+return rules
