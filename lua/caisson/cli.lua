@@ -82,7 +82,7 @@ local function dispatch(argv)
   local o = parse(words)
   local lifecycle = package.loaded["caisson.cli.lifecycle"]
   if program and o.command ~= "run" and o.command ~= "watch" and o.command ~= "plan" and o.command ~= "export"
-    and o.command ~= "learn"
+    and o.command ~= "learn" and o.command ~= "check"
     and not lifecycle.programs[o.command] then
     M.fail(("%s takes no program"):format(o.command))
   end

@@ -477,6 +477,12 @@ describe("caisson check, the command,", function()
     assert.equal(b .. ": nothing wrong, 2 notes, 1 accepted\n", r.out)
   end)
 
+  it("takes the program that is to be run", function()
+    local r = cli.caisson { "check", write 'return require("caisson").recipe { extends = "sandbox" }', "--", "no-such-program" }
+    assert.equal(2, r.code)
+    assert.truthy(r.out:find("the program 'no-such-program' is not in the container [program-missing]", 1, true), r.out .. r.err)
+  end)
+
   it("--json has all of it, of each recipe", function()
     local r = cli.caisson { "check", "--elsewhere", "--json", write(good), write(wrong) }
     local doc = assert(json.decode(r.out))
