@@ -289,6 +289,24 @@ push_call(lua_State *L, const struct learner *l, pid_t tid, const struct __ptrac
     lua_rawseti(L, -2, k + 1);
   }
   lua_setfield(L, -2, "args");
+  if (l->text_len[0] >= 0 || l->text_len[1] >= 0) {
+    const struct rule *r = &l->rules[i->seccomp.nr];
+
+    lua_newtable(L);
+    lua_newtable(L);
+    for (int k = 0; k < 2; k++) {
+      if (l->text_len[k] >= 0) {
+        lua_pushlstring(L, l->text[k], (size_t)l->text_len[k]);
+        lua_rawseti(L, -3, r->text[k] + 1);
+      }
+      if (l->dir_len[k] >= 0) {
+        lua_pushlstring(L, l->dir[k], (size_t)l->dir_len[k]);
+        lua_rawseti(L, -2, r->text[k] + 1);
+      }
+    }
+    lua_setfield(L, -3, "dirs");
+    lua_setfield(L, -2, "texts");
+  }
   if (l->memory_len >= 0) {
     lua_pushlstring(L, (const char *)l->memory, (size_t)l->memory_len);
     lua_setfield(L, -2, "memory");

@@ -19,11 +19,67 @@ local function file(self, path)
   path = path:gsub("^/proc/%d+%f[/%z]/task/%d+", "/proc/self"):gsub("^/proc/%d+%f[/%z]", "/proc/self")
   local f = self.files[path]
   if not f then
-    local st = core.lstat(self.root .. path)
+    local st = self.there
+    if self.there_path ~= path then st = core.lstat(self.root .. path) end
     f = { type = st and st.type or "none" }
     self.files[path] = f
   end
   return f, path
+end
+
+-- ---- paths ----
+
+-- A path's directory is looked for once, until names of directories change. What goes through /proc is each process's own.
+local function directory(self, call, text)
+  local known = self.directories[text]
+  if known then return known end
+  local path, message, number = Call.resolve(call, text, nil, true)
+  if path and path:sub(1, 1) == "/" and not path:find "^/proc%f[/%z]" then self.directories[text] = path end
+  return path, message, number
+end
+
+-- As Call.resolve, and what is there at the end is kept for file().
+local function resolve(call, text, dir, follow)
+  local self = call.recorder
+  local from = ""
+  if text:sub(1, 1) ~= "/" then from = text ~= "" and not self.moved and call.dirs and call.dirs[text] end
+  local parent, name = text:match "^(.-/?)([^/]+)$"
+  if not from or not parent or name == "." or name == ".." or self.moved then
+    return Call.resolve(call, text, dir, follow)
+  end
+  if from ~= "" then
+    if from:sub(1, 1) ~= "/" then return Call.resolve(call, text, dir, follow) end
+    parent = from .. "/" .. parent
+  end
+  local message, number
+  parent, message, number = directory(self, call, parent)
+  if not parent then return nil, message, number end
+  if parent:find "^/proc%f[/%z]" then return Call.resolve(call, text, dir, follow) end
+  local path = (parent == "/" and "" or parent) .. "/" .. name
+  local st
+  st, message, number = core.lstat(self.root .. path)
+  if not st and number ~= core.errno.ENOENT and number ~= core.errno.ENOTDIR then return nil, message, number end
+  if st and st.type == "link" and follow then return Call.resolve(call, text, dir, follow) end
+  self.there, self.there_path = st, path
+  return path
+end
+
+local function string_of(call, i) return call.texts and call.texts[i] or Call.string(call, i) end
+
+local function call_of(self, tid, info, name)
+  local call = Call.new(tid, info, name, self.root)
+  local dirs
+  for i, dir in pairs(info.dirs or {}) do
+    dirs = dirs or {}
+    dirs[info.texts[i] or ""] = dir
+  end
+  rawset(call, "namespace", self.namespace)
+  rawset(call, "recorder", self)
+  rawset(call, "texts", info.texts or false)
+  rawset(call, "dirs", dirs or false)
+  rawset(call, "string", string_of)
+  rawset(call, "resolve", resolve)
+  return call
 end
 
 local function parent_of(path) return path:match "^(.+)/[^/]*$" or "/" end
@@ -67,6 +123,7 @@ local changes = { mkdir = true, mkdirat = true, mknod = true, mknodat = true, rm
   symlink = true, symlinkat = true, link = true, linkat = true, rename = true, renameat = true, renameat2 = true }
 
 local function paths(self, call)
+  self.there_path = nil
   for i, p in ipairs(call:paths()) do
     local path = p.path
     if p.errno and p.errno ~= core.errno.ENOENT and p.errno ~= core.errno.EFAULT and p.text then
@@ -86,6 +143,7 @@ local function paths(self, call)
       elseif call.name:find "^execve" then
         if f.type ~= "none" then f.exec = true end
       elseif changes[call.name] then
+        self.directories = {}
         change(self, path)
         if i == 2 or not call.name:find "^link" then
           if f.type == "none" then f.made = true end
@@ -136,6 +194,17 @@ local function key_of(name, args)
   return table.concat(parts, ",")
 end
 
+-- After these a path may mean something else than it did.
+local moving = { chroot = true, pivot_root = true, unshare = true, setns = true, mount = true, move_mount = true,
+  umount2 = true }
+
+local NEWNS = 0x20000
+
+local function new_mounts(info)
+  if info.memory then return has((info.memory:byte(3) or 0) * 65536, NEWNS) end -- clone3's flags
+  return has(int(info.args[1]), NEWNS)
+end
+
 local reads_address = { connect = true, bind = true, sendto = true }
 
 local function on_call(self, tid, info)
@@ -152,9 +221,9 @@ local function on_call(self, tid, info)
   set[key_of(name, info.args)] = true
   local call
   if self.takes_path[name] or reads_address[name] or rules.privileged[name] then
-    call = Call.new(tid, info, name, self.root)
-    rawset(call, "namespace", self.namespace)
+    call = call_of(self, tid, info, name)
   end
+  if moving[name] or name:find "^clone" and new_mounts(info) then self.moved = true end
   if self.takes_path[name] then paths(self, call) end
   if reads_address[name] then address(self, call) end
   if self.privileged then require("caisson.learn.privileges").look(self, tid, name, info, call) end
@@ -280,7 +349,7 @@ function Recorder.run(spec, pid, report)
   local takes = {}
   for name in pairs(require("caisson.trace.calls").paths) do takes[name] = true end
   local self = setmetatable({ report = report, names = names, takes_path = takes, calls = {}, files = {}, net = {}, unknown = {},
-    capabilities = {}, learner = core.learn.new(all, spec.sites) }, Recorder)
+    directories = {}, capabilities = {}, learner = core.learn.new(all, spec.sites) }, Recorder)
   local ok, message, errno = ptrace.seize(pid, { "fork", "vfork", "clone", "exec", "seccomp", "exitkill" })
   self:tell(ok and { seized = pid } or { error = message, errno = errno })
   if not ok then return end

@@ -28,6 +28,8 @@ core.learn = {}
 ---@field native boolean    of the machine's own architecture
 ---@field args (number|string)[]  six, as core.ptrace.call has them
 ---@field memory? string
+---@field texts? table<integer, string>  paths, by their argument
+---@field dirs? table<integer, string>   the directories that those are asked from which are relative
 
 ---@class caisson.core.learn.Figures
 ---@field tasks integer     processes and threads at once, at most
