@@ -11,6 +11,7 @@
 local core = require "caisson.core"
 local needs = require "caisson.learn.needs"
 local recipe = require "caisson.recipe"
+local rules = require "caisson.learn.rules"
 local run = require "caisson.run"
 local text = require "caisson.learn.text"
 
@@ -145,7 +146,7 @@ function Learnt:calls()
     if keys[""] then
       list[#list + 1] = name
     else
-      for _, key in ipairs(text.sorted(keys)) do list[#list + 1] = { name, args = text.conditions(name, key) } end
+      for _, key in ipairs(text.sorted(keys)) do list[#list + 1] = { name, args = rules.conditions(name, key) } end
     end
   end
   return list

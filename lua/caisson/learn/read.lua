@@ -34,20 +34,7 @@ local function load_in(path, env)
 end
 
 local function key_of(name, args)
-  local kept, values = rules.kept[name], {}
-  if not kept then fail("%s: a condition that learn does not write", name) end
-  for i = 1, 6 do
-    if kept[i] then
-      local c
-      for _, a in ipairs(args) do if a[1] == i - 1 then c = a end end
-      if not c or c[2] ~= "masked" or tonumber(c[3]) ~= kept[i] or not tonumber(c[4]) then
-        fail("%s: a condition that learn does not write", name)
-      end
-      values[#values + 1] = ("%.0f"):format(tonumber(c[4]))
-    end
-  end
-  if #values ~= #args then fail("%s: a condition that learn does not write", name) end
-  return table.concat(values, ",")
+  return type(args) == "table" and rules.key_of(name, args) or fail("%s: a condition that learn does not write", name)
 end
 
 local function calls_of(list)

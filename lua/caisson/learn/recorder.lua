@@ -15,12 +15,12 @@ function Recorder:tell(what)
 end
 
 local function file(self, path)
-  -- a process's own folder has another name in each run
+  local now = path -- a process's own folder has another name in each run
   path = path:gsub("^/proc/%d+%f[/%z]/task/%d+", "/proc/self"):gsub("^/proc/%d+%f[/%z]", "/proc/self")
   local f = self.files[path]
   if not f then
     local st = self.there
-    if self.there_path ~= path then st = core.lstat(self.root .. path) end
+    if self.there_path ~= now then st = core.lstat(self.root .. now) end
     f = { type = st and st.type or "none" }
     self.files[path] = f
   end
@@ -185,15 +185,6 @@ end
 
 -- ---- calls ----
 
-local function key_of(name, args)
-  local kept, parts = rules.kept[name], {}
-  if not kept then return "" end
-  for i = 1, 6 do
-    if kept[i] then parts[#parts + 1] = ("%.0f"):format(kept[i] == 15 and int(args[i]) % 16 or int(args[i])) end
-  end
-  return table.concat(parts, ",")
-end
-
 -- After these a path may mean something else than it did.
 local moving = { chroot = true, pivot_root = true, unshare = true, setns = true, mount = true, move_mount = true,
   umount2 = true }
@@ -218,7 +209,7 @@ local function on_call(self, tid, info)
     set = {}
     self.calls[name] = set
   end
-  set[key_of(name, info.args)] = true
+  set[rules.key(name, info.args)] = true
   local call
   if self.takes_path[name] or reads_address[name] or rules.privileged[name] then
     call = call_of(self, tid, info, name)

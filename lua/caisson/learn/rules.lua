@@ -13,12 +13,77 @@ M.kept = {
   socket = { [1] = low, [2] = 15 }, socketpair = { [1] = low, [2] = 15 }, -- without SOCK_CLOEXEC, SOCK_NONBLOCK
   setsockopt = { [2] = low, [3] = low }, getsockopt = { [2] = low, [3] = low },
   clone = { [1] = low }, unshare = { [1] = low }, setns = { [2] = low }, personality = { [1] = low },
-  mmap = { [3] = low }, mprotect = { [3] = low }, pkey_mprotect = { [3] = low }, memfd_create = { [2] = low },
+  mmap = { [3] = 6 }, mprotect = { [3] = 6 }, pkey_mprotect = { [3] = 6 }, memfd_create = { [2] = low },
   prlimit64 = { [2] = low }, getrlimit = { [1] = low }, setrlimit = { [1] = low },
   bpf = { [1] = low }, keyctl = { [1] = low }, seccomp = { [1] = low }, membarrier = { [1] = low },
   mount = { [4] = low }, reboot = { [3] = low }, syslog = { [1] = low },
   shmctl = { [2] = low }, msgctl = { [2] = low }, semctl = { [3] = low }, io_uring_register = { [2] = low },
 }
+
+-- Memory's protection counts as far as code goes: none that is executed ("0"), some that is ("4"), some that can be
+-- written as well ("6"). What else is asked for hangs on where memory happens to be.
+local protection = { mmap = true, mprotect = true, pkey_mprotect = true }
+local EXEC = 4
+
+local function number(v) return ("%.0f"):format(v) end
+
+local function and_mask(v, mask)
+  v = tonumber(v) % 4294967296
+  if mask == low then return v end
+  local out = 0
+  for _, bit in ipairs { 8, 4, 2, 1 } do
+    if math.floor(mask / bit) % 2 == 1 and math.floor(v / bit) % 2 == 1 then out = out + bit end
+  end
+  return out
+end
+
+-- The values that count of a call's arguments, as text: "" for a call that has none, "2,1".
+function M.key(name, args)
+  local kept, parts = M.kept[name], {}
+  if not kept then return "" end
+  for i = 1, 6 do
+    if kept[i] then
+      local v = and_mask(args[i], kept[i])
+      if protection[name] and v < EXEC then v = 0 end
+      parts[#parts + 1] = number(v)
+    end
+  end
+  return table.concat(parts, ",")
+end
+
+-- The same as conditions of a policy: { { 1, "masked", 0xffffffff, 0x5401 } }. Arguments from 0, as policies have them.
+function M.conditions(name, key)
+  local out, values, at = {}, {}, 1
+  for v in key:gmatch "[^,]+" do values[#values + 1] = tonumber(v) end
+  for i = 1, 6 do
+    local mask = (M.kept[name] or {})[i]
+    if mask then
+      if protection[name] and values[at] == 0 then mask = EXEC end
+      out[#out + 1] = { i - 1, "masked", mask, values[at] }
+      at = at + 1
+    end
+  end
+  return out
+end
+
+-- And back; nil where the conditions are others.
+function M.key_of(name, conditions)
+  local args, n = {}, 0
+  for _, c in ipairs(conditions) do
+    if type(c) ~= "table" or type(c[1]) ~= "number" or type(c[4]) ~= "number" then return nil end
+    args[c[1] + 1] = c[4]
+  end
+  for i in pairs(M.kept[name] or {}) do
+    if not args[i] then return nil end
+    n = n + 1
+  end
+  if n == 0 or n ~= #conditions then return nil end
+  local key = M.key(name, args)
+  for i, c in ipairs(M.conditions(name, key)) do
+    for k = 1, 4 do if conditions[i][k] ~= c[k] then return nil end end
+  end
+  return key
+end
 
 -- Of open's flags, those that say what is done to which file.
 local opening = 3 + 64 + 128 + 512 + 65536 + 131072 + 2097152 + 4194304

@@ -1,7 +1,7 @@
 -- What a program needs, as a recipe that a person can read, and go on from.
 local decode = require "caisson.trace.decode"
-local groups_of = require("caisson.learn.rules").kept
 local needs = require "caisson.learn.needs"
+local rules = require "caisson.learn.rules"
 
 local M = {}
 
@@ -31,22 +31,11 @@ end
 
 -- ---- system calls ----
 
--- The arguments that count, as conditions: { { 1, "masked", 0xffffffff, 0x5401 } }. index: from 0.
-function M.conditions(name, key)
-  local out, values, at = {}, {}, 1
-  for v in key:gmatch "[^,]+" do values[#values + 1] = tonumber(v) end
-  for i = 1, 6 do
-    local mask = (groups_of[name] or {})[i]
-    if mask then
-      out[#out + 1] = { i - 1, "masked", mask, values[at] }
-      at = at + 1
-    end
-  end
-  return out
-end
-
 -- Names of the values, for a comment.
+local protections = { [0] = "not PROT_EXEC", [4] = "PROT_EXEC", [6] = "PROT_WRITE|PROT_EXEC" }
+
 local function meaning(name, conditions)
+  if conditions[1][3] == 4 or conditions[1][3] == 6 then return protections[conditions[1][4]] end
   local args, words = {}, {}
   for i = 1, 6 do args[i] = 0 end
   for _, c in ipairs(conditions) do args[c[1] + 1] = c[4] end
@@ -70,28 +59,43 @@ local function condition_text(conditions)
   return "{ " .. table.concat(parts, ", ") .. " }"
 end
 
+local function flags_of(comment)
+  local list = {}
+  for word in comment:gmatch "[^|]+" do list[#list + 1] = word end
+  return list
+end
+
 -- The list that policy.new takes; lines of text.
 local function call_lines(calls, indent)
-  local plain, rules = {}, {}
+  local plain, conditional = {}, {}
   for _, name in ipairs(sorted(calls)) do
     local keys = calls[name]
-    if keys[""] or not groups_of[name] then
+    if keys[""] or not rules.kept[name] then
       plain[#plain + 1] = quote(name)
     else
       local list = {}
-      for key in pairs(keys) do list[#list + 1] = M.conditions(name, key) end
+      for key in pairs(keys) do list[#list + 1] = rules.conditions(name, key) end
       table.sort(list, function(a, b)
         for i, c in ipairs(a) do if c[4] ~= b[i][4] then return c[4] < b[i][4] end end
         return false
       end)
       for _, conditions in ipairs(list) do
-        rules[#rules + 1] = ("%s{ %s, args = %s }, -- %s"):format(indent, quote(name), condition_text(conditions),
-          meaning(name, conditions))
+        local rule = ("%s{ %s, args = %s },"):format(indent, quote(name), condition_text(conditions))
+        local comment = meaning(name, conditions)
+        if #rule + #comment + 4 <= 110 then
+          rule = rule .. " -- " .. comment
+        else -- of many flags: before it
+          local lines = fill(indent .. "-- ", flags_of(comment))
+          for i, line in ipairs(lines) do
+            conditional[#conditional + 1] = line:gsub(", ", "|"):gsub(",$", i < #lines and "|" or "")
+          end
+        end
+        conditional[#conditional + 1] = rule
       end
     end
   end
   local lines = fill(indent, plain)
-  for _, r in ipairs(rules) do lines[#lines + 1] = r end
+  for _, r in ipairs(conditional) do lines[#lines + 1] = r end
   return lines
 end
 
