@@ -3,6 +3,7 @@
 --   run      make a container from a recipe and run a program in it
 --   plan     show every step of it, doing nothing
 --   learn    run a program, and write the smallest policy that it needs
+--   policy   what a policy allows; ask it, compare two, print its program
 --   export   write it as a bundle for any OCI runtime
 --   watch    run it again whenever the recipe changes, and say what that changed
 --   new      begin a recipe

@@ -256,6 +256,19 @@ end
 
 function Policy:step(options) return M.step(self, options) end
 
+-- The program to look at: a value with bytes (as `bwrap --seccomp FD` takes them), text(colours) and json(), the listing
+-- (policy/listing.lua). Returns nil, message, errno where it can't be built.
+---@param p caisson.Policy|string
+---@return caisson.policy.Program|nil, string? message, integer? errno
+function M.bpf(p)
+  local bytes, message, errno = M.program(p)
+  if not bytes then return nil, message, errno end
+  return require("caisson.policy.listing").of(bytes)
+end
+
+---@return caisson.policy.Program|nil, string? message, integer? errno
+function Policy:bpf() return M.bpf(self) end
+
 -- ---- questions ----
 
 -- What the kernel answers for a call, and by which rule: the compiled program is run in an interpreter.
@@ -290,6 +303,19 @@ function Policy:decide(call, arguments, options)
   local d = M.decide(self, call, arguments, options)
   return d
 end
+
+-- What is different in another policy, call by call: a value with same, text(colours), json() and calls (policy/diff.lua).
+---@param other caisson.Policy
+---@return caisson.policy.Diff
+function Policy:diff(other)
+  if not M.is(other) then error("policy:diff: a policy expected, got " .. type(other), 2) end
+  return require("caisson.policy.diff").of(self, other)
+end
+
+-- What it answers, as people read it. c: colours and width (caisson.cli.color); plain without them.
+---@param c? caisson.Color
+---@return string
+function Policy:text(c) return require("caisson.policy.show").policy(self, c) end
 
 -- ---- the OCI form ----
 

@@ -49,7 +49,7 @@ describe("policy:decide()", function()
       .. ("(unit/decide_spec.lua:%d)"):format(line + 1), d.text)
     d = p:decide { "socket", 2 }
     assert.same({ "errno", "EACCES", 13, false, "default" }, { d.action, d.errno, d.data, d.permits, d.rule.kind })
-    assert.same({ "allow: socket where domain == AF_UNIX" }, d.rule.near)
+    assert.same({ "allow where domain == AF_UNIX" }, d.rule.near)
     d = q:decide { "write", 1 }
     assert.same({ "errno", "clause", "unit/decide_spec.lua:" .. line + 5 }, { d.action, d.rule.kind, d.at })
   end)

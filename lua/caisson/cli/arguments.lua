@@ -82,6 +82,23 @@ local commands = {
       c:flag("--rules", "List the rules.")
       c:flag("--json", "As JSON.")
     end },
+  { "policy", "Show what a policy allows, ask it about a call, compare two, or print its BPF program.", function(c)
+    c:argument("verb", "show: all that confines. decide: what a system call gets, and by which rule; the exit status is 1 where "
+      .. "it does not happen. diff: what is different in another, call by call. bpf: the program, as a listing or as bytes.")
+      :choices { "show", "decide", "diff", "bpf" }
+    c:argument("words", "A recipe (with parameters in quotes: \"a.lua x=1\"), an OCI bundle, a seccomp profile (FILE.json), or "
+      .. "Lua that returns a policy or a mix-in. For decide, then the call's name and its arguments: numbers, or constants such "
+      .. "as O_WRONLY|O_CREAT. For diff, then another."):args("+"):argname { "WHAT", "CALL" }
+    mix_option(c)
+    c:option("--arch", "decide: the machine that the call is of, such as x86; this one's, by default."):argname("MACHINE")
+    c:option("--ip", "decide: the call's instruction pointer."):argname("ADDRESS")
+    c:option("--filter", "Of several filters this one, counted from 1."):argname("N")
+    c:flag("--bytes", "bpf: the program as bytes, for `bwrap --seccomp FD`.")
+    c:option("-o --output", "bpf: to a file."):argname("FILE")
+    c:flag("--oci", "show: the seccomp policy alone, as an OCI profile.")
+    c:flag("--exit-code", "diff: the exit status is 1 where they differ.")
+    c:flag("--json", "As JSON.")
+  end },
   { "export", "Write a recipe's container as a bundle for any OCI runtime.", function(c)
     c:argument("words", "The recipe, its parameters, and the bundle's directory; the program stands after --."):args("*")
       :argname { "RECIPE", "NAME=VALUE", "DIR" }

@@ -3,6 +3,7 @@
 -- The kernel asks every filter and takes the strictest answer. So does the product of two policies: its clauses are
 -- the pairs of theirs. Where both answers are as strict (two errnos) what a clause says counts before a default, so that
 -- the ENOSYS that sends a libc to an older call is not lost to somebody's EPERM.
+local core = require "caisson.core"
 local args = require "caisson.policy.args"
 local names = require "caisson.policy.names"
 
@@ -103,10 +104,12 @@ end
 
 local function list_text(v) return v and table.concat(v, " ") or "" end
 
+local function machines(p) return p.architectures and list_text(p.architectures) or core.seccomp.architecture() end
+
 -- The fields of the policy that is both; or nil, message where there is none, and two filters must be loaded.
 function M.of(a, b)
   if a.newest ~= b.newest then return nil, "their newest calls differ" end
-  if list_text(a.architectures) ~= list_text(b.architectures) then return nil, "their architectures differ" end
+  if machines(a) ~= machines(b) then return nil, "their architectures differ" end
   if list_text(a.flags) ~= list_text(b.flags) then return nil, "their flags differ" end
   if a.listener and b.listener and a.listener ~= b.listener then return nil, "each has a listener of its own" end
   local both = { default = M.stricter(b.default, a.default), deny = M.stricter(b.deny, a.deny), newest = a.newest,

@@ -105,6 +105,12 @@ function M.value(program, data)
   end
 end
 
+-- A value that a program returns as an action and its number; nil for what the kernel takes for kill_process.
+function M.action(v)
+  local low = v % 65536
+  return names[v - low], low
+end
+
 -- Action and its number: "errno", 38. data: { nr =, arch =, args = {...}, ip = }; args are numbers, text, or
 -- { high, low }.
 function M.run(program, data)

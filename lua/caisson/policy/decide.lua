@@ -33,7 +33,7 @@ local M = {}
 ---@field index? integer           of a clause, among those of the call
 ---@field word? string             what the policy's source says: "@mount"
 ---@field condition? string        of a clause: "domain == AF_UNIX"
----@field near? string[]           the clauses of this call that did not apply, in words
+---@field near? string[]           the rules for this call that did not apply, in words: "allow where domain == AF_UNIX"
 
 local function fail(text, ...) error({ decide = text:format(...) }, 0) end
 
@@ -167,10 +167,6 @@ local function rule_name(name, c)
   return word .. (condition ~= "" and " where " .. condition or "")
 end
 
-local function clause_text(p, name, c)
-  return M.action(of_policy(p, c.action)) .. ": " .. rule_name(name, c)
-end
-
 -- What of the policy says it: a rule, what it answers, and where it is written.
 local function rule_of(p, q)
   local arch = q.arch
@@ -193,10 +189,11 @@ local function rule_of(p, q)
         text = "by the rule for " .. rule_name(q.name, c) },
         of_policy(p, c.action), c.from
     end
-    near[i] = clause_text(p, q.name, c)
+    near[i] = { action = M.action(of_policy(p, c.action)), args = c.args }
   end
-  local gone = p.gone and p.gone[q.name]
-  return { kind = "default", near = #near > 0 and near or nil,
+  local gone, rules = p.gone and p.gone[q.name], {}
+  for i, r in ipairs(require("caisson.policy.show").rules(q.name, near)) do rules[i] = r.action .. " where " .. r.where end
+  return { kind = "default", near = rules[1] and rules or nil,
     text = #near > 0 and "by default: none of its rules applies" or "by default: it has no rule" }, p.default, gone or p.from
 end
 

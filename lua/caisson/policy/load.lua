@@ -42,6 +42,45 @@ function M.load(name)
   return { kind = "recipe", value = r }
 end
 
+-- The filters of a recipe's plan, in the order in which they are loaded: policies where the recipe has them, else programs.
+local function filters_of(built)
+  local list, known = {}, {}
+  local own = built.options.seccomp
+  if own ~= nil and (type(own) ~= "table" or getmetatable(own)) then own = { own } end
+  local all = { policy.no_setuid() }
+  for _, p in ipairs(own or {}) do if policy.is(p) then all[#all + 1] = p end end
+  for _, p in ipairs(all) do
+    local program = policy.program(p)
+    if program then known[program] = p end
+  end
+  for _, s in built.plan:each() do
+    if s.step == "seccomp" then list[#list + 1] = known[s.options.program] or s.options.program end
+  end
+  return list
+end
+
+---@class caisson.policy.View
+---@field kind string
+---@field mix caisson.Mix                         all that confines
+---@field filters (caisson.Policy|string)[]       as they are loaded
+
+-- What is loaded, with all of a recipe that confines as a mix-in, which is to be looked at. opts: of Recipe:build.
+-- Returns nil, message.
+---@param found caisson.policy.Loaded
+---@param opts? table
+---@return caisson.policy.View|nil, string? message
+function M.view(found, opts)
+  local mix = require "caisson.policy.mix"
+  if found.kind ~= "recipe" then
+    local m = found.kind == "mix" and found.value or policy.mix { seccomp = found.value }
+    return { kind = found.kind, mix = m, filters = mix.list(m.seccomp) }
+  end
+  local built, message = found.value:build(opts)
+  if not built then return nil, message end
+  local filters = filters_of(built)
+  return { kind = "recipe", mix = mix.of(built, filters), filters = filters }
+end
+
 -- The same as a mix-in. A recipe is none: it says more than what confines.
 ---@param name string
 ---@return caisson.Mix|nil, string? message

@@ -208,6 +208,19 @@ function Mix:locate(path)
   return require("caisson.source").locate(self.source, path, self.line, self.called)
 end
 
+-- What is different in another mix-in, part by part: a value with same, text(colours), json() and parts (policy/diff.lua).
+---@param other caisson.Mix
+---@return caisson.policy.MixDiff
+function Mix:diff(other)
+  if not M.is(other) then error("mix:diff: a mix-in expected, got " .. type(other), 2) end
+  return require("caisson.policy.diff").mixes(self, other)
+end
+
+-- What it says, as people read it. c: colours and width (caisson.cli.color); plain without them.
+---@param c? caisson.Color
+---@return string
+function Mix:text(c) return require("caisson.policy.show").mix(self, c) end
+
 -- ---- of two parts the one that is both, or either ----
 
 local function list_of(v) -- of policies or rulesets
@@ -333,7 +346,7 @@ end
 -- both[part](a, b): where both say it. A second value is a message.
 local both = {
   seccomp = all_filters,
-  landlock = function(a, b) return joined(list_of(a), list_of(b)) end,
+  landlock = function(a, b) return one_or_list(joined(list_of(a), list_of(b))) end,
   capabilities = capability_intersection,
   mounts = joined, masked = joined, readonly = joined,
   cgroup = function(a, b) return cgroup(a, b) end,
@@ -573,6 +586,26 @@ function M.apply(options, origins)
 end
 
 local function origin(m, ...) return { recipe = m, path = { ... } } end
+
+-- All of a recipe that confines, as a mix-in to look at. built: Recipe:build's; filters: those of its plan.
+function M.of(built, filters)
+  local o, m = built.options, setmetatable({}, Mix)
+  for _, k in ipairs(parts) do
+    local v = o[k]
+    if v ~= nil and v ~= false then m[k] = v end
+  end
+  if type(o.namespaces) == "table" then
+    m.namespaces = {}
+    for k, v in pairs(o.namespaces) do if v then m.namespaces[k] = v end end
+  end
+  m.no_new_privs = o.no_new_privs ~= false or nil
+  m.readonly_root = built.new and built.new.mount and o.readonly_root ~= false or nil
+  m.seccomp = #filters > 0 and one_or_list(filters) or nil
+  return m
+end
+
+-- Filters or rulesets of a mix-in as a list, also where it is one, or none.
+M.list = list_of
 
 -- Who is to be named for a part: item by item where it has items.
 function M.credit(origins, m, k, before, value, v)

@@ -1,5 +1,6 @@
 -- Arguments of system calls as people write them: numbers, text, names of constants; and conditions on them as text.
 local decode = require "caisson.trace.decode"
+local signature = require "caisson.trace.signatures"
 local u64 = require "caisson.u64"
 local words = require "caisson.words"
 
@@ -100,14 +101,30 @@ local function argument(call, index)
   return name or ("arg%d"):format(index)
 end
 
-local modes = { chmod = 1, fchmod = 1, fchmodat = 2, mknod = 1, mknodat = 2, creat = 1, open = 2, openat = 3 }
+M.argument = argument
+
+local function is_mode(call, index) return (signature(call) or {})[index + 1] == "o" end
+
+-- Many flags with one beginning: CLONE_NEW{NS,UTS,IPC,PID}.
+local function short(name)
+  local parts = {}
+  for word in name:gmatch("[^|]+") do parts[#parts + 1] = word end
+  if #parts < 4 then return name end
+  local prefix = parts[1]
+  for _, word in ipairs(parts) do
+    while word:sub(1, #prefix) ~= prefix do prefix = prefix:sub(1, -2) end
+  end
+  if #prefix < 4 then return name end
+  for i, word in ipairs(parts) do parts[i] = word:sub(#prefix + 1) end
+  return prefix .. "{" .. table.concat(parts, ",") .. "}"
+end
 
 local function value_text(call, index, text)
   local v = u64.parse(text)
   local name
   if v[1] == 0 or v[1] == 4294967295 then name = decode.value(call, index + 1, u64.decimal(v)) end
-  if modes[call] == index and v[1] == 0 and v[2] > 0 then return ("0%o"):format(v[2]) end
-  if name and not name:find("^0x") then return name end
+  if is_mode(call, index) and v[1] == 0 and v[2] > 0 then return ("0%o"):format(v[2]) end
+  if name and not name:find("0x", 1, true) then return short(name) end
   if v[1] == 0 and v[2] < 1024 then return ("%d"):format(v[2]) end
   return text
 end
