@@ -102,6 +102,15 @@ end
 local as_root = { sys_admin = true, sys_module = true, sys_rawio = true, sys_ptrace = true, dac_read_search = true,
   dac_override = true, mknod = true, bpf = true, sys_boot = true, mac_admin = true }
 
+-- A set in words: of one that has nearly all, those that it lacks.
+local function set_text(list, all)
+  if #list < #all - 8 then return list_text(list) end
+  local has, lacks = {}, {}
+  for _, c in ipairs(list) do has[c] = true end
+  for _, c in ipairs(all) do if not has[c] then lacks[#lacks + 1] = c end end
+  return #lacks == 0 and ("all %d"):format(#list) or ("%d, all but %s"):format(#list, table.concat(lacks, " "))
+end
+
 local function capabilities(p)
   local rows, host = {}, not p.own.user
   for _, set in ipairs { "effective", "permitted", "inheritable", "bounding", "ambient" } do
@@ -112,15 +121,13 @@ local function capabilities(p)
     end
     local level = #list > 0 and set ~= "bounding" and (host and #bad > 0 and "danger" or "warning") or "ok"
     if set == "inheritable" or set == "ambient" then level = #list > 0 and "note" or "ok" end
-    rows[#rows + 1] = { key = set, value = #list == #p.capability_names and "all " .. #list or list_text(list),
-      level = level,
+    rows[#rows + 1] = { key = set, value = set_text(list, p.capability_names), level = level,
       how = "read", count = #list }
     if set == "effective" and #list > 0 then
       if host and #bad > 0 then
         p:found("capability-root", "danger", table.concat(bad, " "))
       end
-      p:found("capabilities", "warning", ("%d effective: %s"):format(#list, table.concat(list, " ", 1, math.min(#list, 6))
-        .. (#list > 6 and " ..." or "")))
+      p:found("capabilities", "warning", "effective: " .. set_text(list, p.capability_names))
     end
   end
   if #p.caps.inheritable > 0 then p:found("inheritable-capabilities", "note", list_text(p.caps.inheritable)) end
@@ -137,8 +144,7 @@ local function namespaces(p)
     local level = n.shared and (n.name == "time" and "ok" or n.name == "user" and p.identity.host_uid ~= 0 and "ok"
       or "note") or "ok"
     rows[#rows + 1] = { key = n.name, value = n.inode == nil and "unknown" or n.shared and "the host's" or "its own",
-      level = level,
-      how = "read", detail = n.inode and "inode " .. n.inode or nil }
+      level = level, how = "read", detail = n.inode and "inode " .. n.inode or nil }
     if level ~= "ok" then shared[#shared + 1] = n.name end
   end
   if #shared > 0 then p:found("shared-namespace", "note", list_text(shared)) end
@@ -359,9 +365,10 @@ function M.run(recipe, opts)
     if not recipe then return nil, message, core.errno.ENOENT end
   end
   local me = core.identity()
-  local report = { recipe = name, params = opts.params or {}, kernel = "Linux "
+  local report = { recipe = name, summary = recipe.summary, params = opts.params or {}, kernel = "Linux "
     .. (machine.read("/proc/sys/kernel/osrelease") or "?"),
-    user = ("uid %d"):format(me.euid), sections = {}, calls = {}, findings = {}, rules = {}, untried = {} }
+    user = ("uid %d"):format(me.euid), time = os.date("%Y-%m-%d %H:%M"), sections = {}, calls = {}, findings = {},
+    rules = {}, untried = {} }
   local p = setmetatable({ report = report, findings = {}, by_rule = {}, looked = {} }, Probe)
   local program, message, errno = core.prober()
   if not program then return nil, message, errno end

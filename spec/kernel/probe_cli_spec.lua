@@ -60,6 +60,18 @@ describe("caisson probe", function()
     assert.is_true(#doc.reports[1].calls > 300 and #doc.reports[1].sections > 10)
   end)
 
+  it("writes one HTML page of them all, besides", function()
+    local r = cli.caisson { "probe", "sandbox", loose, "--html", dir .. "/page.html" }
+    assert.same({ "", 0 }, { r.err, r.code })
+    assert.matches("^1  sandbox", r.out)
+    local page = t.read_file(dir .. "/page.html")
+    assert.matches("^<!DOCTYPE html>.*</html>\n$", page)
+    assert.truthy(page:find('id="host-root"', 1, true) and page:find(">loose.lua<", 1, true))
+    r = cli.caisson { "probe", "sandbox", "--html", dir .. "/no/page.html" }
+    assert.equal(125, r.code)
+    assert.matches("No such file", r.err)
+  end)
+
   it("fails for the rules that it is told to", function()
     local function status(...) return cli.caisson({ "probe", ... }).code end
     assert.equal(0, status("sandbox", "--fail-on", "danger"))

@@ -6,7 +6,8 @@ local M = {}
 
 -- Not even with impossible arguments: they end or block who makes them, or do their work whatever they are given.
 local never = {}
-for _, name in ipairs { "exit", "exit_group", "pause", "rt_sigreturn", "vfork", "vhangup", "sync" } do never[name] = true end
+for _, name in ipairs { "exit", "exit_group", "pause", "rt_sigreturn", "vfork", "vhangup",
+  "sync" } do never[name] = true end
 
 -- What is tried with other arguments than -1 six times, which would do something, or wait.
 local arguments = {

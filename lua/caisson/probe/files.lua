@@ -69,6 +69,7 @@ local critical = { "/etc", "/root", "/boot", "/usr", "/bin", "/sbin", "/lib", "/
   "/var/lib/containerd", "/var/lib/containers", "/var/lib/kubelet", "/var/spool/cron", "/run", "/var/run", "/dev" }
 
 local function is_critical(path, home)
+  if facts.under(path, "/dev/shm") or facts.under(path, "/dev/mqueue") then return false end -- everybody's anyway
   if path == "/" or path == home or path == "/home" or path == "/var" then return true end
   for _, dir in ipairs(critical) do
     if facts.under(path, dir) then return true end

@@ -225,7 +225,8 @@ function M.nested(p)
     if not can then got = "no" end
     row(key, got, got == "yes" and level or "ok")
     if rule then
-      if got == "yes" then p:found(rule, level, key .. " in a user namespace of its own") end
+      if got == "yes" then p:found(rule, level, key:gsub(" in it$", " can be made")
+        .. " in a user namespace of its own") end
       p:checked(rule)
     end
   end
