@@ -216,33 +216,35 @@ csn_attach_fd(struct csn_ctx *c, int tree, int target, const char *path)
   return rc < 0 ? csn_detail(c, (int)rc, "mounting at ", path) : 0;
 }
 
-/* Over the new root itself, the slot would name what lies below. */
 static bool
-is_root_itself(int root, int target)
+are_same(int one, int other)
 {
   struct csn_stat a, b;
 
-  return root >= 0 && csn_stat(root, &a) == 0 && csn_stat(target, &b) == 0 && a.ino == b.ino &&
-         a.mount == b.mount;
+  return csn_stat(one, &a) == 0 && csn_stat(other, &b) == 0 && a.ino == b.ino && a.mount == b.mount;
 }
 
-/* What is under /proc is replaced by who says so, never by a symlink of the image that leads there: programs,
+/* What is in a procfs is replaced by who says so, never by a symlink of the image that leads there: programs,
  * and whoever sets labels, trust what they read and write in it (CVE-2019-16884, CVE-2019-19921). */
 static int
-check_procfs(struct csn_ctx *c, int target, const char *path)
+check_procfs(struct csn_ctx *c, int root, int target, const char *path)
 {
+  CSN_CLEANUP_FD int plain = -1;
   struct statfs fs = { 0 };
   const char *s = path;
   long rc = csn_sys(__NR_fstatfs, target, &fs);
 
-  while (*s == '/' || (s[0] == '.' && s[1] == '/'))
-    s++;
   if (rc < 0)
     return csn_detail(c, (int)rc, path, NULL);
-  if (fs.f_type != PROC_SUPER_MAGIC ||
+  while (*s == '/' || (s[0] == '.' && s[1] == '/'))
+    s++;
+  if (fs.f_type != PROC_SUPER_MAGIC || /* whose own symlinks may be meant: /proc/self */
       (s[0] == 'p' && s[1] == 'r' && s[2] == 'o' && s[3] == 'c' && (s[4] == '/' || !s[4])))
     return 0;
-  return csn_detail(c, -ELOOP, "it leads into a procfs that its name doesn't speak of: ", path);
+  plain = csn_in_root_open(c, root, path, CSN_NO_SYMLINKS);
+  if (plain >= 0 && are_same(plain, target))
+    return 0;
+  return csn_detail(c, -ELOOP, "a symlink leads into a procfs: ", path);
 }
 
 static int
@@ -261,9 +263,9 @@ attach(struct csn_ctx *c, int tree, int root, const char *path, int how)
     return target;
   if (!dir && csn_stat(target, &st) == 0 && (st.mode & S_IFMT) == S_IFDIR)
     return csn_detail(c, -EISDIR, "a file can't be mounted over the directory ", path);
-  if (root >= 0 && (rc = check_procfs(c, target, path)) < 0)
+  if (root >= 0 && (rc = check_procfs(c, root, target, path)) < 0)
     return rc;
-  if (is_root_itself(root, target))
+  if (root >= 0 && are_same(root, target)) /* the slot would name what lies below */
     return csn_detail(
         c, -EBUSY,
         "a mount over the root itself would hide it (root.bind and root.tmpfs make it): ", path);

@@ -210,6 +210,19 @@ describe("a configuration's mounts", function()
     assert.truthy(message:find("leads into a procfs", 1, true), message)
   end)
 
+  it("over a procfs of another place something is mounted by its name, not through a symlink", function()
+    local function two(destination)
+      return function(c)
+        table.insert(c.mounts, { destination = "/mnt/proc", type = "proc", source = "proc" })
+        table.insert(c.mounts, { destination = destination, type = "bind", source = "src", options = { "bind" } })
+      end
+    end
+    assert.equal("inside\n", bundle:output("cat /mnt/proc/fs/file", two "/mnt/proc/fs"))
+    os.execute(("ln -sfn /mnt/proc/fs %s/sly"):format(bundle.root))
+    local message = bundle:fails("true", two "/sly")
+    assert.truthy(message:find("leads into a procfs", 1, true), message)
+  end)
+
   it("a destination's symlinks end in the root; one without a slash begins there", function()
     os.execute(("ln -sfn ../../../../%s/outside %s/away; ln -sfn /etc %s/etclink"):format(bundle.dir, bundle.root, bundle.root))
     local out = bundle:output("cat /etc/place/file; ls /" .. bundle.dir .. "/outside", function(c)
