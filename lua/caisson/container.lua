@@ -381,13 +381,21 @@ local function start(self, opts)
     end_all(self)
     return nil, message, number, failure
   end
-  local index
-  ok, message, index = hooks.run_here(self, "poststart", found.poststart, s.pid)
-  if not ok then
-    return give_up(message, errno.ECANCELED, { step = "hooks.poststart", index = index, errno = errno.ECANCELED,
-      code = "ECANCELED", detail = message })
-  end
-  return true
+  return true, found.poststart
+end
+
+-- What runs beside the program, without the lock: others may end the container meanwhile.
+local function after_start(self, list)
+  local ok, message, index = hooks.run_here(self, "poststart", list, self.saved.pid)
+  if ok then return true end
+  locked(self, function()
+    if load(self) then -- it is there still, and the same
+      end_all(self)
+      save(self, { status = "stopped" })
+    end
+  end)
+  return refuse(errno.ECANCELED, message, { step = "hooks.poststart", index = index, errno = errno.ECANCELED,
+    code = "ECANCELED", detail = message })
 end
 
 ---Start the program of a container that was created: its startContainer hooks, the rest of its construction, its
@@ -396,7 +404,9 @@ end
 ---@return true? ok, string? message, integer? errno, table? failure
 function Container:start(opts)
   opts = check_opts("start", opts, { "cancel", "log" })
-  return locked(self, start, opts)
+  local ok, poststart, number, failure = locked(self, start, opts)
+  if not ok then return nil, poststart, number, failure end
+  return after_start(self, poststart)
 end
 
 ---Start another process in it; see caisson.process. opts: detach, ignore_paused (also in spec), window, cancel, log, fail.

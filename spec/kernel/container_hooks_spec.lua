@@ -213,6 +213,29 @@ describe("Hooks of a container", function()
     end
   end)
 
+  it("at poststart keep nobody from working on the container", function()
+    recipe_file(([[hooks = { poststart = function()
+        io.open("%s/entered", "w"):close()
+        while not caisson.core.lstat "%s/go" do caisson.core.poll({}, 0.01) end
+        return nil, "too late"
+      end },]]):format(out, out))
+    local id = new_id()
+    assert.equal("created\n", create(id))
+    t.sh("{ " .. t.lua_command(([[
+      local c = assert(require "caisson".open(%q, { root = %q }))
+      print(select(2, c:start()))]]):format(id, root)) .. "; } > " .. out .. "/said 2>&1 &")
+    assert.truthy(eventually(function() return core.lstat(out .. "/entered") end))
+    local c = assert(caisson.open(id, { root = root }))
+    assert.equal("running", c:state().status)
+    assert.equal("deleted\n", delete(id))
+    assert.same({}, core.list(root))
+    os.execute("touch " .. out .. "/go")
+    assert.truthy(eventually(function() return (t.read_file(out .. "/said") or ""):find("poststart[1]: too late", 1, true) end),
+      t.read_file(out .. "/said"))
+    assert.same({}, core.list(root))
+    c:close()
+  end)
+
   it("that fail while it is created leave nothing", function()
     recipe_file [[hooks = { createContainer = function() return nil, "never" end },]]
     local id = new_id()
