@@ -90,7 +90,7 @@ describe("policy.mix", function()
   it("is what a recipe's option mix takes, and nothing else", function()
     local ok, message = caisson.recipe { mix = { {} } }:build { args = { "/bin/true" } }
     assert.is_nil(ok)
-    assert.truthy(message:find("mix_spec.lua:%d+: mix%[1%]: a mix%-in %(policy.mix%) expected, got table"), message)
+    assert.truthy(message:find("mix_spec.lua:%d+: mix%[1%]: a mix%-in %(policy.mix%) or a policy expected, got table"), message)
     ok, message = caisson.recipe { mix = { seccomp = policy.default() } }:build { args = { "/bin/true" } }
     assert.is_nil(ok)
     assert.truthy(message:find("mix: a list expected, got the name 'seccomp'", 1, true), message)
@@ -128,6 +128,12 @@ describe("policy.mix", function()
     local over = caisson.recipe { extends = base, mix = policy.mix { capabilities = { "chown", "mknod" } } }
     assert.same({ "chown" }, (over:merged {}).capabilities)
     assert.same({}, (over:merged { mix = { policy.mix { capabilities = {} } } }).capabilities)
+  end)
+
+  it("may be a policy", function()
+    local r = caisson.recipe { seccomp = policy.new { "read", "write" }, mix = policy.new { "write", "close" } }
+    assert.same({ "errno 1", "allow" }, { answer((r:merged {}).seccomp, "read"), answer((r:merged {}).seccomp, "write") })
+    assert.equal("allow", answer((caisson.recipe { mix = { policy.new { "read" } } }:merged {}).seccomp, "read"))
   end)
 
   it("narrows five sets of capabilities, and none of a recipe's that are not there", function()

@@ -30,6 +30,16 @@ describe("policy groups", function()
     assert.same({}, missing)
   end)
 
+  it("have all of systemd's, @default for what every program does, and @known for all", function()
+    for name in ([[@default @aio @basic-io @chown @clock @cpu-emulation @debug @file-system @io-event @ipc @keyring @memlock
+        @module @mount @network-io @obsolete @pkey @privileged @process @raw-io @reboot @resources @setuid @signal @swap @sync
+        @system-service @timer @known]]):gmatch("%S+") do assert.is_string(groups[name], name) end
+    local q, all = asker(policy.new { "@default" }), asker(policy.new { "@known" })
+    for name in ("execve exit_group brk mmap getpid futex clock_gettime"):gmatch("%S+") do assert.equal("allow", q(name), name) end
+    assert.equal("errno 1", q("openat"))
+    for name in pairs(seccomp.syscalls()) do assert.equal("allow", all(name), name) end
+  end)
+
   it("hold names that libseccomp knows, or newer ones, and groups that are there", function()
     local newer = {}
     for _, name in ipairs { "file_getattr", "file_setattr", "getxattrat", "listmount", "listxattrat",

@@ -3,7 +3,8 @@
 --
 -- Each is text, which names.lua takes apart when somebody asks for it.
 --
--- The names follow systemd.exec(5), "SystemCallFilter=", where it has such a group.
+-- The names follow systemd.exec(5), "SystemCallFilter=", where it has such a group. Some are cut finer: io_uring is no
+-- @aio, and setns and unshare are no @process; @process, @timer and @system-service are whole without its @default.
 local M = {}
 
 -- Descriptors that are there already, memory, and leaving: no program does without.
@@ -161,10 +162,26 @@ M["@architecture"] = [[
   riscv_flush_icache riscv_hwprobe s390_guarded_storage s390_pci_mmio_read s390_pci_mmio_write
   s390_sthyi set_tls spu_create spu_run swapcontext sync_file_range2 usr26 usr32 ]]
 
+-- What no program does without: to start, wait, end, and ask who and when it is.
+M["@default"] = [[
+  arch_prctl brk cacheflush clock_getres clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep
+  clock_nanosleep_time64 execve exit exit_group futex futex_time64 futex_waitv get_robust_list get_thread_area
+  getegid getegid32 geteuid geteuid32 getgid getgid32 getgroups getgroups32 getpgid getpgrp getpid getppid
+  getrandom getresgid getresgid32 getresuid getresuid32 getrlimit getsid gettid gettimeofday getuid getuid32
+  membarrier mmap mmap2 mprotect munmap nanosleep pause prlimit64 restart_syscall riscv_flush_icache
+  riscv_hwprobe rseq rt_sigreturn sched_getaffinity sched_yield set_robust_list set_thread_area
+  set_tid_address set_tls sigreturn time ugetrlimit ]]
+
 -- A service's usual needs: what a stranger's policy can start from.
 M["@system-service"] = [[
   @aio @basic-io @chown @file-data @file-system @information @io-event @ipc @keyring @memlock @memory
   @network-io @pkey @process @resources @setuid @signal @sync @thread @timer capset fanotify_init
   name_to_handle_at personality ]]
+
+-- All of them.
+local known = {}
+for group in pairs(M) do known[#known + 1] = group end
+table.sort(known)
+M["@known"] = table.concat(known, " ")
 
 return M

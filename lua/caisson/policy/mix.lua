@@ -11,6 +11,8 @@
 --   }
 --   return caisson.recipe { extends = "sandbox", mix = { quiet } }
 --
+-- A policy is one, too: mix = { policy.default() - { "ptrace" } }.
+--
 -- A mix-in only narrows. What it says and the recipe says both holds: filters as one that gives the stricter answer,
 -- Landlock's rulesets one behind the other, capabilities that both keep, of each limit the smaller; mounts and masked
 -- paths are added. What it does not say stays as the recipe has it. Two of them: a * b holds both, a + b allows what
@@ -564,10 +566,13 @@ function M.apply(options, origins)
   local list = options.mix
   if type(list) ~= "table" then error("mix: a list of mix-ins (policy.mix) expected, got " .. type(list), 0) end
   for i, m in ipairs(list) do
-    if not M.is(m) then
+    if is_policy(m) then
+      local at = m.from or {}
+      m = setmetatable({ seccomp = m, source = at.source, line = at.line, called = true }, Mix)
+    elseif not M.is(m) then
       local o = origins["mix/" .. i] or origins.mix
       local at = o and o.recipe:locate(o.path)
-      error(("%smix[%d]: a mix-in (policy.mix) expected, got %s"):format(at and at .. ": " or "", i, type(m)), 0)
+      error(("%smix[%d]: a mix-in (policy.mix) or a policy expected, got %s"):format(at and at .. ": " or "", i, type(m)), 0)
     end
     for _, k in ipairs(parts) do
       local v = rawget(m, k)

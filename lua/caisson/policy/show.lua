@@ -175,7 +175,7 @@ function M.policy(p, c)
   c = c or color.of(false)
   local t, lines = M.table(p), {}
   local function add(list) for _, line in ipairs(list) do lines[#lines + 1] = line end end
-  local width = #"default"
+  local width = #t.default
   for _, a in ipairs(t.always) do width = math.max(width, #a.action) end
   for _, s in ipairs(t.some) do for _, r in ipairs(s.rules) do width = math.max(width, #r.action) end end
   local function head(action) return paint(c, action)(color.pad(action, width)) .. "  " end
