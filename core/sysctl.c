@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Kernel parameters (/proc/sys), those of a namespace only: any other would be the whole machine's. */
 #include "procfs.h"
+#include "sysctl.h"
 #include <linux/sched.h>
 
 #define SYSCTL(F)                                                                                  \
@@ -45,6 +46,14 @@ find_owner(const char *name)
       return &owners[i];
   }
   return NULL;
+}
+
+const char *
+csn_sysctl_owner(const char *name)
+{
+  const struct owner *o = find_owner(name);
+
+  return o ? o->word : NULL;
 }
 
 /* "net.ipv4.ip_forward" -> "sys/net/ipv4/ip_forward". A device's name may hold a dot, which is then

@@ -34,9 +34,9 @@ describe("caisson.policy.answers", function()
     local list = a:call("socket")
     assert.equal(3, #list)
     table.sort(list, function(x, y) return (x.when or "~") < (y.when or "~") end)
-    assert.same({ { action = "allow", when = "arg0 == 1" }, { action = "allow", when = "arg0 == 2" }, { action = "errno EPERM" } },
+    assert.same({ { action = "allow", when = "arg0 == AF_INET" }, { action = "allow", when = "arg0 == AF_UNIX" }, { action = "errno EPERM" } },
       list)
-    assert.equal("allow if arg0 == 0xf and arg1.high > 0 or arg0 == 0xf and arg1 > 0x1000; else errno EPERM", a:text("prctl"))
+    assert.equal("allow if arg0 == PR_SET_NAME and arg1.high > 0 or arg0 == PR_SET_NAME and arg1 > 0x1000; else errno EPERM", a:text("prctl"))
   end)
 
   it("takes the strictest of several filters, as the kernel does", function()

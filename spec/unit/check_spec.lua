@@ -168,6 +168,15 @@ local cases = {
   { "host-name", "note", { namespaces = { uts = false }, hostname = false }, {} },
   { "host-cgroup", "note", { namespaces = { cgroup = false } }, {} },
   { "host-namespace", "warning", { namespaces = { net = "/proc/1/ns/net" } }, { namespaces = { net = "/run/netns/x" } } },
+  { "cwd-descriptor", "error", { cwd = "/proc/self/fd/7" }, { cwd = "/tmp" } },
+  { "capabilities", "error", { user = 0, capabilities = { "mknod" } }, { user = 0, capabilities = { "mknod" } },
+    { spoil = function(p) p:before("clone", p.cgroup.set { file = "devices.deny", value = "a", group = "g" },
+      p.cgroup.set { file = "devices.allow", value = "b *:* rwm", group = "g" }) end,
+      mend = function(p) p:before("clone", p.cgroup.set { file = "devices.deny", value = "a", group = "g" },
+      p.cgroup.set { file = "devices.allow", value = "b *:* m", group = "g" }) end } },
+  { "sysctl-namespace", "error", { sysctl = { ["kernel.core_pattern"] = "x" } }, { sysctl = { ["kernel.sem"] = "1 1 1 1" } } },
+  { "sysctl-namespace", "error", { namespaces = { net = false }, sysctl = { ["net.ipv4.ip_forward"] = 1 } },
+    { sysctl = { ["net.ipv4.ip_forward"] = 1 } } },
   { "secret-environment", "note", { env = { DB_PASSWORD = "x" } }, { env = { DB_PASSWORD = "", PASS = "x" } } },
   { "functions-inside", "note", { hooks = { startContainer = function() end } }, { hooks = { poststop = function() end } } },
 
@@ -223,7 +232,7 @@ describe("caisson check", function()
         p:replace("clone", p.clone {})
         for _, name in ipairs { "idmap" } do if p:find(name) then p:remove(name) end end
       end
-      local list = find(rule, bad, { as = opts.as, extends = opts.extends, identity = opts.identity, edit = edit })
+      local list = find(rule, bad, { as = opts.as, extends = opts.extends, identity = opts.identity, edit = opts.spoil or edit })
       assert.is_true(#list > 0, rule .. " is not found")
       assert.equal(level, list[1].level, list[1].message)
       assert.truthy(list[1].message ~= "")
@@ -309,6 +318,41 @@ describe("caisson check", function()
     assert.same({ "overlay: this machine can't (no such device)", "modprobe overlay" }, { f.message, f.fix })
     overlay.mounts[1].optional = true
     assert.same({}, find("unavailable", overlay, { here = true }))
+  end)
+
+  it("recipe-writable, hook-writable, project-hooks: what the host runs", function()
+    local dir = directory()
+    for _, name in ipairs { "hook", "box.lua", ".envrc" } do assert(io.open(dir .. "/" .. name, "w")):close() end
+    finally(function()
+      for _, name in ipairs { "hook", "box.lua", ".envrc" } do os.remove(dir .. "/" .. name) end
+      os.remove(dir)
+    end)
+    local shown, readonly = { { bind = dir, at = "/w", writable = true } }, { { bind = dir, at = "/w" } }
+    local hooks = { poststop = { path = dir .. "/hook" } }
+    here("hook-writable", { user = 0, mounts = shown, hooks = hooks }, { user = 0, mounts = readonly, hooks = hooks })
+    here("hook-writable", { user = 0, mounts = shown, hooks = hooks }, { user = 0, mounts = { shown[1],
+      { bind = dir .. "/hook", at = "/w/hook" } }, hooks = hooks })
+    local f = here("project-hooks", { mounts = shown }, { mounts = { shown[1], { bind = dir .. "/.envrc", at = "/w/.envrc" } } })
+    assert.truthy(f.fix:find(('{ bind = "%s/.envrc", at = "/w/.envrc" }'):format(dir), 1, true), f.fix)
+    local file = assert(io.open(dir .. "/box.lua", "w"))
+    file:write(([[return require("caisson").recipe { extends = "sandbox", params = { rw = { "boolean", default = true } }, user = 0,
+      build = function(p) return { user = 0, args = { "x" }, mounts = { { bind = "%s", at = "/w", writable = p.rw } } } end }]]
+      ):format(dir))
+    file:close()
+    for rw, n in pairs { yes = 1, no = 0 } do
+      local list = as(0, function() return check.recipe(dir .. "/box.lua", { params = { rw = rw }, here = true }) end)
+      local found = 0
+      for _, x in ipairs(list) do if x.rule == "recipe-writable" then found = found + 1 end end
+      assert.equal(n, found)
+    end
+    covered["recipe-writable"] = true
+  end)
+
+  it("landlock-denies-exec: by where the program really is", function()
+    here("landlock-denies-exec", { landlock = { execute = { "/usr/lib" } } }, { landlock = { execute = { "/usr" } } })
+    here("landlock-denies-exec", { landlock = { read = { "/" } } }, { landlock = { connect = { 80 } } })
+    here("landlock-denies-exec", { landlock = { { execute = { "/" } }, { read = { "/" } } } },
+      { landlock = { { execute = { "/" } }, { execute = { "/bin" } } } })
   end)
 
   it("unknown-calls: what this libseccomp has no name for", function()

@@ -69,6 +69,69 @@ rule("host-directory", "error", "No directory that the host runs or trusts is wr
     end
   end)
 
+-- What the host executes for this container.
+local function own_files(m)
+  local list = {}
+  for _, r in ipairs(m.built and m.built.chain or {}) do
+    local file = r.file or r.source
+    if file then list[#list + 1] = { "recipe-writable", file } end
+  end
+  for point, hooks in pairs(m.options.hooks or {}) do
+    for _, h in ipairs(hooks) do
+      local hook = type(h) == "table" and h.hook
+      if type(hook) == "table" and hook.path then list[#list + 1] = { "hook-writable", hook.path, point } end
+    end
+  end
+  return list
+end
+
+local function host_runs(name, title, why, fix)
+  rule(name, "error", title, why, fix, function(m, found)
+    for _, f in ipairs(own_files(m)) do
+      if f[1] == name then
+        local path = model.real(f[2])
+        for _, x in ipairs(m:shown(path)) do
+          if x.mount.kind == "bind" and x.writable and m:may_write(path, x.mount) then
+            found(("%s%s is writable at %s"):format(f[3] and "the hook of " .. f[3] .. ", " or "", path, x.at), x.mount.step)
+          end
+        end
+      end
+    end
+  end)
+end
+
+host_runs("recipe-writable", "The recipe can't be changed by its own program.",
+  "its Lua is run on the host, with the rights of who starts it, next time",
+    "keep recipes outside of what is shown writable, or bind "
+  .. "that file once more, read-only")
+host_runs("hook-writable", "No hook's program can be changed from inside.",
+  "it is run on the host, with the rights of who starts it",
+  "keep it outside of what is shown writable")
+
+rule("project-hooks", "note", "Nothing in a writable folder is run by tools outside.",
+  "git runs hooks and what its configuration names, direnv .envrc, an editor its tasks", nil, function(m, found)
+    if not m.here then return end
+    for _, e in ipairs(m.mounts) do
+      if e.kind == "bind" and e.source and not e.ro and not e.root and not e.fd then
+        local names, binds = {}, {}
+        for _, name in ipairs { ".git", ".envrc", ".vscode", ".idea", ".husky" } do
+          local path = e.source .. "/" .. name
+          if core.lstat(path) then
+            for _, x in ipairs(m:shown(path)) do
+              if x.writable and x.mount == e then
+                names[#names + 1], binds[#binds + 1] = name, ('{ bind = "%s", at = "%s" }'):format(path, x.at)
+              end
+            end
+          end
+        end
+        if #names > 0 then
+          found(("%s: %s can be changed there"):format(e.target, table.concat(names, ", ")), e.step,
+            { fix = "read-only, behind it: " .. table.concat(binds, ", ") })
+        end
+      end
+    end
+  end)
+
 local function homes(m)
   local list = { root = "/root" }
   local f = m.here and io.open("/etc/passwd")

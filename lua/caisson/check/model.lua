@@ -112,7 +112,8 @@ local function entry(s, kind, target, o)
     propagation = o.propagation, idmap = (o.idmap or o.uids or o.gids) and true or nil, options = o }
 end
 
--- What stands for a path inside: a path of the host's, "made" (by a step), nil (nothing), or "unknown".
+-- What stands for a path inside: a path of the host's, "made" (by a step), nil (nothing), or "unknown"; and the path without
+-- links.
 function Model:find(path)
   local turns = 0
   local function go(p)
@@ -143,8 +144,8 @@ function Model:find(path)
       at = next_at
     end
     local e = self:top(p)
-    if e and e.source and not self.made[p] then return join(e.source, below(p, e.target)) end
-    return "made"
+    if e and e.source and not self.made[p] then return join(e.source, below(p, e.target)), p end
+    return "made", p
   end
   return go(clean(path))
 end
@@ -358,19 +359,41 @@ walk["capabilities"] = function(m, s, o)
 end
 walk["securebits"] = function(m, _, o) m.noroot = has_word(o.flags, "noroot") or m.noroot end
 
-for _, name in ipairs { "no_new_privs", "session", "tty", "keyring", "landlock.restrict", "oom_score_adj", "scheduler",
+for _, name in ipairs { "no_new_privs", "session", "tty", "keyring", "oom_score_adj", "scheduler",
   "exec",
   "chdir", "apparmor", "selinux" } do
   walk[name] = function(m, s) m.last[name] = s end
 end
-walk["landlock.ruleset"] = function(m, s, o) m.scope = m.scope or has_word(o.scope, "abstract_unix_socket") and s or nil end
+walk["landlock.ruleset"] = function(m, s, o)
+  m.scope = m.scope or has_word(o.scope, "abstract_unix_socket") and s or nil
+  m.rulesets[o.ruleset or ""] = { step = s, execute = has_word(o.fs, "execute"), paths = {} }
+end
+walk["landlock.path"] = function(m, _, o)
+  local set = m.rulesets[o.ruleset or ""]
+  if set and has_word(o.access, "execute") then set.paths[#set.paths + 1] = clean(o.path) end
+end
+walk["landlock.restrict"] = function(m, _, o)
+  local set = m.rulesets[o.ruleset or ""]
+  if set then set.restricted = true end
+end
 walk["seccomp"] = function(m, s, o) m.filters[#m.filters + 1] = { step = s, program = o.program, listener = o.listener } end
 walk["rlimit"] = function(m, s, o) m.rlimits[o.resource] = { step = s, soft = o.soft, hard = o.hard } end
-walk["cgroup.set"] = function(m, s, o) m.limits[o.file] = { step = s, value = o.value } end
-walk["cgroup.devices"] = function(m, s) m.limits.devices = { step = s } end
+walk["cgroup.set"] = function(m, s, o)
+  m.limits[o.file] = { step = s, value = o.value }
+  if o.file == "devices.allow" then m:device_rule(s, o.value) end
+end
+walk["cgroup.devices"] = function(m, s, o)
+  m.limits.devices = { step = s }
+  for _, r in ipairs(o.rules or {}) do m:device_rule(s, r) end
+end
 walk["systemd.scope"] = function(m, s, o) m.limits.scope = { step = s, properties = table.concat(o.properties or {},
   "\n") } end
 walk["lua"] = function(m, s) if s.side == "child" then m.functions[#m.functions + 1] = s end end
+
+-- A rule that opens all devices, or all disks.
+function Model:device_rule(s, text)
+  if text:find "^a" or text:find "%f[%a][ab] %*:%* %a*[rw]" then self.devices_open = s end
+end
 
 -- All rights there, until something takes them.
 function Model:enter_userns()
@@ -408,7 +431,7 @@ function M.of(built, opts)
   local m = setmetatable({ plan = plan, built = not plan_module.is(built) and built or nil, new = {}, joined = {},
     mounts = {},
     gone = {}, links = {}, made = {}, devices = {}, trees = {}, filters = {}, rlimits = {}, limits = {}, last = {},
-    functions = {}, propagations = {}, unmade = {}, steps = plan:compile():steps(), here = opts.here ~= false,
+    functions = {}, propagations = {}, unmade = {}, rulesets = {}, steps = plan:compile():steps(), here = opts.here ~= false,
     identity = opts.identity or core.identity() }, Model)
   m.options, m.recipe = m.built and m.built.options or {}, m.built and m.built.recipe or nil
   m.uid = m.identity.euid

@@ -107,7 +107,7 @@ rule("capabilities", "warning", "It has no other capability over the host that b
       and not e.ro end
     local about_files = { dac_override = true, setfcap = true, fowner = true, chown = true }
     for _, c in ipairs(sorted(m.caps)) do
-      local ruled = c == "mknod" and (m.limits.devices or m.limits["devices.deny"])
+      local ruled = c == "mknod" and (m.limits.devices or m.limits["devices.deny"]) and not m.devices_open
       local own = c == "net_admin" and (m.new.net or m.joined.net) or c == "sys_ptrace" and m.new.pid
       if bad[c] and not ruled and not own and (not about_files[c] or files) then list[#list + 1] = c end
     end
@@ -221,6 +221,13 @@ rule("host-namespace", "warning", "No namespace of the host's is joined.", "it i
       local path = s.options.path or ""
       if path:find "^/proc/1/ns/" then found(("the %s namespace of process 1 is joined"):format(n), s) end
     end
+  end)
+
+rule("cwd-descriptor", "error", "The working directory is not named by a descriptor.",
+  "one that leads out of the container is followed out (CVE-2024-21626)", "cwd = the path itself", function(m, found)
+    local s = m.last.chdir
+    if s and s.options.path:find "^/+proc/+[%w-]+/+fd/" then found(("the working directory is %s"):format(s.options.path),
+      s) end
   end)
 
 rule("leaked-descriptor", "note", "No descriptors but the three are passed on.",

@@ -101,6 +101,45 @@ rule("filter-denies-exec", "error", "The filter lets the program be executed.", 
     end
   end)
 
+-- Does the program's way there lead through rights to execute, in each ruleset that says who has them?
+rule("landlock-denies-exec", "error", "Landlock lets the program be executed.", "the program can't be started",
+  "add its directory to landlock.execute", function(m, found)
+    local exec = m.last.exec
+    local name = exec and not exec.options.fd and (exec.options.path or exec.options.argv[1])
+    if not name or name:sub(1, 1) ~= "/" or not m.here or #m.functions > 0 then return end
+    local what, inside = m:find(name)
+    if not what or what == "unknown" then return end
+    for slot, set in pairs(m.rulesets) do
+      if set.execute and set.restricted then
+        local may = false
+        for _, path in ipairs(set.paths) do
+          local _, at = m:find(path)
+          may = may or model.within(inside, at or path)
+        end
+        if not may then
+          found(("no rule lets %s be executed"):format(inside), set.step,
+            { why = slot and "the program can't be started: EACCES" })
+        end
+      end
+    end
+  end)
+
+rule("sysctl-namespace", "error", "Each sysctl is of a namespace of the container's own.",
+  "the step fails: it would change the machine",
+  nil, function(m, found)
+    for _, s in ipairs(m.steps) do
+      if s.step == "sysctl" and not s.optional then
+        local owner = core.sysctl_namespace(s.options.name)
+        if not owner then
+          found(("%s is the whole machine's"):format(s.options.name), s, { fix = "set it outside, with sysctl(8)" })
+        elseif not m.new[owner] and not m.joined[owner] then
+          found(("%s is of the %s namespace, which is the host's"):format(s.options.name, owner), s,
+            { fix = ("namespaces = { %s = true }"):format(owner) })
+        end
+      end
+    end
+  end)
+
 rule("unknown-calls", "warning", "The policy's names are known to this libseccomp.", "they are in no program",
   "leave them out, or use a newer libseccomp", function(m, found)
     local list = m.options.seccomp

@@ -4,6 +4,7 @@
 --   local a = answers.of { program, program }     -- all are asked; the strictest answer counts, as in the kernel
 --   a:decide("socket", { 40 })                    -- "errno EPERM"
 --   a:call("socket")                              -- { { action = "allow", when = "(arg0 & 0xffffffe0) == 0" }, ... }
+local bpf = require "caisson.policy.bpf"
 local core = require "caisson.core"
 local u64 = require "caisson.u64"
 
@@ -16,20 +17,7 @@ Answers.__index = Answers
 local floor, concat = math.floor, table.concat
 local two32 = 4294967296
 
--- AUDIT_ARCH_*, of <linux/audit.h>.
-local machines = { x86_64 = 0xc000003e, x86 = 0x40000003, aarch64 = 0xc00000b7, arm = 0x40000028, s390x = 0x80000016,
-  ppc64le = 0xc0000015, riscv64 = 0xc00000f3 }
-M.machines = machines
-
--- Instructions, { op, jt, jf, k } each.
-local function decode(program)
-  local list = {}
-  for i = 1, #program, 8 do
-    local a, b, jt, jf, k1, k2, k3, k4 = program:byte(i, i + 7)
-    list[#list + 1] = { a + b * 256, jt, jf, k1 + k2 * 256 + k3 * 65536 + k4 * 16777216 }
-  end
-  return list
-end
+local machines = bpf.arch -- AUDIT_ARCH_*
 
 -- From the least strict to the strictest.
 local actions = { { 0x7fff0000, "allow" }, { 0x7ffc0000, "log" }, { 0x7ff00000, "trace" }, { 0x7fc00000, "notify" },
@@ -175,23 +163,37 @@ local function hex(n) return n < 10 and ("%d"):format(n) or ("0x%x"):format(n) e
 
 local opposites = { ["=="] = "!=", [">"] = "<=", [">="] = "<" }
 
+-- A number as an argument of a call says it: AF_UNIX, TIOCSTI; its digits where that has no name.
+local function named(call, at, n)
+  local index = floor((at - 16) / 8)
+  if call and index >= 0 and at % 8 == 0 and n > 0 then
+    local ok, text = pcall(require("caisson.trace.decode").value, call, index + 1, n)
+    if ok and text and text:find("%a") and not text:find("0x", 1, true) then return text end
+  end
+  return hex(n)
+end
+
 -- One comparison; `high` of an argument is the upper half of its 64 bits.
-local function comparison(c)
+local function comparison(c, call)
   if type(c.a) ~= "table" or type(c.b) ~= "number" then return "something" end
   local name = c.a.at < 16 and "address" or
     ("arg%d%s"):format(floor((c.a.at - 16) / 8), c.a.at % 8 == 4 and ".high" or "")
-  local left = c.a.mask == two32 - 1 and name or ("(%s & %s)"):format(name, hex(c.a.mask))
+  local whole = c.a.mask == two32 - 1
+  local left = whole and name or ("(%s & %s)"):format(name, hex(c.a.mask))
   if c.sign == "&" then
-    return ("(%s & %s) %s 0"):format(name, hex(u64.band32(c.a.mask, c.b)), c.holds and "!=" or "==")
+    return ("(%s & %s) %s 0"):format(name, named(call, c.a.at, u64.band32(c.a.mask, c.b)), c.holds and "!=" or "==")
+  elseif c.b == 0 and c.sign == "==" then
+    if not whole then left = ("(%s & %s)"):format(name, named(call, c.a.at, c.a.mask)) end
   end
-  return ("%s %s %s"):format(left, c.holds and c.sign or opposites[c.sign], hex(c.b))
+  return ("%s %s %s"):format(left, c.holds and c.sign or opposites[c.sign],
+    whole and c.sign == "==" and named(call, c.a.at, c.b) or hex(c.b))
 end
 
 -- What leads to a leaf. What the earlier leaves have said already is left out: they are asked first.
-local function condition(path)
+local function condition(path, call)
   local yes, all = {}, {}
   for _, c in ipairs(path) do
-    local text = comparison(c)
+    local text = comparison(c, call)
     all[#all + 1] = text
     -- that an argument's upper half is 0 goes without saying
     if c.holds and not text:find("%.high == 0$") then yes[#yes + 1] = text end
@@ -206,7 +208,7 @@ end
 ---@return caisson.policy.Answers
 function M.of(list)
   local codes = {}
-  for i, program in ipairs(list) do codes[i] = decode(program) end
+  for i, program in ipairs(list) do codes[i] = bpf.decode(program) end
   return setmetatable({ codes = codes, arch = machines[core.seccomp.architecture()], known = {} }, Answers)
 end
 
@@ -267,7 +269,7 @@ function Answers:call(call)
   local last = #ways
   while last > 1 and ways[last - 1].action == ways[#ways].action do last = last - 1 end
   for i = 1, last - 1 do
-    local when = condition(ways[i].path)
+    local when = condition(ways[i].path, type(call) == "string" and call or nil)
     local before = list[#list]
     if not (before and before.action == ways[i].action and before.when == when) then
       list[#list + 1] = { action = ways[i].action, when = when }
