@@ -58,8 +58,10 @@ function Probe:found(name, level, evidence)
   f.evidence[#f.evidence + 1] = evidence
 end
 
--- A rule was looked at.
-function Probe:checked(name) self.looked[name] = true end
+-- A rule was looked at; not so where that takes a process, and none can be made.
+function Probe:checked(name)
+  if not (self.no_process and require("caisson.probe.reach").by_trial[name]) then self.looked[name] = true end
+end
 
 function Probe:untried(what, why) self.report.untried[#self.report.untried + 1] = what .. ": " .. why end
 
@@ -93,7 +95,7 @@ local function identity(p)
   row("securebits", list_text(me.securebits))
   row("security label", me.label or "none")
   row("landlock", p.landlock and "a ruleset" or "none")
-  local n = #p.filters.programs
+  local n = #p.programs
   row("seccomp", n > 0 and ("%d filter%s"):format(n, n > 1 and "s" or "") or "none", n > 0 and "ok" or "warning")
   p:section("identity", "Identity", rows)
 end
@@ -180,7 +182,7 @@ local function syscalls(p)
     for _, r in ipairs(rows) do
       if (r.action == "errno" and r.errno or r.action) == action then names[#names + 1] = r.name end
     end
-    local all = action == "allow" and #p.filters.programs == 0
+    local all = action == "allow" and #p.programs == 0
     out[#out + 1] = { key = words[action] or "answer " .. action, value = ("%d"):format(counts[action]), names = names,
       level = all and "warning" or "ok", how = "tried" }
   end
@@ -194,7 +196,7 @@ local function syscalls(p)
     names = pass, level = #pass > 0 and "warning" or "ok", how = "tried" }
   out[#out + 1] = { key = "tried, not just evaluated", value = ("%d of %d"):format(tried, #rows), level = "ok",
     how = "tried" }
-  if #p.filters.programs == 0 then
+  if #p.programs == 0 then
     p:found("no-seccomp", "warning", "no filter is loaded")
   elseif #pass > 0 then
     p:found("dangerous-calls", "warning", table.concat(pass, " "))
@@ -203,12 +205,12 @@ local function syscalls(p)
   for _, name in ipairs { "ptrace", "process_vm_readv", "process_vm_writev" } do
     if by_name[name] and by_name[name].action == "allow" then tracing[#tracing + 1] = name end
   end
-  if #tracing > 0 and #p.filters.programs > 0 then p:found("trace-calls", "note", table.concat(tracing, " ")) end
+  if #tracing > 0 and #p.programs > 0 then p:found("trace-calls", "note", table.concat(tracing, " ")) end
   for _, name in ipairs { "no-seccomp", "dangerous-calls", "trace-calls" } do p:checked(name) end
   -- the other numbers that this machine takes calls by
-  if p.machine == "x86_64" and #p.filters.programs > 0 then
-    local arch = require("caisson.probe.filter").architectures
-    local i386, x32 = p.filters:decide(20, arch.x86), p.filters:decide(0x40000000 + 39, arch.x86_64)
+  if p.machine == "x86_64" and #p.programs > 0 then
+    local i386 = p.answers:decide(20, {}, require("caisson.policy.answers").machines.x86)
+    local x32 = p.answers:decide(0x40000000 + 39)
     for _, other in ipairs { { "of 32-bit programs (i386)", i386 }, { "of the x32 ABI", x32 } } do
       local passes = other[2] == "allow" or other[2] == "log"
       out[#out + 1] = { key = other[1], value = passes and "pass" or other[2]:gsub("_", " "), level = passes
@@ -319,6 +321,11 @@ local function examine(p)
   facts.mounts(p)
   facts.rlimits(p)
   facts.cgroups(p)
+  local r = p.session:batch():go { child = true }
+  if r.errno then
+    p.no_process = core.errno.name(r.errno) or r.errno
+    p:untried("what takes a process of its own", ("none can be made (%s); system calls are evaluated"):format(p.no_process))
+  end
   identity(p)
   capabilities(p)
   syscalls(p)
@@ -397,9 +404,8 @@ function M.run(recipe, opts)
   p.pid, p.machine = running:pid(), core.seccomp.architecture()
   local ok, err = xpcall(function()
     p.bait = assert(require("caisson.probe.bait").new())
-    local filter = require "caisson.probe.filter"
-    p.filters = filter.new(give_filters(p.session, filters))
-    p.arch = filter.architectures[p.machine]
+    p.programs = give_filters(p.session, filters)
+    p.answers = require("caisson.policy.answers").of(p.programs)
     examine(p)
   end, function(e) return type(e) == "table" and e or debug.traceback(tostring(e), 2) end)
   if p.bait then p.bait:close() end

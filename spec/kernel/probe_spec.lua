@@ -86,8 +86,8 @@ describe("a probe", function()
     assert.is_true(tried > 300)
     assert.same({ "allow", "tried" }, { call(report, "getpid").action, call(report, "getpid").how })
     assert.same({ "errno", "EPERM" }, { call(report, "init_module").action, call(report, "init_module").errno })
-    assert.same({ "conditional", { 0 } }, { call(report, "clone").action, call(report, "clone").depends })
-    assert.same({ "allow", "EPERM" }, call(report, "clone").answers)
+    assert.equal("conditional", call(report, "clone").action)
+    assert.matches("^allow if .*arg0 .*; else errno EPERM$", call(report, "clone").text)
   end)
 
   it("tells killing from refusing, behind several filters", function()
@@ -111,6 +111,16 @@ describe("a probe", function()
     assert.equal("allow", call(r, "exit_group").action)
     assert.equal("killed by the filter", row(r, "nested", "user namespace").value)
     assert.is_nil(finding(r, "nested-userns"))
+    assert.same({}, r.untried)
+  end)
+
+  it("says what it could not try where it can't make a process", function()
+    if not t.needs "root" then return end
+    local r = probe { cgroup = { pids = { max = 1 } } }
+    assert.matches("none can be made %(EAGAIN%)", r.untried[1])
+    assert.same({ "unknown", "unknown", "ok" }, { r.rules["nested-userns"], r.rules["abstract-sockets"], r.rules["host-network"] })
+    assert.same({ "errno", "EPERM", "policy" }, { call(r, "init_module").action, call(r, "init_module").errno,
+      call(r, "init_module").how })
   end)
 
   it("does not bother those who answer for calls", function()

@@ -31,32 +31,37 @@ local function try_all(session, list, filtered, put)
     end
     local r = b:go { child = true, filtered = filtered, wait = 2 }
     for i = 1, r.done do put(list[from + i - 1], r[i]) end
-    if r.errno and r.errno ~= core.errno.ETIME then return nil, r.errno end
+    if r.errno and r.errno ~= core.errno.ETIME then return end -- no process any more: the rest is evaluated
     from = from + r.done
     if from <= to then -- that one ended its maker, or is still at it
       put(list[from], nil, r.signal)
       from = from + 1
     end
   end
-  return true
 end
 
-local function name_of(action, number)
-  if action == "errno" then return core.errno.name(number) or ("errno %d"):format(number) end
-  return action
+-- What the programs answer: "allow", "errno EPERM", ... Arguments may be negative. arch: AUDIT_ARCH_*; this machine's.
+function M.decide(p, nr, args, arch)
+  local list = {}
+  for i, v in ipairs(args or {}) do
+    if type(v) == "number" and v < 0 then v = ("0xffffffff%08x"):format(v + 4294967296) end
+    list[i] = v
+  end
+  return p.answers:decide(nr, list, arch)
 end
+
+-- Such an answer as action and errno: "errno", "EPERM".
+local function split(answer) return answer:match "^%S+", answer:match "^errno (%S+)" end
 
 -- One call's row from the answers behind the filter and without it.
 local function judge(p, e)
-  local answers, looked = p.filters:answers(e.nr, p.arch)
-  local action, number = p.filters:decide(e.nr, p.arch, e.args)
+  local answers = p.answers:call(e.nr)
+  local action, expected = split(e.answer)
   local row = { name = e.name, nr = e.nr, how = "policy" }
   if #answers > 1 then
-    row.action, row.depends, row.answers = "conditional", looked, {}
-    for i, a in ipairs(answers) do row.answers[i] = name_of(a.action, a.number) end
+    row.action, row.answers, row.text = "conditional", answers, p.answers:text(e.nr)
   else
-    row.action = answers[1].action == "errno" and "errno" or answers[1].action
-    if row.action == "errno" then row.errno = name_of("errno", answers[1].number) end
+    row.action, row.errno = split(answers[1].action)
   end
   local seen, plain = e.filtered, e.plain
   if seen == nil and e.signal == nil then return row end -- not tried
@@ -71,17 +76,18 @@ local function judge(p, e)
   if plain < 0 then row.kernel = core.errno.name(-plain) end
   if seen ~= plain and seen < 0 then
     row.how = "tried"
-    if action ~= "errno" or number ~= -seen then row.action, row.errno, row.odd = "errno", core.errno.name(-seen),
-      true end
+    if action ~= "errno" or expected ~= core.errno.name(-seen) then
+      row.action, row.errno, row.odd = "errno", core.errno.name(-seen), true
+    end
   elseif action == "allow" or action == "log" then
     row.how = "tried" -- the kernel's own answer came through
   end
   return row
 end
 
--- Rows of all calls that this machine has: { name, nr, action =
--- "allow"|"log"|"errno"|"trap"|"kill_process"|"kill_thread"|
--- "notify"|"trace"|"conditional", errno, answers, depends, how = "tried"|"policy", kernel = errno of the kernel's own }.
+-- Rows of all calls that this machine has: { name, nr, action = "allow"|"log"|"errno"|"trap"|"kill_process"|"kill_thread"|
+-- "notify"|"trace"|"conditional", errno, answers and text (of a conditional one: policy/answers.lua),
+-- how = "tried"|"policy", kernel = the errno of the kernel's own }.
 function M.all(p)
   local list = {}
   for name, nr in pairs(core.seccomp.syscalls()) do
@@ -90,35 +96,29 @@ function M.all(p)
   table.sort(list, function(a, b) return a.nr < b.nr end)
   local tried, plain = {}, {}
   for _, e in ipairs(list) do
-    local action = p.filters:decide(e.nr, p.arch, e.args)
+    e.answer = M.decide(p, e.nr, e.args)
+    local action = split(e.answer)
     -- whoever answers for a call is not to be bothered with one that nobody means
     if not never[e.name] then
       plain[#plain + 1] = e
       if action ~= "notify" and action ~= "trace" then tried[#tried + 1] = e end
     end
   end
-  local ok, errno = try_all(p.session, plain, false, function(e, result, signal)
-    e.plain, e.plain_signal = result, signal
-  end)
-  if ok then
-    ok, errno = try_all(p.session, tried, true, function(e, result, signal) e.filtered, e.signal = result, signal end)
-  end
-  if not ok then
-    p:untried("system calls", ("no process could be made for trying them (%s): evaluated from the policy"):format(
-      core.errno.name(errno) or errno))
-    for _, e in ipairs(list) do e.filtered, e.signal = nil, nil end
+  if not p.no_process then
+    try_all(p.session, plain, false, function(e, result, signal) e.plain, e.plain_signal = result, signal end)
+    try_all(p.session, tried, true, function(e, result, signal) e.filtered, e.signal = result, signal end)
   end
   local rows = {}
   for i, e in ipairs(list) do rows[i] = judge(p, e) end
   return rows
 end
 
--- Does the call with these arguments come through the filters? Tried where trial is given, evaluated first.
+-- Does the call with these arguments come through the filters? And what they answer.
 function M.passes(p, name, args)
   local nr = core.seccomp.number(name)
   if not nr or nr < 0 then return false end
-  local action = p.filters:decide(nr, p.arch, args)
-  return action == "allow" or action == "log" or action == "trace", action
+  local answer = M.decide(p, nr, args)
+  return answer == "allow" or answer == "log" or answer:find "^trace" ~= nil, answer
 end
 
 return M

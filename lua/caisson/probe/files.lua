@@ -2,6 +2,7 @@
 -- Files are opened, behind the filters, and closed again; nothing is read but what says by its first bytes whether it is
 -- masked, and nothing is ever written.
 local core = require "caisson.core"
+local calls = require "caisson.probe.calls"
 local facts = require "caisson.probe.facts"
 
 local M = {}
@@ -17,8 +18,7 @@ local function opener(p)
       local nr = core.seccomp.number(name)
       if not p.opener and nr and nr >= 0 then
         local args = name == "openat" and { AT_FDCWD, 4096, NOTHING, 0 } or { 4096, NOTHING, 0 }
-        local action = p.filters:decide(nr, p.arch, args)
-        if action == "allow" or action == "log" then p.opener = name end
+        if calls.passes(p, name, args) then p.opener = name end
       end
     end
   end
@@ -31,13 +31,12 @@ function M.open_all(p, list)
   local filtered = name ~= nil
   local from = 1
   while from <= #list do
-    local b, calls = p.session:batch(), {}
+    local b, made = p.session:batch(), {}
     local to = math.min(from + 199, #list)
     for i = from, to do
       local path, flags = b:text(list[i][1]), NOTHING + list[i][2]
-      if name == "open" then calls[i] = b:call("open", path, flags, 0) else calls[i] = b:call("openat", AT_FDCWD, path,
-        flags, 0) end
-      b:call("close", calls[i])
+      made[i] = name == "open" and b:call("open", path, flags, 0) or b:call("openat", AT_FDCWD, path, flags, 0)
+      b:call("close", made[i])
     end
     local r = b:go { child = true, filtered = filtered, wait = 3 }
     if r.errno and r.errno ~= core.errno.ETIME then
@@ -45,7 +44,7 @@ function M.open_all(p, list)
     end
     local reached = to
     for i = from, to do
-      local got = r:of(calls[i])
+      local got = r:of(made[i])
       if not got then
         reached = i
         break
@@ -324,9 +323,9 @@ function M.devices(p)
     end
   end
   local got = M.open_all(p, list)
-  local b, calls = p.session:batch(), {}
+  local b, made = p.session:batch(), {}
   for i, d in ipairs(all) do
-    if i <= 500 then calls[i] = { b:call("faccessat", AT_FDCWD, b:text(d.path), 4), b:call("faccessat", AT_FDCWD,
+    if i <= 500 then made[i] = { b:call("faccessat", AT_FDCWD, b:text(d.path), 4), b:call("faccessat", AT_FDCWD,
       b:text(d.path), 2) } end
   end
   local r = b:go()
@@ -350,7 +349,7 @@ function M.devices(p)
       end
     else
       row.how = "read"
-      local may = calls[i] and (r:of(calls[i][1]) == 0 or r:of(calls[i][2]) == 0)
+      local may = made[i] and (r:of(made[i][1]) == 0 or r:of(made[i][2]) == 0)
       row.value = may and "may be opened" or "no access"
       if may and d.major ~= 136 then
         row.level = "note"
@@ -386,14 +385,14 @@ local function sockets(p)
   local paths = {}
   for i, s in ipairs(list) do paths[i] = s[1] end
   local found = p.session:stat(paths, true)
-  local b, calls = p.session:batch(), {}
-  for i, path in ipairs(paths) do calls[i] = b:call("faccessat", AT_FDCWD, b:text(path), 2) end
+  local b, made = p.session:batch(), {}
+  for i, path in ipairs(paths) do made[i] = b:call("faccessat", AT_FDCWD, b:text(path), 2) end
   local r, rows, seen = b:go(), {}, {}
   for i, s in ipairs(list) do
     local st = found[s[1]]
     if st and st.type == "socket" and not seen[st.dev .. st.ino] then
       seen[st.dev .. st.ino] = true
-      local may = r:of(calls[i]) == 0
+      local may = r:of(made[i]) == 0
       local level = may and (s[3] or "danger") or "note"
       local rule = s[3] and "desktop-socket" or "engine-socket"
       if may then p:found(rule, level, ("%s is %s's, and may be connected to"):format(s[1], s[2])) end

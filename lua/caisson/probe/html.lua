@@ -45,11 +45,7 @@ local group_of = { allow = "allow", log = "allow", conditional = "some", notify 
 local function action_text(c)
   if not c then return "" end
   if c.action == "errno" then return c.errno end
-  if c.action == "conditional" then
-    local places = {}
-    for i, n in ipairs(c.depends) do places[i] = tostring(n) end
-    return ("%s, by argument %s"):format(concat(c.answers, " or "), concat(places, ", "))
-  end
+  if c.action == "conditional" then return c.text end
   local words = { kill_process = "kills the process", kill_thread = "kills the thread", trap = "SIGSYS",
     notify = "asks a handler",
     trace = "asks a tracer", allow = "allowed", log = "allowed, logged" }
