@@ -209,7 +209,7 @@ local function syscalls(p)
   for _, name in ipairs { "no-seccomp", "dangerous-calls", "trace-calls" } do p:checked(name) end
   -- the other numbers that this machine takes calls by
   if p.machine == "x86_64" and #p.programs > 0 then
-    local i386 = p.answers:decide(20, {}, require("caisson.policy.answers").machines.x86)
+    local i386 = p.answers:decide(20, {}, core.seccomp.audit "x86")
     local x32 = p.answers:decide(0x40000000 + 39)
     for _, other in ipairs { { "of 32-bit programs (i386)", i386 }, { "of the x32 ABI", x32 } } do
       local passes = other[2] == "allow" or other[2] == "log"
