@@ -10,6 +10,7 @@ CFLAGS ?= -O2 -g
 BINDIR = $(PREFIX)/bin
 LUADIR = $(PREFIX)/share/lua/5.1
 LIBDIR = $(PREFIX)/lib/lua/5.1
+SHAREDIR = $(PREFIX)/share
 COMMAND = $(BUILD)/bin/caisson
 OCI_COMMAND = $(BUILD)/bin/caisson-oci
 
@@ -141,6 +142,14 @@ install:
 	install -D -m 755 $(BUILD)/caisson-runner $(DESTDIR)$(LIBDIR)/caisson-runner
 	for f in $(LUA_FILES:lua/%=%); do install -D -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; done
 	for f in recipes/*.lua recipes/oci/*.lua; do install -D -m 644 $$f $(DESTDIR)$(LUADIR)/caisson/$$f || exit 1; done
+	$(if $(NO_PAGES),,$(PAGES))
+# What the command itself writes: manual pages, and what shells complete it by.
+page = install -d $(DESTDIR)$(SHAREDIR)/$(dir $(1)) && $(COMMAND) $(2) > $(DESTDIR)$(SHAREDIR)/$(1) && \
+  chmod 644 $(DESTDIR)$(SHAREDIR)/$(1)
+PAGES = $(call page,man/man1/caisson.1,help --man) && $(call page,man/man8/caisson-oci.8,help --man caisson-oci) && \
+  $(call page,bash-completion/completions/caisson,completion bash) && \
+  $(call page,zsh/site-functions/_caisson,completion zsh) && \
+  $(call page,fish/vendor_completions.d/caisson.fish,completion fish)
 
 clean:
 	rm -rf build build-*

@@ -28,6 +28,7 @@ build = {
     BUILD = "build/rock",
     COMMAND = "core/launcher/caisson.lua",
     OCI_COMMAND = "core/launcher/caisson-oci.lua",
+    NO_PAGES = "yes", -- a tree has no place for them: caisson help --man, caisson completion SHELL
   },
 }
 test = { type = "busted" }

@@ -78,13 +78,14 @@ local function parse(words)
   return require("caisson.cli.arguments").parse(words)
 end
 
+-- Those that take a program after --; what stands there for completion is a line.
+M.programs = { run = true, watch = true, plan = true, export = true, learn = true, check = true, completion = true }
+
 local function dispatch(argv)
   local words, program = split(argv)
   local o = parse(words)
   local lifecycle = package.loaded["caisson.cli.lifecycle"]
-  if program and o.command ~= "run" and o.command ~= "watch" and o.command ~= "plan" and o.command ~= "export"
-    and o.command ~= "learn" and o.command ~= "check"
-    and not lifecycle.programs[o.command] then
+  if program and not M.programs[o.command] and not lifecycle.programs[o.command] then
     M.fail(("%s takes no program"):format(o.command))
   end
   if program and #program == 0 then M.fail("a program is expected after --") end

@@ -13,6 +13,11 @@ local function mix_option(c)
     .. "profile in JSON."):argname("FILE"):count("*")
 end
 
+local function explain_option(c)
+  c:flag("--explain", "Say at the end which system calls were denied, to whom, by which line of the recipe, and what would "
+    .. "allow them.")
+end
+
 -- Every command: name, summary, what it takes.
 local commands = {
   { "run", "Make a container from a recipe and run a program in it.", function(c)
@@ -26,8 +31,7 @@ local commands = {
       .. "there, in the half-built container; then continue, step, skip it or abort."):argname("STEP,..."):count("*")
     c:flag("--repl", "With --break: a Lua prompt instead of the shell, with state, plan and the core.")
     c:option("--result", "Write the result as JSON to a file."):argname("FILE")
-    c:flag("--explain", "Say at the end which system calls were denied, to whom, by which line of the recipe, and what would "
-      .. "allow them.")
+    explain_option(c)
     c:option("--status-fd", "Write what becomes of it to this descriptor, as lines of JSON: the pid and namespaces, "
       .. "exec, the end."):argname("N")
     c:option("--status", "The same, to a file."):argname("FILE")
@@ -38,6 +42,8 @@ local commands = {
     c:option("--path", "Run again also when this file changes, or what is in this folder."):argname("PATH"):count("*")
     c:option("--plan", "Run a plan that `caisson plan --json` has saved, in place of a recipe."):argname("FILE")
     env_option(c)
+    mix_option(c)
+    explain_option(c)
     c:option("--worker"):hidden(true)
   end },
   { "plan", "Show every step of a container's construction. Does nothing; needs no privileges.", function(c)
@@ -117,8 +123,13 @@ local commands = {
     c:flag("--json", "As JSON.")
   end },
   { "repl", "A Lua prompt with all of Caisson: recipes, policies, plans and primitives.", function() end },
+  { "completion", "Write what a shell completes this command by: eval \"$(caisson completion bash)\".", function(c)
+    c:argument("shell", "bash, zsh or fish."):argname("SHELL"):args("?")
+    c:flag("--line"):hidden(true) -- what stands after -- is a line to complete
+  end },
   { "help", "Help on a command or a recipe.", function(c)
-    c:argument("topic", "A command or a recipe."):args("?")
+    c:argument("topic", "A command or a recipe."):argname("TOPIC"):args("?")
+    c:flag("--man", "Write the manual page as troff; of caisson-oci, where that is the topic.")
   end },
 }
 
@@ -126,6 +137,10 @@ local commands = {
 for _, c in ipairs(require("caisson.cli.lifecycle").commands) do
   table.insert(commands, #commands - 2, c)
 end
+
+-- Their names, in the order in which they are listed.
+M.names = {}
+for i, c in ipairs(commands) do M.names[i] = c[1] end
 
 -- The command that the words name, where that is certain.
 local function named(words)

@@ -54,6 +54,13 @@ function M.main(o)
     io.write("caisson ", require("caisson")._VERSION, "\n")
     return 0
   end
+  if o.man then
+    if o.topic and o.topic ~= "caisson" and o.topic ~= "caisson-oci" then
+      cli.fail(("--man: there are pages of caisson and caisson-oci, none of '%s'"):format(require("caisson.words").show(o.topic)))
+    end
+    io.write(require("caisson.cli.man").page(o.topic))
+    return 0
+  end
   local parser, commands = require("caisson.cli.arguments").parser()
   if o.missing then
     io.stderr:write(parser:get_help(), "\n")

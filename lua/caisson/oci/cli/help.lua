@@ -4,7 +4,7 @@ local cli = require "caisson.oci.cli"
 local M = {}
 
 -- The commands as they are listed.
-local order = { "checkpoint", "create", "delete", "events", "exec", "features", "kill", "list", "pause", "ps", "restore",
+M.order = { "checkpoint", "create", "delete", "events", "exec", "features", "kill", "list", "pause", "ps", "restore",
   "resume", "run", "spec", "start", "state", "update" }
 
 local function flags(rows)
@@ -50,7 +50,7 @@ function M.write(name, command)
     "flags, so that an engine can call it in runc's place.\n\nUSAGE:\n   ", cli.name,
     " [global options] command [command options] [arguments...]\n\nVERSION:\n   ", table.concat(M.version_lines(), "\n"),
     "\n\nCOMMANDS:\n")
-  for _, each in ipairs(order) do
+  for _, each in ipairs(M.order) do
     io.write(("   %-10s  %s\n"):format(each, cli.command(each).text))
   end
   io.write("   help, h     show this list, or the help of a command\n\nGLOBAL OPTIONS:\n")
