@@ -62,6 +62,17 @@ describe("sysctl", function()
     end
   end)
 
+  it("are told by their namespace before they are set", function()
+    for name, kind in pairs { ["net.ipv4.ip_forward"] = "net", ["kernel.sem"] = "ipc", ["kernel.hostname"] = "uts",
+      ["fs.mqueue.msg_max"] = "ipc", ["user.max_user_namespaces"] = "user" } do
+      assert.equal(kind, t.core.sysctl_namespace(name))
+    end
+    for _, name in ipairs { "kernel.core_pattern", "kernel.semx", "net", "net.", "", "vm.swappiness" } do
+      assert.is_nil(t.core.sysctl_namespace(name))
+    end
+    assert.has_error(function() t.core.sysctl_namespace() end)
+  end)
+
   it("refuses what no namespace has for its own", function()
     for _, name in ipairs { "kernel.core_pattern", "vm.overcommit_memory", "kernel.pid_max", "fs.file-max", "kernel.shm",
       "kernel.shmmnix", "kernel", "net", "fs.mqueue", "kernel.hostname.x", "kernel.sysrq", "user", "Net.ipv4.ip_forward", "dev.x" } do

@@ -30,7 +30,7 @@ end
 -- With the right to mount it anew nothing of that helps; then capability-root tells.
 local function system_wide(name, level, path, title, why, fix)
   rule(name, level, title, why, fix, function(m, found)
-    if not m.real_root then return end
+    if not m.real_root or m.here and not core.lstat("/proc" .. path) then return end -- not in this kernel
     for _, p in ipairs(places(m, "proc", "/proc", path)) do
       if p.writable and not (p.mount.options.subset == "pid") then
         found(("%s is writable, as the host's root"):format(p.at), p.step or m.last.exec)
