@@ -112,15 +112,18 @@ arm64:
 # The floor, the least programs, and one table.
 $(BUILD)/bench/floor: spec/bench/floor.c $(BUILD)/lib/clone.o | $(BUILD)/bench/root/proc
 	$(CC) -std=gnu11 $(CSN_WARN) -O2 $^ -o $@
+$(BUILD)/bench/work: spec/bench/work.c | $(BUILD)/bench/root/proc
+	$(CC) -std=gnu11 $(CSN_WARN) -O2 $^ -o $@
 $(BUILD)/bench/root/true $(BUILD)/bench/root/pause: spec/bench/true.c | $(BUILD)/bench/root/proc
 	$(CC) -Os -static -nostdlib -ffreestanding -Wl,-e,start,--build-id=none $(if $(findstring pause,$@),-DPAUSE) $< -o $@
 $(BUILD)/bench/root/proc:
 	mkdir -p $@
 bench:
 	@spec/tools/deps build run bench
-	@$(MAKE) -s all $(BUILD)/bench/floor $(BUILD)/bench/root/true $(BUILD)/bench/root/pause
+	@$(MAKE) -s all $(BUILD)/bench/floor $(BUILD)/bench/work $(BUILD)/bench/root/true $(BUILD)/bench/root/pause
 	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="$(BUILD)/?.so;;" luajit spec/bench/run.lua $(BUILD)
 	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="$(BUILD)/?.so;;" luajit spec/bench/oci.lua $(BUILD)
+	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="$(BUILD)/?.so;;" luajit spec/bench/learn.lua $(BUILD)
 lint:
 	@spec/tools/deps build lint
 	@spec/tools/lint

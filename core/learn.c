@@ -39,6 +39,7 @@
 struct rule {
   u8 known, kept; /* kept: bits of the arguments that count */
   u8 hot;         /* it says nothing: may be let go at full speed */
+  u8 always;      /* told each time */
   int8_t text[2], dir[2];
   int8_t memory,
       size_at; /* memory: the argument that points; size_at: the one that says how much */
@@ -229,6 +230,8 @@ look(struct learner *l, pid_t tid, const struct __ptrace_syscall_info *i)
     look_at_clone(l, tid, i);
   if (r->fd >= 0 && (s32)args[r->fd] > l->most_fd && (s32)args[r->fd] < 1 << 20)
     l->most_fd = (s32)args[r->fd];
+  if (r->always)
+    return 1;
   if (!r->known || r->hot) {
     if (!l->seen[nr]) {
       l->seen[nr] = 1;
@@ -499,12 +502,12 @@ argument(lua_State *L, int rule, const char *key)
   return (int8_t)((int)v - 1);
 }
 
-/* { keep = { [2] = mask }, text =, text2 =, dir =, dir2 =, memory =, size =, size_at =, fd =, hot = } */
+/* { keep = { [2] = mask }, text =, text2 =, dir =, dir2 =, memory =, size =, size_at =, fd =, hot =, always = } */
 static void
 read_rule(lua_State *L, int at, struct rule *r)
 {
   static const char *const keys[] = { "keep", "text",    "text2", "dir", "dir2", "memory",
-                                      "size", "size_at", "fd",    "hot", NULL };
+                                      "size", "size_at", "fd",    "hot",     "always", NULL };
 
   luaL_checktype(L, at, LUA_TTABLE);
   csn_checkkeys(L, at, keys);
@@ -518,6 +521,7 @@ read_rule(lua_State *L, int at, struct rule *r)
   r->fd = argument(L, at, "fd");
   r->size = (u32)csn_opt_num(L, at, "size", 0);
   r->hot = csn_opt_bool(L, at, "hot", false);
+  r->always = csn_opt_bool(L, at, "always", false);
   if (csn_field(L, at, "keep")) {
     int keep = lua_gettop(L);
 

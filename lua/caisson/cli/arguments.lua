@@ -63,6 +63,7 @@ local commands = {
     c:option("--oci", "Write it as JSON for other runtimes too: seccomp, capabilities, limits, mounts."):argname("FILE")
     c:option("--merge", "Add this run to a policy that was learnt before, and write it there (or to --output)."
       ):argname("FILE")
+    c:flag("-q --quiet", "Say nothing of what was learnt.")
     env_option(c)
   end },
   { "probe", "Try what can be done from inside of recipes' containers, one or several side by side.", function(c)

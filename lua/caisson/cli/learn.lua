@@ -104,7 +104,7 @@ function M.main(o)
   if status ~= 0 then
     cli.tell(("the program ended with status %d: what it did not come to is not in the policy"):format(status))
   end
-  tell(learnt, output, before and before.needs)
+  if not o.quiet then tell(learnt, output, before and before.needs) end
   return status
 end
 

@@ -143,7 +143,7 @@ local function paths(self, call)
       elseif call.name:find "^execve" then
         if f.type ~= "none" then f.exec = true end
       elseif changes[call.name] then
-        self.directories = {}
+        self.directories, self.folders = {}, {}
         change(self, path)
         if i == 2 or not call.name:find "^link" then
           if f.type == "none" then f.made = true end
@@ -152,6 +152,7 @@ local function paths(self, call)
         f.write = true
       elseif p.access == "write" then
         f.attr = true
+        self.folders = {}
       else
         f.stat = true
       end
@@ -318,6 +319,7 @@ local function serve(self, init, first)
     elseif kind == "child" then
       if self.init_runs and tid == first then program = program or info end
     elseif kind == "exec" then
+      self.status[tid] = nil
       if not self.root and init and tid == first then
         self.init_runs = true
       elseif not self.root and tid == (init and program or first) then
@@ -325,6 +327,7 @@ local function serve(self, init, first)
       end
       if self.root then on_exec(self, tid) end
     elseif kind == "exited" then
+      self.status[tid] = nil
       if tid == (init and program or first) then return end
     elseif kind == "ended" then
       return
@@ -340,7 +343,7 @@ function Recorder.run(spec, pid, report)
   local takes = {}
   for name in pairs(require("caisson.trace.calls").paths) do takes[name] = true end
   local self = setmetatable({ report = report, names = names, takes_path = takes, calls = {}, files = {}, net = {}, unknown = {},
-    directories = {}, capabilities = {}, learner = core.learn.new(all, spec.sites) }, Recorder)
+    directories = {}, status = {}, folders = {}, capabilities = {}, learner = core.learn.new(all, spec.sites) }, Recorder)
   local ok, message, errno = ptrace.seize(pid, { "fork", "vfork", "clone", "exec", "seccomp", "exitkill" })
   self:tell(ok and { seized = pid } or { error = message, errno = errno })
   if not ok then return end

@@ -107,11 +107,19 @@ local never_hot = { execve = true, execveat = true, fork = true, vfork = true, c
   setuid = true, setgid = true, setreuid = true, setregid = true, setresuid = true, setresgid = true, setgroups = true,
   capset = true, capget = true }
 
--- What decides about privileges is asked each time, since they may have changed.
-local privileged = { "chown", "fchown", "lchown", "fchownat", "setuid", "setgid", "setresuid", "setresgid", "setreuid",
-  "setregid", "kill", "setpriority", "sched_setscheduler", "mknod", "mknodat" }
+-- What capabilities hang on.
 M.privileged = {}
-for _, name in ipairs(privileged) do M.privileged[name] = true end
+for _, name in ipairs { "chown", "fchown", "lchown", "fchownat", "kill", "setpriority", "sched_setscheduler", "mknod",
+  "mknodat" } do
+  M.privileged[name] = true
+end
+
+-- Who it is changes with these.
+M.identities = {}
+for _, name in ipairs { "setuid", "setgid", "setresuid", "setresgid", "setreuid", "setregid", "setfsuid", "setfsgid",
+  "setgroups", "capset" } do
+  M.identities[name] = true
+end
 
 -- The rule of a call, as core.learn.new takes it.
 function M.of(name)
@@ -130,6 +138,9 @@ function M.of(name)
   if M.privileged[name] then
     for i = 1, 6 do rule.keep[i] = rule.keep[i] or (i ~= rule.text and i ~= rule.text2) and low or nil end
     counts = true
+  end
+  if M.identities[name] then
+    rule.always, counts = true, true
   end
   rule.hot = not counts
   if next(rule.keep) == nil then rule.keep = nil end

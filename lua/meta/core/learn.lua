@@ -21,6 +21,7 @@ core.learn = {}
 ---@field size? integer     how many
 ---@field size_at? integer  or the argument that says so
 ---@field fd? integer       the argument that is a descriptor; the highest is counted
+---@field always? boolean   it is told each time
 ---@field hot? boolean      where the same place makes it again and again, it need not be traced each time
 
 ---@class caisson.core.learn.Call
