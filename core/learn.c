@@ -55,9 +55,8 @@ struct learner {
   u32 nkeys, room;
   pid_t *tasks;
   u32 ntasks, tasks_room, most_tasks;
-  pid_t first, held; /* held: stopped, and its turn is over with the next call */
-  int held_signal;
-  bool begun, over;
+  pid_t held; /* stopped, and its turn is over with the next call */
+  bool begun;
   u64 stops, events;
   s64 most_fd;
   struct csn_sites sites;

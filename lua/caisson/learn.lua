@@ -56,10 +56,29 @@ local function may_map(options)
   return #first.args == 0 and permits(first.action)
 end
 
--- The recipe that the program is run by.
+-- Calls that the recipe has somebody answer: they come to him, and not to the tracer.
+local function answered(options)
+  local policy, list = require "caisson.policy", {}
+  local known = core.seccomp.syscalls()
+  for name in pairs(type(options.seccomp_notify) == "table" and options.seccomp_notify or {}) do
+    if known[name] then list[#list + 1] = name end
+  end
+  local p = options.seccomp
+  for name, clauses in pairs(policy.is(p) and policy.notifies(p) and p.calls or {}) do
+    for _, c in ipairs(clauses) do if c.action == "notify" then list[#list + 1] = name end end
+  end
+  table.sort(list)
+  return list
+end
+
+-- The recipe that the program is run by, and the options of the one that is learnt from. nil, message where that has a
+-- tracer of its own.
 function M.recipe(r, opts)
   local ok, options = pcall(r.merged, r, { params = opts and opts.params, default_args = { "PROGRAM" } })
   options = ok and options or {} -- what is wrong is said when it is built
+  for _, k in ipairs { "trace", "ptrace" } do
+    if options[k] then return nil, ("%s: a program has one tracer, and the recipe has one of its own"):format(k) end
+  end
   local def = { extends = r, trace = { recorder = true, sites = may_map(options) } }
   if not options.cgroup then def.cgroup = { memory = { optional = true }, pids = { optional = true } } end
   return recipe.new(def), options
@@ -76,6 +95,16 @@ function M.of(result, opts)
   self.figures = result.learnt.figures
   local ns = opts.options and opts.options.namespaces or {}
   self.shares_network = not ns.net and next(ns) ~= nil
+  local asked = answered(opts.options or {})
+  for _, name in ipairs(asked) do
+    self.needs.calls[name] = { [""] = true }
+    self.blind = self.blind or name:find "^open" ~= nil or name == "creat" or name:find "^execve" ~= nil
+  end
+  if self.blind then table.insert(self.needs.notes, "and so the files are not in the policy") end
+  if #asked > 0 then
+    table.insert(self.needs.notes, ("the recipe has functions that answer %s: nothing of these was seen, and all is allowed")
+      :format(table.concat(asked, ", ")))
+  end
   if not reads_landlock() then
     table.insert(self.needs.notes, "this kernel has no Landlock, and so the files are not in the policy")
   end
@@ -100,6 +129,7 @@ function M.run(r, opts)
   local given = {}
   for k, v in pairs(opts) do if k ~= "name" then given[k] = v end end
   local by, options = M.recipe(r, given)
+  if not by then return nil, options, core.errno.EINVAL end
   local result, message, errno, failure = run.run(by, given)
   if not result then return nil, message, errno, failure end
   if not result.learnt then return nil, result.trace_error or "nothing was learnt", core.errno.EPROTO end
@@ -120,7 +150,8 @@ end
 function M.read(path)
   local n, message = require("caisson.learn.read").file(path)
   if not n then return nil, ("%s: %s"):format(path, message) end
-  return setmetatable({ needs = n, extends = n.extends, commands = n.commands, params = {}, types = {} }, Learnt)
+  return setmetatable({ needs = n, extends = n.extends, commands = n.commands, params = {}, types = {},
+    blind = n.blind }, Learnt)
 end
 
 -- What either of two needed.
@@ -134,7 +165,7 @@ function Learnt.__add(a, b)
       seen[c] = true
     end
   end
-  self.shares_network = b.shares_network
+  self.shares_network, self.blind = b.shares_network, a.blind or b.blind
   return self
 end
 
@@ -158,9 +189,11 @@ function Learnt:policy() return require("caisson.policy").new(self:calls()) end
 
 local function about(self)
   local program = (self.args or {})[1] or self.extends
+  local landlock = reads_landlock() and text.landlock(self.needs) or nil
+  if landlock and self.blind then landlock.execute, landlock.read, landlock.write, landlock.rules = nil, nil, nil, nil end
   return { extends = self.extends, commands = self.commands, params = self:recipe_params(),
     summary = ("%s, as it was learnt"):format(program:match "[^/]*$"),
-    landlock = reads_landlock() and text.landlock(self.needs) or nil,
+    landlock = landlock,
     namespaces = self.shares_network and not self.needs.inet and { net = true } or nil }
 end
 

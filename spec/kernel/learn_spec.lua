@@ -186,6 +186,20 @@ describe("learn", function()
     assert.truthy(again(learnt, { "/bin/sh", "-c", ": > $0/x; chown 5:5 $0/x && chgrp 6 $0/x && nice -n -5 true" , dir }).code ~= 0)
   end)
 
+  it("knows what it can't see: calls that the recipe's functions answer", function()
+    local recipe = caisson.recipe { extends = "sandbox", stdin = "null", stdout = "capture", stderr = "stdout",
+      seccomp_notify = { openat = function() end, mkdir = function(call) return call:deny "ENOSPC" end } }
+    local args = { "/bin/sh", "-c", "mkdir /tmp/x; cat /etc/passwd" }
+    local learnt, r = learnt_of(args, recipe)
+    assert.matches("No space left.*user:x:", r.stdout)
+    assert.truthy(learnt.needs.calls.mkdir and learnt.needs.calls.openat)
+    local other = again(learnt, args, recipe)
+    assert.equal(r.stdout, other.stdout)
+    recipe = caisson.recipe { extends = "sandbox", trace = { calls = { "open" }, decide = function() end } }
+    assert.same({ nil, "trace: a program has one tracer, and the recipe has one of its own", core.errno.EINVAL },
+      { learn.run(recipe, { args = args }) })
+  end)
+
   describe("caisson learn", function()
     local function run(...) return cli.run(cli.argv { "learn", ... }, { cwd = dir .. "/cwd" }) end
     before_each(function() t.sh(("rm -rf %s/cwd; mkdir -m 777 %s/cwd"):format(dir, dir)) end)

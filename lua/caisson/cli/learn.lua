@@ -78,6 +78,7 @@ function M.main(o)
     end
   end
   local by, options = learn.recipe(recipe, { params = params })
+  if not by then cli.fail(options) end
   local attending = attendant.new()
   local running, message, _, failure = run.start(by, { params = params, args = o.program, env = plan.environment(o.env),
     cancel = attending.cancel, late = 0.1, window = attendant.window(), log = cli.log })

@@ -112,7 +112,7 @@ local function read(path)
   n.limits.nofile, n.limits.fsize = (mix.rlimits or {}).nofile, (mix.rlimits or {}).fsize
   n.limits.memory = mix.cgroup and mix.cgroup.memory and size(mix.cgroup.memory.max)
   n.limits.pids = mix.cgroup and mix.cgroup.pids and mix.cgroup.pids.max
-  n.extends = t.extends
+  n.extends, n.blind = t.extends, not (l.read or l.execute or l.write)
   return n
 end
 
