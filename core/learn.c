@@ -505,8 +505,8 @@ argument(lua_State *L, int rule, const char *key)
 static void
 read_rule(lua_State *L, int at, struct rule *r)
 {
-  static const char *const keys[] = { "keep", "text",    "text2", "dir", "dir2", "memory",
-                                      "size", "size_at", "fd",    "hot",     "always", NULL };
+  static const char *const keys[] = { "keep", "text",    "text2", "dir", "dir2",   "memory",
+                                      "size", "size_at", "fd",    "hot", "always", NULL };
 
   luaL_checktype(L, at, LUA_TTABLE);
   csn_checkkeys(L, at, keys);
