@@ -51,6 +51,11 @@ describe("caisson.policy.answers", function()
     assert.equal("allow", answers.of({}):decide "mount")
   end)
 
+  it("takes arguments below zero as the kernel sees them", function()
+    local a = of(policy.new { default = "allow" } - { { "socket", args = { { 0, "==", "0xffffffffffffffff" } } } })
+    assert.same({ "errno EPERM", "allow" }, { a:decide("socket", { -1 }), a:decide("socket", { -2 }) })
+  end)
+
   it("knows of calls to come and of other architectures", function()
     local t = of(policy.default()):table()
     assert.equal("errno ENOSYS", t["(newer calls)"])

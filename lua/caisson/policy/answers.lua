@@ -6,6 +6,7 @@
 --   a:call("socket")                              -- { { action = "allow", when = "(arg0 & 0xffffffe0) == 0" }, ... }
 local bpf = require "caisson.policy.bpf"
 local core = require "caisson.core"
+local strictness = require "caisson.policy.both"
 local u64 = require "caisson.u64"
 
 local M = {}
@@ -19,21 +20,14 @@ local two32 = 4294967296
 
 local machines = bpf.arch -- AUDIT_ARCH_*
 
--- From the least strict to the strictest.
-local actions = { { 0x7fff0000, "allow" }, { 0x7ffc0000, "log" }, { 0x7ff00000, "trace" }, { 0x7fc00000, "notify" },
-  { 0x50000, "errno" }, { 0x30000, "trap" }, { 0, "kill_thread" }, { 0x80000000, "kill_process" } }
-
 -- How strict a returned value is, and its text.
 local function rank(value)
-  local data = value % 65536
-  for i, a in ipairs(actions) do
-    if value - data == a[1] then
-      if a[2] == "errno" then return i, "errno " .. (core.errno.name(data) or data) end
-      if a[2] == "trace" then return i, "trace " .. data end
-      return i, a[2]
-    end
-  end
-  return #actions, "kill_process" -- what the kernel does of what it does not know
+  local action, data = bpf.action(value)
+  action = action or "kill_process" -- what the kernel does of what it does not know
+  local text = action
+  if action == "errno" then text = "errno " .. (core.errno.name(data) or data) end
+  if action == "trace" then text = "trace " .. data end
+  return 9 - strictness.rank(action), text
 end
 
 -- A value is a number; or an argument's word, { at = its offset, mask = what is left of it }; or "?", which can be anything.
@@ -209,18 +203,10 @@ end
 function M.of(list)
   local codes = {}
   for i, program in ipairs(list) do codes[i] = bpf.decode(program) end
-  return setmetatable({ codes = codes, arch = machines[core.seccomp.architecture()], known = {} }, Answers)
+  return setmetatable({ codes = codes, arch = machines[core.seccomp.architecture()] }, Answers)
 end
 
-local function words_of(nr, arch, args)
-  local w = { [0] = nr % two32, [4] = arch }
-  for i = 1, args and 6 or 0 do
-    local pair = assert(u64.parse(args[i] or 0), "a value of 64 bits")
-    w[8 + 8 * i], w[12 + 8 * i] = pair[2], pair[1]
-  end
-  if args then w[8], w[12] = 0, 0 end
-  return w
-end
+local function words_of(nr, arch) return { [0] = nr % two32, [4] = arch } end
 
 ---The answer to a call with these arguments (integers, or text for what is above 2^53; 0 where none is given).
 ---@param call string|integer  a name, or a number
@@ -232,10 +218,8 @@ function Answers:decide(call, args, arch)
   if not nr then return nil end
   local best, text = 0, "allow"
   for _, code in ipairs(self.codes) do
-    for _, leaf in ipairs(walk(code, words_of(nr, arch or self.arch, args or {}), nowhere)) do
-      local r, t = rank(leaf.value)
-      if r > best then best, text = r, t end
-    end
+    local r, t = rank(bpf.value(code, { nr = nr, arch = arch or self.arch, args = args }))
+    if r > best then best, text = r, t end
   end
   return text
 end

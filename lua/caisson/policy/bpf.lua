@@ -60,7 +60,8 @@ local function words_of(data)
   local low, high = 0, 4
   if u64.band32(data.arch, 0x40000000) == 0 then low, high = 4, 0 end
   local function put(at, v)
-    local pair = type(v) == "table" and v or assert(u64.parse(v or 0), "a value of 64 bits")
+    local pair = type(v) == "table" and v or type(v) == "number" and v < 0 and { floor(v / two32) % two32, v % two32 }
+      or assert(u64.parse(v or 0), "a value of 64 bits")
     w[at + low], w[at + high] = pair[2], pair[1]
   end
   put(8, data.ip)
@@ -111,8 +112,8 @@ function M.action(v)
   return names[v - low], low
 end
 
--- Action and its number: "errno", 38. data: { nr =, arch =, args = {...}, ip = }; args are numbers, text, or
--- { high, low }.
+-- Action and its number: "errno", 38. data: { nr =, arch =, args = {...}, ip = }; args are numbers (-1: all
+-- bits), text, or { high, low }.
 function M.run(program, data)
   local v = M.value(program, data)
   local low = v % 65536
