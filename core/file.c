@@ -11,6 +11,8 @@
 #define MKDIR(F)                                                                                   \
   F(path, path, CSN_REQUIRED, NULL, 0)                                                             \
   F(mode, mode, 0, NULL, CSN_DIR_MODE)                                                             \
+  F(u32, uid, 0, NULL, 0)                                                                          \
+  F(u32, gid, 0, NULL, 0)                                                                          \
   CSN_ROOT_FIELD(F)
 CSN_ARGS(mkdir, MKDIR)
 
@@ -23,6 +25,13 @@ apply_mkdir(const struct mkdir_args *a, struct csn_ctx *c)
   if (fd != -ENOENT) /* what is there keeps its mode */
     return fd < 0 ? fd : 0;
   fd = csn_in_root_target(c, c->slots[a->root], path, CSN_WANT_DIR);
+  if (fd >= 0 && a->present & (4 | 8)) { /* uid, gid */
+    s64 uid = a->present & 4 ? (s64)a->uid : -1, gid = a->present & 8 ? (s64)a->gid : -1;
+    long rc = csn_sys(__NR_fchownat, fd, "", uid, gid, AT_EMPTY_PATH);
+
+    if (rc < 0)
+      return (int)rc;
+  }
   return fd < 0 ? fd : csn_set_mode(fd, (u32)a->mode);
 }
 

@@ -157,6 +157,15 @@ local function idmap(b)
     return
   end
   b.phase = "idmap"
+  if o.idmap == "range" then
+    local ranges = require "caisson.ranges"
+    local map, missing = ranges.map(b.identity)
+    if not map then
+      b:fail("idmap", ("no range of ids for this user (missing: %s); %s"):format(table.concat(missing, ", "),
+        ranges.fix(b.identity)))
+    end
+    o.idmap = map
+  end
   local map = o.idmap or {}
   b:check_keys("idmap", map, { "uid", "gid", "setgroups", "newuidmap", "newgidmap" })
   -- root's own ids would be the default, and with them the container's root the host's to files and sysctls

@@ -95,39 +95,15 @@ end
 
 local function id_ranges(me)
   if me.euid == 0 then return { able = true, detail = "root maps any id" } end
-  local name
-  for line in io.lines("/etc/passwd") do
-    local user, uid = line:match("^([^:]*):[^:]*:(%d+):")
-    if tonumber(uid) == me.uid then name = user end
+  local ranges = require "caisson.ranges"
+  local map, missing = ranges.map(me)
+  if not map then
+    return { able = false, why = "missing: " .. table.concat(missing, ", "), fix = ranges.fix(me) }
   end
-  local lacking, first = {}, {}
-  for _, file in ipairs { "/etc/subuid", "/etc/subgid" } do
-    local f = io.open(file, "r")
-    local text = "\n" .. (f and f:read("*a") or "")
-    if f then f:close() end
-    for who, from in text:gmatch("\n([^:\n]+):(%d+):%d+") do
-      if who == name or who == tostring(me.uid) then first[file] = first[file] or tonumber(from) end
-    end
-    if not first[file] then lacking[#lacking + 1] = file end
-  end
-  local helpers = {}
-  for _, helper in ipairs { "newuidmap", "newgidmap" } do
-    for dir in (os.getenv("PATH") or ""):gmatch("[^:]+") do
-      if core.access(dir .. "/" .. helper, "x") then helpers[helper] = helpers[helper] or dir .. "/" .. helper end
-    end
-    if not helpers[helper] then lacking[#lacking + 1] = helper end
-  end
-  if #lacking == 0 then
-    local _, message = try { step("clone", { "user" }), step("idmap", {
-      newuidmap = helpers.newuidmap, newgidmap = helpers.newgidmap,
-      uid = { { 0, me.euid, 1 }, { 1, first["/etc/subuid"], 1 } },
-      gid = { { 0, me.egid, 1 }, { 1, first["/etc/subgid"], 1 } } }) }
-    return { able = not message, why = message,
-      fix = message and "newuidmap and newgidmap have to be setuid root, or to have CAP_SETUID and CAP_SETGID" or nil }
-  end
-  return { able = false, why = "missing: " .. table.concat(lacking, ", "),
-    fix = ("as root: apt install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s"):format(
-      name or me.uid) }
+  for _, kind in ipairs { "uid", "gid" } do map[kind][2][3] = 1 end -- one is as hard as many
+  local _, message = try { step("clone", { "user" }), step("idmap", map) }
+  return { able = not message, why = message,
+    fix = message and "newuidmap and newgidmap have to be setuid root, or to have CAP_SETUID and CAP_SETGID" or nil }
 end
 
 local function cgroups()

@@ -172,6 +172,32 @@ filesystem("mqueue", true, { "nosuid", "nodev", "noexec" }, "target_nofollow")
 filesystem("cgroup", false, { "nosuid", "nodev", "noexec", "ro" }, "target_nofollow")
 filesystem("overlay", true, { "nosuid", "nodev" }, "lower", "upper", "work", "options", "target_nofollow")
 
+-- scratch = size: what is changed is in memory and goes with the container, in a tmpfs that the overlay covers.
+-- idmap = "user": the one directory below, and what is made in it, belong to the program's user.
+local plain_overlay = mount_kinds.overlay
+function mount_kinds.overlay(b, key, m)
+  if not m.scratch then
+    if m.idmap then b:fail(key .. "/idmap", "it is of an overlay with scratch") end
+    return plain_overlay(b, key, m)
+  end
+  if m.upper or m.work then b:fail(key .. "/scratch", "changes go there, or to upper and work: one of the two") end
+  if m.idmap and (m.idmap ~= "user" or type(m.lower) ~= "table" or #m.lower ~= 1) then
+    b:fail(key .. "/idmap", "\"user\" expected, and one directory in lower")
+  end
+  local at, extra, o = b:check_type(key, m.overlay, "string"), { optional = m.optional }, {}
+  for k, v in pairs(m) do o[k] = v end
+  local uid, gid = b:payload_ids()
+  mount_kinds.tmpfs(b, key, { tmpfs = at, size = m.scratch, mode = "0700", optional = m.optional })
+  b:step(key, "mkdir", { path = at .. "/upper", uid = m.idmap and uid, gid = m.idmap and gid }, extra)
+  b:step(key, "mkdir", { path = at .. "/work" }, extra)
+  o.upper, o.work = b.root_at .. at .. "/upper", b.root_at .. at .. "/work"
+  if m.idmap then
+    mount_kinds.bind(b, key, { bind = m.lower[1], at = at .. "/lower", idmap = "user", optional = m.optional })
+    o.lower = { b.root_at .. at .. "/lower" }
+  end
+  plain_overlay(b, key, o)
+end
+
 function mount_kinds.fs(b, key, m)
   local o = pick(m, "type", "source", "options", "target_nofollow")
   o.label = m.label or b.options.mount_label
@@ -204,7 +230,7 @@ function mount_kinds.symlink(b, key, m)
 end
 
 function mount_kinds.dir(b, key, m)
-  b:step(key, "mkdir", { path = m.dir, mode = m.mode }, { optional = m.optional })
+  b:step(key, "mkdir", { path = m.dir, mode = m.mode, uid = m.uid, gid = m.gid }, { optional = m.optional })
 end
 
 function mount_kinds.device(b, key, m)
@@ -229,11 +255,11 @@ local kind_keys = {
   devpts = { "mode", "gid", "label", "target_nofollow", with_flags },
   mqueue = { "label", "target_nofollow", with_flags },
   cgroup = { "target_nofollow", with_flags },
-  overlay = { "lower", "upper", "work", "options", "label", "target_nofollow", with_flags },
+  overlay = { "lower", "upper", "work", "scratch", "idmap", "options", "label", "target_nofollow", with_flags },
   fs = { "type", "source", "options", "label", "target_nofollow", with_flags },
   file = { "data", "mode" },
   symlink = { "at", "existing", "replace" },
-  dir = { "mode" },
+  dir = { "mode", "uid", "gid" },
   device = { "type", "major", "minor", "mode", "uid", "gid", "source" },
 }
 for kind, keys in pairs(kind_keys) do
@@ -278,6 +304,7 @@ function M.steps(b, hooks)
     return
   end
   b.phase, b.later = "rootfs", {}
+  b.root_at = "/proc/fs" -- where the new root lies until the switch
   b:step("namespaces", "mount.propagation", { path = "/", propagation = o.propagation or "private", recursive = true })
   local root = o.root or {}
   if type(root) == "string" then root = { bind = root } end
@@ -285,6 +312,7 @@ function M.steps(b, hooks)
   if root.bind then
     b:check_keys("root", root, { "bind", "idmap", "flags", "propagation", "at" })
     if root.idmap and not b.new.user and o.readonly_root == false then b.no_setuid = "root" end
+    b.root_at = root.at or b.root_at
     local r = { source = root.bind, recursive = true, idmap = root.idmap, propagation = root.propagation,
       at = root.at, flags = root.flags or { "nosuid", "nodev" } }
     if not root.idmap and needs_outside(b, r) then made_outside(b, "root", r) end

@@ -402,6 +402,8 @@ function core.readonly(options) end
 
 ---@class caisson.mkdir.Options: caisson.path.Options
 ---@field mode? string|integer  of the last one, exactly, whatever the umask; "0755". What is there keeps its own
+---@field uid? integer  owner of the last one; by default who makes it
+---@field gid? integer
 
 ---A directory, and those above it that are missing: mkdir(2).
 ---```lua
