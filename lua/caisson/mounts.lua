@@ -145,10 +145,18 @@ function mount_kinds.bind(b, key, m) bind(b, key, m, b:check_type(key, m.bind, "
 
 function mount_kinds.fd(b, key, m) bind(b, key, m, nil, true) end
 
+-- A size in bytes, or "64M".
+local function bytes(b, key, v)
+  if type(v) ~= "string" then return v end
+  local n, expected = require("caisson.params").types.size(v)
+  return n or b:fail(key_of(key, "size"), ("%s expected, got '%s'"):format(expected, v))
+end
+
 function mount_kinds.tmpfs(b, key, m)
   local o = pick(m, "size", "mode", "nr_inodes", "uid", "gid", "copyup", "covered_mode", "source", "options",
     "target_nofollow")
   o.label = m.label or b.options.mount_label
+  o.size = bytes(b, key, m.size)
   o.target, o.flags = m.tmpfs, flag_words(b, key, m, { "nosuid", "nodev" })
   b:step(key, "mount.tmpfs", o, { optional = m.optional })
 end
@@ -221,7 +229,15 @@ end
 -- The control groups, all hierarchies of them, as the container's programs expect them there.
 function mount_kinds.cgroups(b, key, m) require("caisson.cgroup.mount").steps(b, key, m) end
 
+-- Of a file that a recipe and one that it extends both make, the later is made.
 function mount_kinds.file(b, key, m)
+  local steps = b.plan.steps
+  for i, s in ipairs(steps) do
+    if s.step == "file" and s.options.path == m.file and s.phase == "rootfs" then
+      table.remove(steps, i)
+      break
+    end
+  end
   b:step(key, "file", { path = m.file, data = m.data or "", mode = m.mode }, { optional = m.optional })
 end
 
@@ -325,7 +341,7 @@ function M.steps(b, hooks)
     b:step("root", "root.overlay", layers)
   else
     b:check_keys("root", root, { "bind", "overlay", "size", "mode", "nr_inodes", "flags" })
-    b:step("root", "root.tmpfs", { size = root.size or 1048576, mode = root.mode or "0755",
+    b:step("root", "root.tmpfs", { size = bytes(b, "root", root.size) or 1048576, mode = root.mode or "0755",
       nr_inodes = root.nr_inodes, label = o.mount_label, flags = root.flags or { "nosuid", "nodev" } })
   end
   for i, m in ipairs(o.mounts or {}) do M.entry(b, key_of("mounts", i), m) end
