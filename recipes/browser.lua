@@ -1,20 +1,21 @@
--- browser: a program with a sandbox of its own, as Chromium has: it makes namespaces inside of ours, and filters.
+-- browser: Chromium, or what is made of it, with its own sandbox, which is made inside of ours.
 --
---   caisson run browser profile=~/.browser network=yes -- chromium --headless --dump-dom https://example.org/
+--   caisson run browser profile=prof network=yes -- chromium --headless --dump-dom URL
 local caisson = require "caisson"
 
 return caisson.recipe {
-  summary = "A browser, its own sandbox kept: one profile folder, fonts, no home",
+  summary = "A browser, its own sandbox kept: one folder for its profile, fonts, no home",
   extends = "sandbox",
-  params = {
-    profile = { "path", help = "the folder that is its home; else it forgets all" },
-    tmp = { "size", default = "1G", help = "size of /tmp and of /dev/shm" },
-  },
+  params = { tmp = "1G", profile = { "path", help = "its home; else it forgets all" } },
   build = function(p)
-    local mounts = { { bind = "/etc/fonts", optional = true }, { bind = "/etc/chromium.d", optional = true },
-      { bind = "/sys/devices/system/cpu", optional = true } }
-    if p.profile then table.insert(mounts, { bind = p.profile, at = "/home/user", writable = true, idmap = "user" }) end
-    return { mounts = mounts, env = { HOME = p.profile and "/home/user" or "/tmp" },
-      seccomp = caisson.policy.default() + { "clone", "clone3", "unshare", "setns", "chroot", "mount", "umount2", "pivot_root" } }
+    local mounts = { { bind = "/sys/devices/system/cpu", optional = true } }
+    for _, path in ipairs { "/etc/fonts", "/etc/chromium.d" } do
+      table.insert(mounts, { bind = path, optional = true })
+    end
+    if p.profile then
+      table.insert(mounts, { bind = p.profile, at = "/home", writable = true, idmap = "user" })
+    end
+    return { mounts = mounts, env = { HOME = p.profile and "/home" or "/tmp" },
+      seccomp = caisson.policy.default() + { "clone", "unshare", "chroot" } }
   end,
 }

@@ -1,4 +1,4 @@
--- cable: an address of its own, on a cable to the host: one end in the container, the other a port of a bridge or bare.
+-- cable: an address of its own, on a cable to the host or to one of its bridges.
 --
 --   caisson run cable address=10.9.0.2/24 gateway=10.9.0.1 bridge=br0 -- ping -c1 10.9.0.1
 return require("caisson").recipe {
@@ -11,6 +11,8 @@ return require("caisson").recipe {
     host = { "string", default = "veth*", help = "the other end's name" },
   },
   build = function(p)
-    return { network = { { veth = "eth0", address = p.address, gateway = p.gateway, bridge = p.bridge, host = p.host } } }
+    return { network = {
+      { veth = "eth0", address = p.address, gateway = p.gateway, bridge = p.bridge, host = p.host },
+    } }
   end,
 }

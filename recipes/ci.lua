@@ -2,16 +2,15 @@
 --
 --   caisson run ci dir=project -- make test
 --
--- It may write all over the folder, in memory: the next step, and you, find it as it was. Its environment is empty but for
--- CI=true and what --env says.
+-- It may write all over the folder, in memory; you, and the next step, find it as it was.
 local caisson = require "caisson"
 
 return caisson.recipe {
-  summary = "A CI step on a throw-away copy of a folder: no network, clean environment, a time limit",
+  summary = "A CI step on a throw-away copy of a folder: no network, a time limit",
   extends = "sandbox",
   params = {
-    dir = { "path", default = ".", help = "the checkout" },
-    scratch = { "size", default = "256M", help = "memory for what the step writes there" },
+    dir = ".",
+    scratch = { "size", default = "256M", help = "memory for what it writes there" },
     time = { "time", default = "10m", help = "time by the clock" },
   },
   build = function(p)

@@ -2,21 +2,16 @@
 --
 --   caisson run compile dir=src -- make -j2
 --
--- It writes there and in /tmp; the folder's .git can be read only, so that no hook is left for you to run later.
+-- It writes there and in /tmp. The folder's .git is read-only: no hook is left for you to run.
 local caisson = require "caisson"
 
 return caisson.recipe {
-  summary = "A compiler or make, locked to its folder: no network, no other files, no endless loop",
+  summary = "A compiler or make, locked to its folder: no network, no other files, a time limit",
   extends = "sandbox",
-  params = {
-    dir = { "path", default = ".", help = "the folder that it may write to" },
-    write = { "boolean", default = true, help = "may the program write to it?" },
-    time = { "time", default = "10m", help = "time by the clock" },
-  },
+  params = { dir = ".", write = true, time = { "time", default = "10m", help = "by the clock" } },
   build = function(p)
-    local dir = assert(caisson.core.realpath(p.dir))
     return {
-      mounts = { { bind = dir .. "/.git", optional = true } },
+      mounts = { { bind = caisson.core.realpath(p.dir) .. "/.git", optional = true } },
       seccomp = caisson.policy.default() - { "ptrace", "@network-io" },
       limits = { time = p.time },
       rlimits = { fsize = 1024 ^ 3 },

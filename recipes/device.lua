@@ -2,18 +2,19 @@
 --
 --   caisson run device path=/dev/ttyUSB0 -- picocom /dev/ttyUSB0
 local caisson = require "caisson"
+local core = caisson.core
 
 return caisson.recipe {
   summary = "One device of the host's, and no other, to open or to make",
   extends = "sandbox",
   params = { path = { "path", required = true, help = "the device" } },
   build = function(p)
-    local st = assert(caisson.core.lstat(assert(caisson.core.realpath(p.path))))
-    local kind = assert(({ char = "c", block = "b" })[st.type], p.path .. " is no device")
-    local root = caisson.core.identity().euid == 0
+    local st = assert(core.lstat(assert(core.realpath(p.path))))
+    local kind = ({ char = "c", block = "b" })[st.type] or error(p.path .. " is no device", 0)
+    local rule = { allow = true, type = kind, major = st.rdev_major, minor = st.rdev_minor }
     return {
       mounts = { { bind = p.path, writable = true, dev = true } },
-      cgroup = root and { devices = { { allow = true, type = kind, major = st.rdev_major, minor = st.rdev_minor } } } or nil,
+      cgroup = core.identity().euid == 0 and { devices = { rule } } or nil,
     }
   end,
 }

@@ -1,20 +1,24 @@
--- dryrun: what would it change? It writes wherever you may, for itself alone; the list is of what it made, changed, removed.
+-- dryrun: what would it change? It sees the folder changed; you see the changes alone.
 --
---   caisson run dryrun dir=/usr/local -- make install
+--   mkdir new work && caisson run dryrun dir=/usr/local into=new work=work -- make install
+--   find new
 local caisson = require "caisson"
 
 return caisson.recipe {
-  summary = "What would a program change in a folder? It sees its changes, the folder does not",
+  summary = "What would a program change in a folder? The folder stays, the changes are kept",
   params = {
     dir = { "path", default = ".", help = "the folder" },
-    size = { "size", default = "256M", help = "memory for changes" },
+    into = { "path", required = true, help = "an empty folder: what is made or changed" },
+    work = { "path", required = true, help = "another beside it, for the kernel's use" },
   },
   build = function(p)
-    local dir = assert(caisson.core.realpath(p.dir))
+    local real = caisson.core.realpath
+    local dir, into, work = assert(real(p.dir)), assert(real(p.into)), assert(real(p.work))
     return {
-      namespaces = { mount = true, net = true, pid = true, ipc = true }, init = true, cwd = dir, args = { "/bin/sh" },
-      root = { bind = "/", flags = { "rro" } },
-      mounts = { { proc = "/proc" }, { tmpfs = "/tmp", mode = "1777" }, { overlay = dir, lower = { dir }, scratch = p.size } },
-    }
+      namespaces = { mount = true, net = true, pid = true, ipc = true }, init = true, cwd = dir,
+      root = { bind = "/", flags = { "rro" } }, args = { "/bin/sh" },
+      mounts = { { proc = "/proc" },
+        { overlay = dir, lower = { dir }, upper = into, work = work } },
+      capabilities = { "chown", "fowner", "dac_override" }, seccomp = caisson.policy.default() }
   end,
 }

@@ -2,22 +2,21 @@
 --
 --   caisson run egress ports=443 -- curl -sS https://example.org/
 --
--- Landlock refuses the others, in the kernel: there is no way around by changing memory in between. Names are looked up by
--- UDP, which it knows nothing of: all but sockets for TCP and UDP are denied, and UDP is for the name servers' sake.
+-- Landlock refuses the others, in the kernel. It knows nothing of UDP, which is there for the name
+-- servers' sake; all but sockets for TCP and UDP are denied.
 local caisson = require "caisson"
-local number = tonumber
 
 return caisson.recipe {
   summary = "The host's network, but TCP to some ports only, and no listening",
   extends = "sandbox",
-  params = {
-    ports = { "list", default = "443", help = "TCP ports that it may connect to" },
-    network = { "boolean", default = true, help = "share the host's network" },
-  },
+  params = { network = true, ports = { "list", default = "443", help = "to connect to" } },
   build = function(p)
     local ports = {}
-    for i, port in ipairs(p.ports) do ports[i] = number(port) or error("ports: a number expected, got " .. port, 0) end
-    return { landlock = { connect = ports, bind = {} }, seccomp = caisson.policy.default() - { "socket" }
-      + { { "socket", args = { { 0, "<=", 2 } } }, { "socket", args = { { 0, "==", 10 } } } } }
+    for i, port in ipairs(p.ports) do
+      ports[i] = tonumber(port) or error("ports: a number expected, got " .. port, 0)
+    end
+    return { landlock = { connect = ports, bind = {} }, -- 1: AF_UNIX, 2: AF_INET, 10: AF_INET6
+      seccomp = caisson.policy.default() - { "socket" }
+        + { { "socket", args = { { 0, "<=", 2 } } }, { "socket", args = { { 0, "==", 10 } } } } }
   end,
 }

@@ -1,25 +1,25 @@
--- landlocked: no namespace, no user namespace, nothing to make: rules on files and ports alone, where those are not to be had.
+-- landlocked: no namespace is made: rules on files and ports, where nothing else is to be had.
 --
---   caisson run landlocked write=out,/tmp -- python3 report.py
---
--- The program runs as you, among your processes, and sees all files; it may read the system's and what you say.
+--   caisson run landlocked read=.,data write=out,/tmp -- python3 report.py
 local caisson = require "caisson"
 
 local function all(...)
   local list = {}
   for _, paths in ipairs { ... } do
-    for _, path in ipairs(paths) do list[#list + 1] = { path = path, optional = true } end
+    for _, path in ipairs(paths) do table.insert(list, { path = path, optional = true }) end
   end
   return list
 end
 
 return caisson.recipe {
   summary = "Landlock alone, without namespaces: which files and ports a program may use",
-  params = { read = { "list", default = ".", help = "what it may read" }, write = { "list", default = "/tmp",
-    help = "what it may change" }, connect = { "list", default = "", help = "TCP ports that it may connect to" } },
+  params = { read = { "list", default = ".", help = "what it may read, beside the system" },
+    write = { "list", default = "/tmp", help = "what it may change" },
+    connect = { "list", default = "", help = "TCP ports that it may connect to" } },
   build = function(p)
     for i, port in ipairs(p.connect) do p.connect[i] = tonumber(port) end
-    return { landlock = { execute = all { "/usr", "/bin", "/lib", "/lib64" }, connect = p.connect, bind = {},
-      read = all({ "/etc", "/proc", "/dev" }, p.read), write = all({ "/dev/null", "/dev/tty" }, p.write) } }
+    return { landlock = { bind = {}, connect = p.connect,
+      execute = all { "/usr", "/bin", "/lib", "/lib64" },
+      read = all({ "/etc", "/proc", "/dev" }, p.read), write = all({ "/dev/null" }, p.write) } }
   end,
 }

@@ -1,13 +1,13 @@
--- python: a Python script from anywhere, on files that it may read, with one folder for its results.
+-- python: a Python script from anywhere: it reads its folder, and writes results to another.
 --
 --   caisson run python dir=script out=results -- python3 report.py
 local caisson = require "caisson"
 
 return caisson.recipe {
-  summary = "A Python script: it reads its folder, writes results to another, starts nothing, connects nowhere",
+  summary = "A Python script: it reads its folder, writes to another, has no network",
   extends = "sandbox",
   params = {
-    dir = { "path", default = ".", help = "the script's folder, shown read-only" },
+    dir = ".",
     out = { "path", help = "the folder for results, there /out" },
     time = { "time", default = "10m", help = "CPU time" },
   },
@@ -15,8 +15,8 @@ return caisson.recipe {
     return {
       mounts = p.out and { { bind = p.out, at = "/out", writable = true, idmap = "user" } } or nil,
       env = { PYTHONDONTWRITEBYTECODE = 1, PYTHONNOUSERSITE = 1 },
-      seccomp = caisson.policy.default() - { "@network-io", "fork", "vfork", "ptrace" },
-      limits = { cpu = p.time }, 
+      seccomp = caisson.policy.default() - { "@network-io", "ptrace" },
+      limits = { cpu = p.time },
     }
   end,
 }

@@ -8,9 +8,8 @@ return caisson.recipe {
   extends = "sandbox",
   params = { path = { "path", required = true, help = "the socket" } },
   build = function(p)
-    return {
-      mounts = { { bind = assert(caisson.core.realpath(p.path)), at = p.path } },
-      seccomp = caisson.policy.default() - { "socket" } + { "socket", args = { { 0, "==", 1 } } }, -- AF_UNIX
-    }
+    return { mounts = { { bind = assert(caisson.core.realpath(p.path)), at = p.path } },
+      seccomp = caisson.policy.default() - { "socket" } -- 1 is AF_UNIX
+        + { "socket", args = { { 0, "==", 1 } } } }
   end,
 }

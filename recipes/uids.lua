@@ -2,9 +2,9 @@
 --
 --   caisson run uids -- sh -c 'touch f; chown 1000:33 f; ls -ln'
 --
--- An ordinary user's range is what /etc/subuid and /etc/subgid say (newuidmap maps it); root takes one that nobody has.
+-- An ordinary user's range is what /etc/subuid says (newuidmap maps it); root's is nobody's.
 return require("caisson").recipe {
-  summary = "Root of a range of ids: chown, setuid and su work among them, and nowhere else",
+  summary = "Root of a range of ids: chown, setuid and su work among them, nowhere else",
   extends = "sandbox",
   namespaces = { user = true },
   idmap = "range",

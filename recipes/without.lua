@@ -1,11 +1,11 @@
--- without: what does the program do without these system calls? Groups are such as @network-io, @file-system, @process.
+-- without: what does a program do without these system calls?
 --
 --   caisson run without calls=@network-io,@keyring -- ./program
---   caisson run without calls=getrandom errno=ENOSYS -- python3 -c 'import random'
+--   caisson run without calls=getrandom errno=kill_process -- python3 -c 'import random'
 local caisson = require "caisson"
 
 return caisson.recipe {
-  summary = "The sandbox without some system calls, by name or group: what does the program do then?",
+  summary = "The sandbox less some system calls, by name or group: what does a program do then?",
   extends = "sandbox",
   params = {
     calls = { "list", required = true, help = "names and groups, with commas between" },

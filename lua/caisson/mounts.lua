@@ -331,7 +331,7 @@ function M.steps(b, hooks)
     b.root_at = root.at or b.root_at
     local r = { source = root.bind, recursive = true, idmap = root.idmap, propagation = root.propagation,
       at = root.at, flags = root.flags or { "nosuid", "nodev" } }
-    if not root.idmap and needs_outside(b, r) then made_outside(b, "root", r) end
+    if needs_outside(b, r) then made_outside(b, "root", r) end
     b:step("root", "root.bind", r)
   elseif root.overlay then
     b:check_keys("root", root, { "overlay", "flags" })

@@ -11,10 +11,11 @@ local kinds = {
   macvlan = { "parent", "mode", "mac" },
   ipvlan = { "parent", "mode", "isolation" },
   move = { "name", "mac", "queue" },
+  pasta = { "tcp", "udp" },
 }
-local kind_list = { "veth", "macvlan", "ipvlan", "move" }
+local kind_list = { "veth", "macvlan", "ipvlan", "move", "pasta" }
 for kind, keys in pairs(kinds) do
-  for _, k in ipairs(common) do keys[#keys + 1] = k end
+  for _, k in ipairs(kind ~= "pasta" and common or {}) do keys[#keys + 1] = k end
   keys[#keys + 1] = kind
 end
 
@@ -100,6 +101,9 @@ function makers.move(b, key, d, number)
     netns = "netns", moved = "moved." .. number })
 end
 
+-- All of it is pasta's doing.
+function makers.pasta(b, key, d) require("caisson.pasta").build(b, key, d) end
+
 -- The item of the list with its kind, checked; a copy.
 local function check_device(b, key, given)
   b:check_type(key, given, "table")
@@ -178,8 +182,10 @@ function M.build(b)
   for i, d in ipairs(devices) do makers[d.kind](b, "network/" .. i, d, i) end
   for i, d in ipairs(devices) do
     local key, moved = "network/" .. i, d.kind == "move"
-    b:step(key, "link.set", { name = d.inside, up = true, mac = moved and d.mac or nil, mtu = moved and d.mtu or nil,
-      queue = moved and d.queue or nil })
+    if d.kind ~= "pasta" then
+      b:step(key, "link.set", { name = d.inside, up = true, mac = moved and d.mac or nil, mtu = moved and d.mtu or nil,
+        queue = moved and d.queue or nil })
+    end
     for _, list in ipairs { d.kept or {}, d.address } do
       for _, a in ipairs(list) do b:step(key, "address.add", { address = a, dev = d.inside }) end
     end
@@ -196,7 +202,7 @@ end
 function M.hint(failure)
   if failure.code == "EPERM" and failure.side == "parent" then
     return "devices on the host's side take its CAP_NET_ADMIN; without it join a namespace that somebody has prepared "
-      .. "(namespaces = { net = \"/run/netns/...\" }), or give the container a user-mode network (pasta, slirp4netns)"
+      .. "(namespaces = { net = \"/run/netns/...\" }), or have pasta serve one (network = { { pasta = \"eth0\" } })"
   elseif failure.code == "EOPNOTSUPP" and (failure.step == "link.macvlan" or failure.step == "link.ipvlan") then
     return ("the kernel has no %s: as root, modprobe %s"):format(failure.step:sub(6), failure.step:sub(6))
   elseif failure.code == "ENODEV" and (failure.object or ""):find(" on ", 1, true) and failure.step == "link.veth" then

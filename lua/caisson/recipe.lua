@@ -51,7 +51,16 @@ end
 function M.new(def)
   if type(def) ~= "table" then error("recipe: a table expected, got " .. type(def), 2) end
   check_keys(def, 2, "recipe")
-  if def.params then params.check(def.params, 2) end
+  local own, defaults = {}, nil
+  for k, d in pairs(def.params or {}) do
+    if type(d) == "table" or def.extends == nil then
+      own[k] = d
+    else
+      defaults = defaults or {}
+      defaults[k] = d
+    end
+  end
+  params.check(own, 2)
   if def.build ~= nil and type(def.build) ~= "function" then
     error("recipe: option 'build': function expected, got " .. type(def.build), 2)
   end
@@ -59,7 +68,7 @@ function M.new(def)
     error("recipe: option 'script': function expected, got " .. type(def.script), 2)
   end
   local source, line = written_at(def.build or def.script)
-  return setmetatable({ def = def, summary = def.summary or "", params = def.params or {},
+  return setmetatable({ def = def, summary = def.summary or "", params = own, defaults = defaults,
     source = source, line = line }, Recipe)
 end
 
@@ -194,6 +203,23 @@ local function merge(base, origins, over, recipe)
   end
 end
 
+-- The recipe's own parameters, with those that it has but another default for: params = { write = true }.
+local function own_params(recipe)
+  if not recipe.defaults then return recipe.params end
+  local all, known = {}, base_of(recipe, recipe.def):all_params()
+  for k, d in pairs(recipe.params) do all[k] = d end
+  for k, default in pairs(recipe.defaults) do
+    if not known[k] then
+      local names = {}
+      for name in pairs(known) do names[#names + 1] = name end
+      table.sort(names)
+      error(words.unknown("params: a default for an unknown parameter", k, names), 0)
+    end
+    all[k] = { known[k][1], default = default, help = known[k].help }
+  end
+  return all
+end
+
 -- Parameters of the recipe and of those it extends.
 function Recipe:all_params()
   local all = {}
@@ -201,19 +227,19 @@ function Recipe:all_params()
   if def.extends then
     for k, d in pairs(base_of(self, def):all_params()) do all[k] = d end
   end
-  for k, d in pairs(self.params) do all[k] = d end
+  for k, d in pairs(own_params(self)) do all[k] = d end
   return all
 end
 
 local function gather(recipe, given, options, origins, scripts, hooks, chain)
   chain[#chain + 1] = recipe
   if #chain > 17 then error("extends: more than 16 recipes deep", 0) end
-  local mine, rest = {}, {}
+  local mine, rest, declared = {}, {}, own_params(recipe)
   for k, v in pairs(given) do
-    if recipe.params[k] then mine[k] = v end
+    if declared[k] then mine[k] = v end
     rest[k] = v
   end
-  local values, message = params.fill(recipe.params, mine)
+  local values, message = params.fill(declared, mine)
   if not values then error(message, 0) end
   local own = own_options(recipe, values)
   local base = base_of(recipe, own)
@@ -223,26 +249,29 @@ local function gather(recipe, given, options, origins, scripts, hooks, chain)
     for k, v in pairs(rest) do if base:all_params()[k] then passed[k] = v end end
     for k, v in pairs(values) do if base:all_params()[k] then passed[k] = v end end
     for k in pairs(rest) do
-      if not recipe.params[k] and passed[k] == nil then
+      if not declared[k] and passed[k] == nil then
         local _, why = params.fill(recipe:all_params(), { [k] = rest[k] })
         error(why or ("unknown parameter '" .. tostring(k) .. "'"), 0)
       end
     end
     gather(base, passed, options, origins, scripts, hooks, chain)
   else
-    local _, why = params.fill(recipe.params, rest)
+    local _, why = params.fill(declared, rest)
     if why then error(why, 0) end
   end
-  merge(options, origins, own, recipe)
-  if own.hooks ~= nil and type(own.hooks) ~= "table" then
-    error("hooks: a table of points expected, got " .. type(own.hooks), 0)
-  end
-  for point, list in pairs(own.hooks or {}) do
-    -- one hook may stand without a list around it; whatever has a key of its own is one
-    if type(list) ~= "table" or #list == 0 and next(list) ~= nil then list = { list } end
-    hooks[point] = hooks[point] or {}
-    for _, hook in ipairs(list) do
-      hooks[point][#hooks[point] + 1] = { hook = hook, origin = { recipe = recipe, path = { "hooks", point } } }
+  -- what stands beside `build` is as if it stood in what that returns
+  for _, layer in ipairs { own ~= recipe.def and recipe.def or own, own ~= recipe.def and own or nil } do
+    merge(options, origins, layer, recipe)
+    if layer.hooks ~= nil and type(layer.hooks) ~= "table" then
+      error("hooks: a table of points expected, got " .. type(layer.hooks), 0)
+    end
+    for point, list in pairs(layer.hooks or {}) do
+      -- one hook may stand without a list around it; whatever has a key of its own is one
+      if type(list) ~= "table" or #list == 0 and next(list) ~= nil then list = { list } end
+      hooks[point] = hooks[point] or {}
+      for _, hook in ipairs(list) do
+        hooks[point][#hooks[point] + 1] = { hook = hook, origin = { recipe = recipe, path = { "hooks", point } } }
+      end
     end
   end
   if own.script then scripts[#scripts + 1] = { fn = own.script, values = values } end

@@ -242,6 +242,7 @@ function M.launch(built, opts, started)
     local trouble = built.notifier and built.notifier:trouble()
     if trouble then message = trouble .. (message and " (" .. message .. ")" or "") end
     if built.notifier then built.notifier:close() end
+    if built.pasta then built.pasta:close() end
     for _, s in ipairs(self.streams) do s.fd:close() end
     if not ok and type(err) ~= "table" then error(err, 3) end
     failure = failure or { step = "run", errno = errno }
@@ -556,6 +557,7 @@ function Running:close()
   end
   if self.tracing then self.tracing:close() end
   if self.notifier then self.notifier:close() end
+  if self.built.pasta then self.built.pasta:close() end
   self.process:close()
   -- its members have left it by ending
   local group = self.built.own_resctrl_group

@@ -213,6 +213,18 @@ function probes.luv()
   return pcall(require, "luv"), "no luv for this Lua (package lua-luv)"
 end
 
+-- A program that the specs can go without.
+for name, package in pairs { npm = "npm", nginx = "nginx-light", chromium = "chromium", busybox = "busybox-static" } do
+  probes[name] = function()
+    return M.sh("command -v " .. name) ~= "", ("no %s here (package %s)"):format(name, package)
+  end
+end
+
+function probes.pasta()
+  local r, message = require("caisson").run("pasta", { args = { "true" }, stdin = "null" })
+  return r ~= nil and r.code == 0, "no pasta that works (package passt, /dev/net/tun): " .. tostring(message)
+end
+
 function probes.perl()
   return M.sh("perl -MSocket -e 'print 1' 2>&1") == "1", "no perl with Socket"
 end
