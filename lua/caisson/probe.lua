@@ -100,9 +100,34 @@ local function identity(p)
   p:section("identity", "Identity", rows)
 end
 
--- Those that lead to the host's root, where they are of no user namespace of the container's.
-local as_root = { sys_admin = true, sys_module = true, sys_rawio = true, sys_ptrace = true, dac_read_search = true,
-  dac_override = true, mknod = true, bpf = true, sys_boot = true, mac_admin = true }
+-- Is it as good as root on the host, where there is no user namespace between? Some are so by what else there is.
+local as_root = { sys_admin = true, sys_module = true, sys_rawio = true, dac_read_search = true, bpf = true }
+
+function as_root.sys_ptrace(p) return not p.own.pid end
+function as_root.sys_boot(p) return not p.own.pid end
+function as_root.net_admin(p) return not p.own.net end
+
+-- Files of others can be written to, where there are any.
+function as_root.dac_override(p)
+  for _, m in ipairs(p.mounts) do
+    if m.seen and m.host and not m.readonly and m.kind == "directory" and m.type ~= "devpts"
+      and m.type ~= "mqueue" then return true end
+  end
+  return false
+end
+
+-- Disks can be made, where there is a place for them.
+function as_root.mknod(p)
+  for _, m in ipairs(p.mounts) do
+    if m.seen and not m.flags.nodev and not m.readonly and m.kind == "directory" then return true end
+  end
+  return false
+end
+
+-- What no namespace has of its own.
+local of_machine = { sys_time = true, audit_control = true, audit_read = true, syslog = true, block_suspend = true,
+  mac_admin = true,
+  mac_override = true, perfmon = true }
 
 -- A set in words: of one that has nearly all, those that it lacks.
 local function set_text(list, all)
@@ -119,12 +144,20 @@ local function capabilities(p)
     local list = p.caps[set]
     local bad = {}
     if set == "effective" or set == "permitted" then
-      for _, c in ipairs(list) do if as_root[c] then bad[#bad + 1] = c end end
+      for _, c in ipairs(list) do
+        local is = as_root[c]
+        if is == true or is and is(p) then bad[#bad + 1] = c end
+      end
     end
     local level = #list > 0 and set ~= "bounding" and (host and #bad > 0 and "danger" or "warning") or "ok"
     if set == "inheritable" or set == "ambient" then level = #list > 0 and "note" or "ok" end
     rows[#rows + 1] = { key = set, value = set_text(list, p.capability_names), level = level,
       how = "read", count = #list }
+    if set == "effective" and host then
+      local over = {}
+      for _, c in ipairs(list) do if of_machine[c] then over[#over + 1] = c end end
+      if #over > 0 then p:found("capability-machine", "warning", table.concat(over, " ")) end
+    end
     if set == "effective" and #list > 0 then
       if host and #bad > 0 then
         p:found("capability-root", "danger", table.concat(bad, " "))
@@ -134,7 +167,8 @@ local function capabilities(p)
   end
   if #p.caps.inheritable > 0 then p:found("inheritable-capabilities", "note", list_text(p.caps.inheritable)) end
   if #p.caps.ambient > 0 then p:found("ambient-capabilities", "note", list_text(p.caps.ambient)) end
-  for _, name in ipairs { "capability-root", "capabilities", "inheritable-capabilities", "ambient-capabilities" } do
+  for _, name in ipairs { "capability-root", "capability-machine", "capabilities",
+    "inheritable-capabilities", "ambient-capabilities" } do
     p:checked(name)
   end
   p:section("capabilities", "Capabilities", rows)
@@ -324,7 +358,8 @@ local function examine(p)
   local r = p.session:batch():go { child = true }
   if r.errno then
     p.no_process = core.errno.name(r.errno) or r.errno
-    p:untried("what takes a process of its own", ("none can be made (%s); system calls are evaluated"):format(p.no_process))
+    p:untried("what takes a process of its own",
+      ("none can be made (%s); system calls are evaluated"):format(p.no_process))
   end
   identity(p)
   capabilities(p)
@@ -357,6 +392,7 @@ end
 ---@field params? table<string, any>
 ---@field env? table<string, string>
 ---@field name? string   what the report calls it
+---@field cancel? integer|caisson.core.Fd  construction is given up when it becomes readable
 
 -- Probe the container of a recipe (or of the one of that name or file).
 ---@param recipe caisson.Recipe|string
@@ -389,7 +425,7 @@ function M.run(recipe, opts)
   local filters
   local running, failure
   local how = { params = opts.params, env = opts.env, default_args = { "caisson-probe" }, slots = slots,
-    without = { "trace", "ptrace" } }
+    cancel = opts.cancel, without = { "trace", "ptrace" } }
   function how.alter(built)
     filters = put_prober(built)
     p.landlock = built.plan:find "landlock.restrict" ~= nil

@@ -198,6 +198,13 @@ local cases = {
     return { user = NONE, mounts = { { bind = "/sys/fs/cgroup", writable = true } } }
   end },
   { "capability-root", "danger", root = true, function() return { capabilities = caps "sys_admin" } end },
+  { "capability-machine", "warning", root = true, function() return { capabilities = caps "sys_time" } end },
+  { "executable-writable", "danger", root = true, function()
+    return { user = NONE, capabilities = NONE, namespaces = { pid = false }, mounts = { { bind = "/proc" } }, masked = {}, readonly = {} }
+  end },
+  { "release-agent", "danger", root = true, needs = "cgroup_v1", function()
+    return both { capabilities = caps "sys_admin", user = NONE, namespaces = { cgroup = false } }
+  end },
   { "capabilities", "warning", function() return { capabilities = caps "net_raw" } end },
   { "inheritable-capabilities", "note", function()
     return { capabilities = { bounding = { "kill" }, permitted = { "kill" }, inheritable = { "kill" } } }

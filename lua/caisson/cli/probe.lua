@@ -72,13 +72,21 @@ function M.main(o)
     return 0
   end
   local found, least = conditions(o.fail_on)
-  local reports = {}
-  for i, w in ipairs(wanted(o.words)) do
-    local report, message, _, failure = require("caisson.probe").run(w.name, { params = w.params, env = require(
-      "caisson.cli.plan").environment(o.env) })
+  local reports, env = {}, require("caisson.cli.plan").environment(o.env)
+  local list = wanted(o.words)
+  -- a signal that ends this process waits until a container is gone
+  local by = require("caisson.cli.attendant").new()
+  for i, w in ipairs(list) do
+    local report, message, _, failure = require("caisson.probe").run(w.name, { params = w.params, env = env, cancel = by.cancel })
+    local given_up = by:given_up()
+    if given_up then
+      by:let_go()
+      return given_up
+    end
     if not report then cli.fail(w.name .. ": " .. message, failure) end
     reports[i] = report
   end
+  by:let_go()
   if o.html then write(o.html, require("caisson.probe.html").page(reports)) end
   if o.json then
     io.write(require("caisson.json").document { caisson_probe = 1, reports = reports }, "\n")
@@ -89,10 +97,10 @@ function M.main(o)
   end
   local status = 0
   for _, r in ipairs(reports) do
-    local list = broken(r, found, least)
-    if #list > 0 then
+    local names = broken(r, found, least)
+    if #names > 0 then
       status = 1
-      cli.tell(("%s: --fail-on: %s"):format(r.recipe, table.concat(list, ", ")))
+      cli.tell(("%s: --fail-on: %s"):format(r.recipe, table.concat(names, ", ")))
     end
   end
   return status

@@ -151,14 +151,27 @@ local function descriptors(p, row)
   p:checked("leaked-descriptor")
 end
 
--- The program of process 1: could it be overwritten through /proc/1/exe?
+-- Programs that could be overwritten through /proc/PID/exe: of process 1, and, where it sees that, of this one, which has
+-- made the container. While it runs, ETXTBSY says that one would have to wait for its end; one that is sealed (a memfd)
+-- never can be.
 local function executable(p, row)
-  local got = p.files.open_all(p, { { "/proc/1/exe", 1 }, { "/proc/self/exe", 1 } })
-  local link = p.session:readlink("/proc/1/exe")
-  local writable = got[1] == 0
-  row("program of process 1", not link and "not visible" or writable and "writable" or "can't be written",
-    writable and "danger" or "ok", "tried", link)
-  if writable then p:found("executable-writable", "danger", "/proc/1/exe (" .. (link or "?") .. ") opens for writing") end
+  local pids = { 1, not p.own.pid and core.identity().pid or nil }
+  for _, pid in ipairs(pids) do
+    local path = ("/proc/%d/exe"):format(pid)
+    local got = p.files.open_all(p, { { path, 1 } })
+    local link = p.session:readlink(path)
+    local b = p.session:batch()
+    local fd = b:must("openat", -100, b:text(path), 0x80000, 0)
+    local seals = b:call("fcntl", fd, 1034, 0) -- F_GET_SEALS
+    b:call("close", fd)
+    local r = b:go()
+    local sealed = (r:of(seals) or -1) >= 0 and math.floor(r:of(seals) / 8) % 2 == 1
+    local writable = not sealed and (got[1] == 0 or got[1] == -errno.ETXTBSY)
+    row(pid == 1 and "program of process 1" or "program of who made it", writable and (got[1] == 0 and "writable"
+      or "writable once it has ended") or sealed and "sealed" or not link and "not visible" or "can't be written",
+      writable and "danger" or "ok", "tried", link)
+    if writable then p:found("executable-writable", "danger", ("%s (%s) can be written to"):format(path, link or "?")) end
+  end
   p:checked("executable-writable")
 end
 
@@ -178,7 +191,7 @@ end
 
 -- ---- nested user namespaces ----
 
-local NEWNS, NEWUSER, NEWNET = 0x20000, 0x10000000, 0x40000000
+local NEWNS, NEWCGROUP, NEWUSER, NEWNET = 0x20000, 0x2000000, 0x10000000, 0x40000000
 
 -- A detached mount of a type, in this process's mount namespace: the call that decides, and those before it.
 local function mount_of_type(b, kind, set)
@@ -255,6 +268,28 @@ function M.nested(p)
       b:must("fsconfig", fs, 6, 0, 0, 0)
       return b:call("fsmount", fs, 1, 0)
     end, "warning", "nested-overlay")
+  end
+  -- a hierarchy of cgroup v1 whose release_agent is the host's (CVE-2022-0492): with its own rights, and in one
+  local v1 = (facts.read "/proc/self/mounts" or ""):match(" cgroup [%w,]*,(memory)") or
+    (facts.read "/proc/self/mounts" or ""):match("%S+ %S+ cgroup [^\n]-,(cpu),?[^\n]*") or
+    (facts.read "/proc/self/mounts" or ""):match("%S+ %S+ cgroup [^\n]-,(pids)[ ,]")
+  if v1 then
+    local opened, how
+    for _, flags in ipairs { NEWNS, NEWUSER + NEWNS + NEWCGROUP } do
+      local r, agent = trial(p, function(b)
+        b:must("unshare", flags)
+        local fs = b:must("fsopen", b:text("cgroup"), 1)
+        b:must("fsconfig", fs, 0, b:text(v1), 0, 0)
+        b:must("fsconfig", fs, 6, 0, 0, 0)
+        local at = b:must("fsmount", fs, 1, 0)
+        return b:call("openat", at, b:text("release_agent"), 0x80001, 0)
+      end)
+      how = how or r[r.done] and r[r.done] < 0 and errno.name(-r[r.done]) or nil
+      opened = opened or r:of(agent) and r:of(agent) >= 0
+    end
+    row("release_agent by a mount of cgroup v1", opened and "opens for writing" or how or "no", opened and "danger" or "ok",
+      "the kernel runs it as root on the host (CVE-2022-0492)")
+    if opened then p:found("release-agent", "danger", "cgroup v1 can be mounted, and its release_agent opens for writing") end
   end
   -- mounts without one: in a mount namespace of the child's, which they end with
   local r, got = trial(p, function(b)

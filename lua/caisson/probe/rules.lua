@@ -41,8 +41,8 @@ rule("open-by-handle", "danger", "open_by_handle_at works",
   "no CAP_DAC_READ_SEARCH; seccomp without open_by_handle_at")
 rule("host-process", "danger", "Processes of the host can be reached",
   "whoever traces or signals one has its rights", "namespaces = { pid = true }")
-rule("executable-writable", "danger", "The program of process 1 can be overwritten",
-  "if it is the host's own, the host runs it next (CVE-2019-5736)", "namespaces = { pid = true }, a read-only root")
+rule("executable-writable", "danger", "A program of the host can be overwritten",
+  "the host runs it next, with its own rights (CVE-2019-5736)", "namespaces = { pid = true }, a read-only root")
 rule("terminal-injection", "danger", "Characters can be pushed into the caller's terminal",
   "his shell takes them for commands (CVE-2017-5226)", "leave session as it is, or tty = true")
 rule("mount-propagation", "danger", "Mounts that it makes appear on the host",
@@ -53,6 +53,8 @@ rule("host-uid", "warning", "Its root is the host's root",
   "whatever gets out is root there", "namespaces.user = true with an id map, or user = 65534")
 rule("capabilities", "warning", "It has capabilities over its namespaces", "most kernel bugs need one",
   "capabilities = {}")
+rule("capability-machine", "warning", "A capability over what no namespace has of its own",
+  "the clock, the audit and the kernel's log are everybody's", "capabilities = {}")
 rule("no-seccomp", "warning", "No system call is forbidden", "every bug of the kernel is within reach",
   "seccomp = caisson.policy.default()")
 rule("dangerous-calls", "warning", "Calls pass that containers do not need",

@@ -4,6 +4,8 @@ local rules = require "caisson.probe.rules"
 
 local M = {}
 
+local unpack = table.unpack or unpack -- luacheck: ignore (5.1 has it as a global)
+
 local paints = { danger = "red", warning = "yellow", note = "blue", ok = "green", unknown = "dim" }
 
 -- Text in lines of no more than that many columns, broken at blanks.
@@ -109,12 +111,17 @@ local function section_line(section)
   return #kept > 0 and table.concat(kept, "; ") or nil
 end
 
-local function findings(report, c, width, out)
+local function findings(report, c, width, out, all)
   for _, f in ipairs(report.findings) do
     local fits = 9 + #f.title + 2 + #f.rule <= width
     out[#out + 1] = c[paints[f.level]](color.pad(f.level, 9)) .. c.bold(f.title) .. (fits and c.dim("  " .. f.rule) or "")
     if not fits then out[#out + 1] = (" "):rep(9) .. c.dim(f.rule) end
-    for _, line in ipairs(wrap(table.concat(f.evidence, "; "), width - 9)) do out[#out + 1] = (" "):rep(9) .. line end
+    local told, most = f.evidence, all and 99 or 4
+    if #told > most + 1 then
+      told = { unpack(told, 1, most) }
+      told[most + 1] = ("and %d more (--all)"):format(#f.evidence - most)
+    end
+    for _, line in ipairs(wrap(table.concat(told, "; "), width - 9)) do out[#out + 1] = (" "):rep(9) .. line end
     if f.level ~= "note" then
       for _, line in ipairs(wrap("why: " .. f.why, width - 9)) do out[#out + 1] = (" "):rep(9) .. c.dim(line) end
       for _, line in ipairs(wrap("fix: " .. f.fix, width - 9)) do out[#out + 1] = (" "):rep(9) .. c.cyan(line) end
@@ -145,7 +152,7 @@ function M.one(report, o)
   out[1] = c.bold(M.title(report)) .. c.dim(("  %s, as %s"):format(report.kernel, report.user))
   out[2] = summary(report, c)
   if #report.findings > 0 then out[#out + 1] = "" end
-  findings(report, c, width, out)
+  findings(report, c, width, out, o.all)
   if o.all then
     all_rows(report, c, width, out)
   else
