@@ -154,7 +154,7 @@ function M.recipe(r, opts)
     default_args = { M.program } }
   if not built then
     local findings = invalid(message)
-    findings[1].at = findings[1].at or r.file or r.name
+    findings[1].at = findings[1].at or r.file and (r.file:match("[^/]*/[^/]*$") or r.file) or r.name
     return findings
   end
   return M.of(built, opts), built.plan

@@ -130,8 +130,9 @@ function M.list(opts) return require("caisson.container").list(opts) end
 function M.loop() return require("caisson.loop").new() end
 
 -- Modules that not every program needs are loaded when first asked for.
+local lazy = { policy = true, check = true, cgroup = true, landlock = true, trace = true, learn = true, probe = true }
 setmetatable(M, { __index = function(t, key)
-  if key == "policy" or key == "cgroup" or key == "landlock" or key == "trace" or key == "learn" or key == "probe" then
+  if lazy[key] then
     local module = require("caisson." .. key)
     rawset(t, key, module)
     return module

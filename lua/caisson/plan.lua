@@ -413,6 +413,15 @@ function M.from_json(text, functions)
   return plan
 end
 
+-- What is different between two plans: see caisson.plan.diff.
+---@param a caisson.Plan
+---@param b caisson.Plan
+---@return caisson.plan.Diff
+function M.diff(a, b)
+  local d = require("caisson.plan.diff").of(a, b) -- no tail call: an error blames the caller
+  return d
+end
+
 -- caisson.plan(r, opts): the plan of a recipe, or of the one of that name, file or bundle's directory.
 -- opts: params, args, env. Returns it | nil, message.
 setmetatable(M, { __call = function(_, r, opts)

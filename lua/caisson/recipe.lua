@@ -330,6 +330,10 @@ function Recipe:build(opts)
   return built
 end
 
+-- What is wrong with it, making no container: see caisson.check. opts: those of build, and of check.of.
+---@return caisson.Finding[]
+function Recipe:check(opts) return (require("caisson.check").recipe(self, opts)) end
+
 -- file:line of an option in the recipe's source.
 function Recipe:locate(path)
   if not self.source then return nil end

@@ -126,6 +126,11 @@ describe("what caisson check says is open", function()
     assert.equal(core_pattern .. "\n" .. (has_sysrq and sysrq .. "\n" or ""), out)
     assert.is_true(found["core-pattern"])
     assert.equal(has_sysrq, found.sysrq or false)
+    -- its uid alone counts: also in a user namespace
+    out, found = plain(open { namespaces = { user = true, mount = true, pid = true, net = true },
+      idmap = { uid = { { 0, 0, 9 } }, gid = { { 0, 0, 9 } } } }, core_pattern)
+    assert.equal(core_pattern .. "\n", out)
+    assert.is_true(found["core-pattern"])
     for _, mended in ipairs { { masked = { sysrq }, readonly = { "/proc/sys" } }, { user = 65534 },
       { namespaces = { user = true, mount = true, pid = true, net = true }, idmap = { uid = { { 0, 100000, 9 } },
         gid = { { 0, 100000, 9 } } } } } do

@@ -463,6 +463,15 @@ describe("a recipe", function()
     end)
   end)
 
+  it("has it as a method, and the library as caisson.check", function()
+    local r = caisson.recipe { extends = "sandbox", args = { "/bin/true" }, namespaces = { net = false } }
+    local list = r:check { here = false, allow = { ["host-network"] = true } }
+    assert.equal("allowed", (function()
+      for _, f in ipairs(list) do if f.rule == "host-network" then return f.accepted end end
+    end)())
+    assert.equal(check, caisson.check)
+  end)
+
   it("can be a saved plan", function()
     local p = as(0, function()
       local built = assert(caisson.recipe({ extends = "sandbox", namespaces = { net = false }, args = { "true" } }):build())

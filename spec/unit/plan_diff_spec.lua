@@ -46,6 +46,8 @@ describe("caisson.plan.diff", function()
     assert.is_true(d.same)
     assert.equal(#p.steps, d.unchanged)
     assert.is_true(diff.of(p, assert(caisson.plan.from_json(p:json()))).same)
+    assert.is_true(caisson.plan.diff(p, with {}).same)
+    assert.has_error(function() caisson.plan.diff(p, {}) end, "diff.of: argument 2: a plan expected, got table")
     assert.equal(("no difference (%d steps)\n"):format(#p.steps), d:text())
   end)
 

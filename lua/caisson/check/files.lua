@@ -133,14 +133,17 @@ rule("project-hooks", "note", "Nothing in a writable folder is run by tools outs
   end)
 
 local function homes(m)
-  local list = { root = "/root" }
+  local found = { root = "/root" }
   local f = m.here and io.open("/etc/passwd")
   for line in f and f:lines() or function() end do
     local name, uid, home = line:match("^([^:]*):[^:]*:(%d+):[^:]*:[^:]*:([^:]+):")
     uid = tonumber(uid)
-    if name and (uid == 0 or uid >= 1000 and uid < 60000) and home:find "^/%w" and #home > 4 then list[name] = home end
+    if name and (uid == 0 or uid >= 1000 and uid < 60000) and home:find "^/%w" and #home > 4 then found[name] = home end
   end
   if f then f:close() end
+  local list = {}
+  for n, home in pairs(found) do list[#list + 1] = { n, home } end
+  table.sort(list, function(a, b) return a[1] < b[1] end)
   return list
 end
 
@@ -153,7 +156,8 @@ local secrets = { ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netr
 rule("home-directory", "warning", "No whole home directory, and nothing of one that is run at log-in, is writable.",
   "a line in ~/.bashrc, a unit in ~/.config/systemd or a key in ~/.ssh runs outside as that user",
   "bind the folder of the project, not the home directory", function(m, found)
-    for name, home in pairs(homes(m)) do
+    for _, h in ipairs(homes(m)) do
+      local name, home = h[1], h[2]
       for _, x in ipairs(m:shown(home)) do
         if x.writable and is_own(x.mount) and x.whole and x.mount.kind == "bind" and home ~= "/root" then
           found(("the home directory of %s is writable at %s"):format(name, x.at), x.mount.step,
@@ -181,8 +185,8 @@ rule("host-secret", "warning", "No keys and passwords of the host can be read.",
       { "/etc/ssh/ssh_host_rsa_key", "the host's key" }, { "/etc/sudoers", "sudo's rules" },
       { "/etc/kubernetes/admin.conf", "the cluster's key" }, { "/etc/NetworkManager/system-connections", "Wi-Fi passwords" },
       { "/var/lib/kubelet", "pods' secrets" } }
-    for name, home in pairs(homes(m)) do
-      for _, s in ipairs(secrets) do list[#list + 1] = { home .. "/" .. s, name .. "'s" } end
+    for _, h in ipairs(homes(m)) do
+      for _, s in ipairs(secrets) do list[#list + 1] = { h[2] .. "/" .. s, h[1] .. "'s" } end
     end
     for _, s in ipairs(list) do
       local path = s[1]
@@ -360,7 +364,7 @@ rule("source-swap", "note", "No other user can swap a source of a bind for a sym
         while at and at ~= "" do
           local st = core.lstat(at)
           local sticky = st and math.floor(st.mode / 512) % 2 == 1
-          if st and (st.uid ~= 0 or math.floor(st.mode / 2) % 2 == 1 and not sticky) then
+          if st and st.type == "directory" and (st.uid ~= 0 or math.floor(st.mode / 2) % 2 == 1 and not sticky) then
             found(("%s is looked up through %s, which is not root's alone"):format(e.given, at), e.step)
             break
           end

@@ -30,7 +30,8 @@ end
 -- With the right to mount it anew nothing of that helps; then capability-root tells.
 local function system_wide(name, level, path, title, why, fix)
   rule(name, level, title, why, fix, function(m, found)
-    if not m.real_root or m.here and not core.lstat("/proc" .. path) then return end -- not in this kernel
+    -- its uid alone counts, also in a user namespace that has it; and not every kernel has each file
+    if not m.host_root or m.here and not core.lstat("/proc" .. path) then return end
     for _, p in ipairs(places(m, "proc", "/proc", path)) do
       if p.writable and not (p.mount.options.subset == "pid") then
         found(("%s is writable, as the host's root"):format(p.at), p.step or m.last.exec)
@@ -96,7 +97,7 @@ rule("sysfs-writable", "error", "/sys is not writable.",
   .. "machine, some of which name programs that the kernel runs as root", "mount it read-only", function(m, found)
     for _, p in ipairs(places(m, "sysfs", "/sys", "")) do
       if p.writable and p.mount.kind ~= "host" then
-        found(("%s is writable"):format(p.at), p.step, { level = not m.real_root and "note" or nil })
+        found(("%s is writable"):format(p.at), p.step, { level = not m.host_root and "note" or nil })
       end
     end
   end)

@@ -395,20 +395,21 @@ function Diff:text(c, names)
     width = math.max(width, #e.row.step)
     objects = math.max(objects, color.width(text.line(e.row.object)))
   end
-  -- a terminal's line is cut in the object; where there is little room for that, in the place's folder too
-  local function left(pattern)
+  -- a terminal's line is cut in the object; where there is little room for that, in the place too
+  local function whole(at) return at end
+  local function left(of)
     local n = 0
-    for _, e in ipairs(self.entries) do n = math.max(n, #e.row.at:match(pattern)) end
+    for _, e in ipairs(self.entries) do n = math.max(n, #of(e.row.at)) end
     return c.columns and c.columns - width - n - 11 or 72
   end
-  local pattern = left "^.*$" >= math.min(objects, 40) and "^.*$" or "[^/]*$"
-  objects = math.min(objects, math.max(left(pattern), 16))
+  local place = left(whole) >= math.min(objects, 40) and whole or text.short
+  objects = math.min(objects, math.max(left(place), 16))
   for _, e in ipairs(self.entries) do
     local row = e.row
     local object = text.line(row.object)
     if c.columns then object = color.cut(object, objects) end
     add((paint[e.sign](("%s %3d  %s"):format(e.sign, row.number, color.pad(row.step, width))) .. "  "
-      .. color.pad(object, objects) .. "  " .. c.dim(row.at:match(pattern))):gsub("%s+$", ""))
+      .. color.pad(object, objects) .. "  " .. c.dim(place(row.at))):gsub("%s+$", ""))
     if e.sign == ">" or e.entry and e.entry.moved then
       add(c.dim(("       moved: it was step %d"):format(e.entry.from.number)))
     end

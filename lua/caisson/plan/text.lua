@@ -19,6 +19,11 @@ function M.line(s)
   return (s:gsub("[%z\1-\31\127]", function(c) return escapes[c] or ("\\x%02x"):format(c:byte()) end))
 end
 
+---A place without what every line of a plan has: a recipe's folder, a bundle's file.
+---@param at string
+---@return string
+function M.short(at) return (at:match("[^/]*$"):gsub("^config%.json: ", "")) end
+
 local function widths(rows, columns)
   local w = {}
   for _, k in ipairs(columns) do w[k] = color.width(heads[k]) end
@@ -43,7 +48,7 @@ local function arrange(rows, width)
   local w = widths(rows, columns)
   if not width or w.object <= room(w, columns, width) then return columns, w end
   if room(w, columns, width) < enough then
-    for _, row in ipairs(rows) do row.at = row.at:match("[^/]*$") end
+    for _, row in ipairs(rows) do row.at = M.short(row.at) end
     w = widths(rows, columns)
   end
   if room(w, columns, width) < enough then -- phases as lines between
