@@ -33,30 +33,6 @@ local M = {}
 ---@field count integer
 ---@field causes caisson.explain.Cause[]
 
--- The calls whose end is looked at; those of a kernel or machine that does not have them are left out.
-local looked_at = [[
-open openat openat2 creat access faccessat faccessat2 stat lstat newfstatat statx chdir chroot execve execveat
-truncate mkdir mkdirat mknod mknodat rmdir unlink unlinkat symlink symlinkat link linkat rename renameat renameat2
-chmod fchmod fchmodat fchmodat2 chown lchown fchown fchownat utime utimes utimensat futimesat
-setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr name_to_handle_at open_by_handle_at
-mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr swapon swapoff quotactl acct
-fanotify_init inotify_init1 dup pipe pipe2 eventfd2 epoll_create1 memfd_create
-socket socketpair bind connect listen accept accept4 setsockopt
-clone clone3 fork vfork unshare setns setuid setgid setreuid setregid setresuid setresgid setgroups setfsuid setfsgid
-capset prctl seccomp ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd kill tkill tgkill pidfd_send_signal
-setpriority ioprio_set sched_setscheduler sched_setparam sched_setattr sched_setaffinity setrlimit prlimit64
-mlock mlock2 mlockall sethostname setdomainname settimeofday clock_settime clock_adjtime adjtimex reboot
-init_module finit_module delete_module kexec_load kexec_file_load syslog iopl ioperm vhangup bpf perf_event_open
-userfaultfd io_uring_setup add_key request_key keyctl shmget msgget semget mq_open personality
-landlock_create_ruleset landlock_restrict_self set_mempolicy mbind move_pages
-]]
-
--- Where a limit of memory is set, what asks for it.
-local memory_calls = { "mmap", "mremap", "brk" }
-
--- Of what terminals are asked, the few requests that are ever denied; all others of theirs are made all the time.
-local TCSETS, TIOCSCTTY, TIOCSTI, TIOCLINUX = 0x5402, 0x540E, 0x5412, 0x541C
-
 local errnos = { "EPERM", "EACCES", "ENOSYS", "EROFS", "EMFILE", "ENFILE", "EFBIG", "ENOMEM", "ENOSPC", "EDQUOT", "EAGAIN",
   "EXDEV", "EUSERS", "ENETUNREACH", "EINVAL" }
 
@@ -121,32 +97,19 @@ function M.after_clone(b)
   for _, name in ipairs { "trace", "ptrace" } do
     if b.options[name] then b:fail(name, "a process has one tracer: --explain is another") end
   end
-  local names = {}
-  for name, nr in pairs(core.seccomp.syscalls()) do names[nr] = name end
-  b.explain = { tracer = "caisson.explain.tracer", built = b, init = b.options.init, names = names, programs = {}, errnos = {} }
+  b.explain = { tracer = "caisson.explain.tracer", built = b, init = b.options.init, programs = {}, errnos = {} }
   -- what our filters give to the tracer: any number, but none that a filter of the program's would
   b.explain.tag = math.floor(core.now() / 1000) % 65535 + 1
   for i, name in ipairs(errnos) do b.explain.errnos[i] = core.errno[name] end
   require("caisson.trace").attach(b, setmetatable({ events = {}, built = b, spec = b.explain }, class()))
 end
 
--- The filter that picks calls; those of other architectures, which it could not name, all.
+-- The filter that picks calls.
 function M.filter(b)
-  local action = { "trace", b.explain.tag }
-  local rule = { action = action }
-  for name in looked_at:gmatch "%S+" do
-    if core.seccomp.number(name) then rule[#rule + 1] = name end
-  end
-  if rlimit_of(b, "as") or rlimit_of(b, "data") then
-    for _, name in ipairs(memory_calls) do rule[#rule + 1] = name end
-  end
-  local rules = { rule }
-  for _, condition in ipairs { { 1, "<", 0x5401 }, { 1, ">", 0x54ff }, { 1, "==", TCSETS }, { 1, "==", TIOCSCTTY },
-    { 1, "==", TIOCSTI }, { 1, "==", TIOCLINUX } } do
-    rules[#rules + 1] = { "ioctl", action = action, args = { condition } }
-  end
-  local program, message = core.seccomp.compile { default = "allow", rules = rules, bad_architecture = action }
-  if not program then error("--explain: " .. message, 0) end
+  local cgroup = b.options.cgroup
+  local processes = rlimit_of(b, "nproc") or type(cgroup) == "table" and cgroup.pids ~= nil
+  local program = require("caisson.explain.filter").program(b.explain.tag,
+    { processes = processes, memory = rlimit_of(b, "as") or rlimit_of(b, "data") })
   b.phase = "policy"
   -- no policy of the recipe's: what the kernel does against speculation where there is one is not its wish
   b.explain.step = b:step("explain", "seccomp", { program = program, flags = { "spec_allow" } })

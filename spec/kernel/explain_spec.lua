@@ -92,7 +92,7 @@ describe("run with explain", function()
       local e, cause = only(list)
       assert.same({ "SIGSYS", "unshare(CLONE_NEWNS)", "denied" }, { e.signal, e.text, e.comm })
       assert.equal("seccomp", cause.kind)
-      assert.is_truthy(cause.rule:find(action, 1, true), cause.rule)
+      assert.is_truthy(cause.why:find(action, 1, true), cause.why)
       assert.equal(31, r.signal or r.code - 128)
     end
   end)

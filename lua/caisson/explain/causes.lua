@@ -328,7 +328,7 @@ function M.of(ctx, call, info, event)
   end
   if code ~= "EBUSY" then
     local denied = require("caisson.explain.seccomp").of(ctx, call, info)
-    if denied and (event.signal or event.by_filter) then return denied, path end
+    if denied and (event.signal or event.by_filter) then return { denied }, path end
   end
   if not info.native then return list, nil end
   if special[call.name] then special[call.name](ctx, call, code, list) end

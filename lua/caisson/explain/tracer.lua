@@ -1,9 +1,6 @@
 -- The tracer of --explain: a process of its own, with the recipe's values as they are. It answers where the filters ask,
 -- as they would have, and has what was denied looked into while who made the call still stands there.
 local core = require "caisson.core"
-local Call = require "caisson.trace.call"
-local decode = require "caisson.trace.decode"
-local json = require "caisson.json"
 
 local ptrace = core.ptrace
 
@@ -13,7 +10,7 @@ local Tracer = {}
 Tracer.__index = Tracer
 
 function Tracer:tell(what)
-  self.report:write((json.document(what):gsub("\n *", " ")) .. "\n")
+  self.report:write((require("caisson.json").document(what):gsub("\n *", " ")) .. "\n")
 end
 
 local function read(path)
@@ -52,13 +49,22 @@ end
 
 -- ---- what ----
 
+-- The names of calls, by number: most programs are denied nothing, and nothing is loaded for them.
+local function name_of(self, nr)
+  if not self.names then
+    self.names = {}
+    for name, number in pairs(core.seccomp.syscalls()) do self.names[number] = name end
+  end
+  return self.names[nr] or "#" .. nr
+end
+
 -- code: an errno's name; signal: of what was killed; else neither.
 local function record(self, tid, info, code, signal, by_filter)
   if not self.root then return end -- construction
-  local name = info.native and self.names[info.nr] or "#" .. info.nr
-  local call = Call.new(tid, info, name, self.root)
+  local name = info.native and name_of(self, info.nr) or "#" .. info.nr
+  local call = require("caisson.trace.call").new(tid, info, name, self.root)
   rawset(call, "namespace", self.namespace)
-  local text = info.native and decode.call(call) or name .. "()"
+  local text = info.native and require("caisson.trace.decode").call(call) or name .. "()"
   local who = self.who[tid] or identify(tid)
   local key = table.concat({ text, code or "", signal or "", who.exe or "" }, "\0")
   local id = self.seen[key]
@@ -100,7 +106,7 @@ for name in ("chown lchown fchown fchownat setuid setgid setreuid setregid setre
 end
 
 function on.failed(self, tid, result, info)
-  if result ~= -core.errno.EINVAL or ids[self.names[info.nr]] then
+  if result ~= -core.errno.EINVAL or ids[name_of(self, info.nr)] then
     record(self, tid, info, core.errno.name(-result) or tostring(-result))
   end
   ptrace.cont(tid)
@@ -126,6 +132,10 @@ end
 local function flush(self)
   if self.flushed then return end
   self.flushed = true
+  if #self.counts == 0 and #self.killed == 0 then
+    self.report:write '{ "over": {} }\n'
+    return
+  end
   self:tell { over = { counts = self.counts, more = self.more, killed = self.killed } }
 end
 
@@ -146,12 +156,12 @@ end
 function Tracer.run(spec, pid, report)
   local programs = {}
   for i, p in ipairs(spec.programs) do programs[i] = p.program end
-  local self = setmetatable({ spec = spec, init = spec.init, first = pid, report = report, names = spec.names, who = {},
+  local self = setmetatable({ spec = spec, init = spec.init, first = pid, report = report, who = {},
     seen = {}, counts = {}, killed = {}, more = 0 }, Tracer)
   self.watcher = ptrace.watch { programs = programs, tag = spec.tag, errnos = spec.errnos, signals = { 24, 25, 31 } }
   local ok, message, errno = ptrace.seize(pid, { "fork", "vfork", "clone", "exec", "exit", "seccomp", "sysgood", "exitkill" })
-  self:tell(ok and { seized = pid } or { error = message, errno = errno })
-  if not ok then return end
+  if not ok then return self:tell { error = message, errno = errno } end
+  report:write(('{ "seized": %d }\n'):format(pid))
   while true do
     local tid, kind, value, info = self.watcher:next()
     if not tid then break end

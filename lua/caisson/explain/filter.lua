@@ -1,0 +1,94 @@
+-- The filter of --explain: it asks the tracer about the calls whose end is looked at, and lets all others be. Written here,
+-- since libseccomp takes longer to build it than most programs take to start.
+local core = require "caisson.core"
+
+local M = {}
+
+-- What a policy, a mount, Landlock, a mode or a missing capability denies. Not looks at files (stat, readlink, access
+-- for reading): there are too many, and what they ask about is then opened.
+local plain = [[
+open openat openat2 creat chdir chroot execve execveat
+truncate mkdir mkdirat mknod mknodat rmdir unlink unlinkat symlink symlinkat link linkat rename renameat renameat2
+chmod fchmod fchmodat fchmodat2 chown lchown fchown fchownat utime utimes utimensat futimesat
+setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr name_to_handle_at open_by_handle_at
+mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr swapon swapoff quotactl acct
+fanotify_init inotify_init1 dup pipe pipe2 eventfd2 epoll_create1 memfd_create
+socket socketpair bind connect listen accept accept4 setsockopt
+clone3 unshare setns setuid setgid setreuid setregid setresuid setresgid setgroups setfsuid setfsgid
+capset seccomp ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd kill tkill tgkill pidfd_send_signal
+setpriority ioprio_set sched_setscheduler sched_setparam sched_setattr sched_setaffinity setrlimit
+mlock mlock2 mlockall sethostname setdomainname settimeofday clock_settime clock_adjtime adjtimex reboot
+init_module finit_module delete_module kexec_load kexec_file_load syslog iopl ioperm vhangup bpf perf_event_open
+userfaultfd io_uring_setup add_key request_key keyctl shmget msgget semget mq_open personality
+landlock_create_ruleset landlock_restrict_self set_mempolicy mbind move_pages
+]]
+
+-- Only where a limit can be what fails.
+local memory_calls, process_calls = { "mmap", "mremap", "brk" }, { "clone", "fork", "vfork" }
+
+local LOAD, EQUAL, GREATER, AT_LEAST, SET, RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
+local NR, ARCH, ARGS = 0, 4, 16 -- struct seccomp_data
+local TRACE, ALLOW = 0x7ff00000, 0x7fff0000
+local machines = { x86_64 = 0xc000003e, aarch64 = 0xc00000b7 }
+
+local W_OK, NEW_NAMESPACES = 2, 0x7e020080
+
+-- By the low half of an argument, from 0: one of these comparisons must hold.
+local conditional = {
+  access = { 1, { SET, W_OK } },
+  faccessat = { 2, { SET, W_OK } },
+  faccessat2 = { 2, { SET, W_OK } },
+  clone = { 0, { SET, NEW_NAMESPACES } },
+  prlimit64 = { 2, { SET, 0xffffffff } }, -- a new limit
+  -- SET_SECCOMP, CAPBSET_DROP, SET_SECUREBITS, SET_MM, CAP_AMBIENT
+  prctl = { 0, { EQUAL, 22 }, { EQUAL, 24 }, { EQUAL, 28 }, { EQUAL, 35 }, { EQUAL, 47 } },
+  -- of terminals' requests, which are many: TCSETS, TIOCSCTTY, TIOCSTI, TIOCLINUX
+  ioctl = { 1, { GREATER, 0x54ff }, { EQUAL, 0x5402 }, { EQUAL, 0x540e }, { EQUAL, 0x5412 }, { EQUAL, 0x541c } },
+}
+local order = { "ioctl", "prctl", "clone", "prlimit64", "access", "faccessat", "faccessat2" }
+
+local function instruction(code, yes, no, k)
+  local function byte(n) return math.floor(k / 256 ^ n) % 256 end
+  return string.char(code, 0, yes, no, byte(0), byte(1), byte(2), byte(3))
+end
+
+-- tag: what the tracer knows it by; memory, processes: look at what asks for those, too.
+---@param tag integer
+---@param looks { memory?: boolean, processes?: boolean }
+---@return string program
+function M.program(tag, looks)
+  local trace = instruction(RETURN, 0, 0, TRACE + tag)
+  -- what is of another architecture could not be named: all of it
+  local list = { instruction(LOAD, 0, 0, ARCH), instruction(EQUAL, 1, 0, machines[core.seccomp.architecture()] or 0), trace,
+    instruction(LOAD, 0, 0, NR), instruction(AT_LEAST, 0, 1, 0x40000000), trace }
+  local function add(i) list[#list + 1] = i end
+  local function all(names)
+    for _, name in ipairs(names) do
+      local nr = core.seccomp.number(name)
+      if nr then
+        add(instruction(EQUAL, 0, 1, nr))
+        add(trace)
+      end
+    end
+  end
+  if looks.processes then all(process_calls) end
+  if looks.memory then all(memory_calls) end
+  for _, name in ipairs(order) do
+    local nr, c = core.seccomp.number(name), conditional[name]
+    if nr then
+      local n = #c - 1
+      add(instruction(EQUAL, 0, n + 3, nr))
+      add(instruction(LOAD, 0, 0, ARGS + 8 * c[1]))
+      for i = 1, n do add(instruction(c[i + 1][1], n - i + 1, 0, c[i + 1][2])) end
+      add(instruction(RETURN, 0, 0, ALLOW))
+      add(trace)
+    end
+  end
+  local names = {}
+  for name in plain:gmatch "%S+" do names[#names + 1] = name end
+  all(names)
+  add(instruction(RETURN, 0, 0, ALLOW))
+  return table.concat(list)
+end
+
+return M
