@@ -104,6 +104,8 @@ describe("run with explain", function()
     assert.equal(('mounts: { bind = "%s", at = "/mnt", writable = true }'):format(dir), cause.fix)
     local root = select(2, only(explained(nil, "mkdir", "/new")))
     assert.equal('mounts = { { tmpfs = "/new" } }', root.fix)
+    root = select(2, only(explained(nil, "create", "/etc/new")))
+    assert.equal('mounts = { { tmpfs = "/etc", copyup = true } }', root.fix)
   end)
 
   it("names a masked path", function()
@@ -144,6 +146,7 @@ describe("run with explain", function()
     assert.same({ "EPERM", "capability" }, { e.code, cause.kind })
     assert.equal("CAP_CHOWN is missing", cause.why)
     assert.is_truthy(cause.at:find "sandbox%.lua:%d+$", cause.at)
+    assert.same({}, explained("  " .. cause.fix .. ",", "chown", "/tmp"))
   end)
 
   it("says what a network of its own does not have", function()
@@ -207,6 +210,43 @@ describe("run with explain", function()
     assert.equal(nil, none)
     assert.is_truthy(message:find "hostname", message)
     assert.same({ fds, children }, { t.count_fds(), t.count_children() })
+  end)
+
+  describe("of the command", function()
+    local cli = require "support.cli"
+
+    it("tells at the end, on standard error, and leaves the program's status", function()
+      recipe(nil)
+      local r = cli.caisson { "run", "--explain", dir .. "/r.lua", "--", "sh", "-c", "/mnt/denied mkdir /mnt/x; exit 7" }
+      assert.equal(7, r.code)
+      assert.equal("mkdir -1 EROFS\n", r.out)
+      assert.is_truthy(r.err:find("explain: one thing was denied\n  mkdir(\"/mnt/x\", 0755) = EROFS  denied[", 1, true), r.err)
+      assert.is_truthy(r.err:find("r.lua:5: mounts[", 1, true), r.err)
+      assert.is_truthy(r.err:find("\n    fix:  mounts: { bind = ", 1, true), r.err)
+      r = cli.caisson { "run", "--explain", "sandbox", "--", "true" }
+      assert.same({ 0, "", "explain: nothing was denied\n" }, { r.code, r.out, r.err })
+      r = cli.caisson { "run", "sandbox", "--", "true" }
+      assert.same({ 0, "", "" }, { r.code, r.out, r.err })
+    end)
+
+    it("has it in the result as JSON", function()
+      recipe(nil)
+      local r = cli.caisson { "run", "--explain", "--json", "--result", dir .. "/result.json", dir .. "/r.lua", "--",
+        "/mnt/denied", "unshare" }
+      local document = require("cjson").decode(r.out:match "{.*")
+      assert.equal("unshare(CLONE_NEWNS)", document.explained[1].text)
+      assert.same({ "EPERM", "seccomp" }, { document.explained[1].code, document.explained[1].causes[1].kind })
+      assert.same(document, require("cjson").decode(t.read_file(dir .. "/result.json")))
+    end)
+
+    it("keeps to the columns of a terminal", function()
+      local text = require("caisson.cli.explain").text({ explained = { { call = "openat", code = "EACCES", count = 3, comm = "x",
+        pid = 3, text = 'openat(AT_FDCWD, "' .. ("/long"):rep(30) .. '", O_RDONLY)',
+        causes = { { kind = "mode", why = ("word "):rep(40), at = "r.lua:1", rule = "mounts[1]", fix = ("fix "):rep(40) } } } } },
+        setmetatable({ columns = 80 }, { __index = function() return function(s) return s end end }))
+      for line in text:gmatch "[^\n]+" do assert.is_true(require("caisson.cli.color").width(line) <= 80, line) end
+      assert.is_truthy(text:find("= EACCES\n      x[3], 3 times\n", 1, true), text)
+    end)
   end)
 
   it("is refused where the recipe has a tracer", function()

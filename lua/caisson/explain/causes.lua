@@ -173,6 +173,16 @@ local function add(list, cause)
   return cause
 end
 
+-- Another process's insides, in /proc.
+local function of_process(ctx, text)
+  local what = (text or ""):match "^/proc/[%d%a-]+/(%a+)"
+  if not ({ root = 1, cwd = 1, exe = 1, fd = 1, ns = 1, mem = 1, maps = 1, environ = 1 })[what] then return nil end
+  local b = ctx.spec.built
+  return { kind = "capability", why = "CAP_SYS_PTRACE is missing: it is another process's, with more rights or of another user",
+    at = of_recipe.at(b, "capabilities"), rule = capabilities_rule(b),
+    fix = with_capability(b, "sys_ptrace", of_recipe.id_inside(ctx.tid, "uid", ctx.creds.uid)) }
+end
+
 local function of_paths(ctx, call, code, list)
   files = files or require "caisson.explain.files"
   for i, p in ipairs(call:paths()) do
@@ -189,7 +199,11 @@ local function of_paths(ctx, call, code, list)
         if code ~= "EPERM" then
           add(list, files.landlock(ctx, call, p, i))
           local what, changes = wanted(ctx, call, p)
-          add(list, files.mode(ctx, path, what, changes))
+          -- what would be denied next, were it not for the mode
+          if add(list, files.mode(ctx, path, what, changes)) and (changes or what[#what] == "w") then
+            add(list, files.read_only(ctx, path))
+          end
+          if #list == 0 then add(list, of_process(ctx, p.text)) end
         end
       end
       if #list > 0 then return path end
@@ -322,7 +336,8 @@ function M.of(ctx, call, info, event)
   ctx.tid, ctx.creds = call.tid, of_recipe.creds(call.tid)
   local code, list = event.code, {}
   local own = info.native and require("caisson.trace.calls").paths[call.name]
-  local path = own and (call:paths()[1] or {}).path
+  local paths = own and call:paths() or {}
+  local path = (paths[call.name == "mount" and 2 or 1] or {}).path
   if event.signal and killers[event.signal] then
     return { rlimit(ctx, killers[event.signal][1], killers[event.signal][2]) }, path
   end

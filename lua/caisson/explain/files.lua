@@ -85,12 +85,14 @@ local function mount_cause(ctx, path, what, fields, why)
   elseif step.step == "readonly" then
     c.fix = ("readonly: without %s"):format(show(target))
   elseif target == "/" then
-    local dir = core.lstat(ctx.root .. path)
-    dir = dir and dir.type == "directory" and path or parent(path)
+    local st = core.lstat(ctx.root .. path)
+    local dir = st and st.type == "directory" and path or parent(path)
     if dir == "/" then dir = path end
+    -- what is there already stays to be seen
+    local there = #(core.list(ctx.root .. dir) or {}) > 0
     c.rule = step.step == "root.readonly" and "readonly_root = true" .. (entry == nil and ", as by default" or "") or c.rule
-    c.fix = what == "ro" and (dir ~= "/" and ("mounts = { { tmpfs = %s } }"):format(show(dir)) or "readonly_root = false")
-      or nil
+    local tmpfs = ("mounts = { { tmpfs = %s%s } }"):format(show(dir), there and ", copyup = true" or "")
+    c.fix = what == "ro" and (dir ~= "/" and tmpfs or "readonly_root = false") or nil
   elseif type(entry) == "table" and key:find "^mounts/" then
     local new = {}
     for k, v in pairs(fields) do new[k] = v end
