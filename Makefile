@@ -124,6 +124,7 @@ bench:
 	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="$(BUILD)/?.so;;" luajit spec/bench/run.lua $(BUILD)
 	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="$(BUILD)/?.so;;" luajit spec/bench/oci.lua $(BUILD)
 	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="$(BUILD)/?.so;;" luajit spec/bench/learn.lua $(BUILD)
+	@LUA_PATH="./lua/?.lua;./lua/?/init.lua;;" LUA_CPATH="$(BUILD)/?.so;;" luajit spec/bench/explain.lua $(BUILD)
 lint:
 	@spec/tools/deps build lint
 	@spec/tools/lint
