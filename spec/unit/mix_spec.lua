@@ -216,6 +216,57 @@ describe("policy.mix", function()
     end
   end)
 
+  it("leaves it to a recipe's options to refuse what they are not", function()
+    local m = policy.mix { seccomp = policy.default(), landlock = { read = { "/" } }, capabilities = {}, masked = { "/a" },
+      mounts = { { tmpfs = "/x" } }, cgroup = { memory = { max = 5 } }, rlimits = { nofile = 5 }, limits = { time = 1 },
+      namespaces = { net = true }, no_new_privs = true }
+    for name, values in pairs { cgroup = { 5, "x", { memory = 5 }, { memory = { max = {} } } }, rlimits = { 5, { nofile = {} }, { nofile = "x" } },
+      limits = { 5, { time = "x" }, { tme = 1 } }, masked = { 5, { 5 }, { x = 1 } }, mounts = { 5, { 5 }, { {} } },
+      capabilities = { 5, { 5 }, { "nonesuch" }, { bounding = 5 } }, namespaces = { 5, { mount = 5 } },
+      seccomp = { 5, "x", { 5 }, {} }, landlock = { 5, "x", { {} }, { raed = {} } }, no_new_privs = { "x" } } do
+      for _, v in ipairs(values) do
+        local def = { namespaces = { mount = true, user = not root or nil }, [name] = v }
+        local ok, message = caisson.recipe(def):build { args = { "/bin/true" }, mix = { m } }
+        local text = name .. " = " .. tostring(v) .. ": " .. tostring(message)
+        assert.is_true(ok == nil, text)
+        assert.truthy(message:find(name == "seccomp" and "seccomp" or name, 1, true), text)
+        assert.is_nil(message:find("attempt to", 1, true), text)
+        assert.is_nil(message:find("bad argument", 1, true), text)
+      end
+    end
+  end)
+
+  it("of any shape raises or is one, and never breaks in the library", function()
+    local seed = tonumber(os.getenv("CAISSON_SEED")) or os.time()
+    math.randomseed(seed)
+    local pool = { 0, 1, -1, 2 ^ 53, 0.5, 0 / 0, 1 / 0, "", "x", "\0", "64M", "max", true, false, "/a", "net", "chown", policy.default() }
+    local keys = { "read", "max", "memory", "soft", "nofile", "time", "net", "path", "access", "tmpfs", "unified", "devices" }
+    local parts = { "seccomp", "landlock", "capabilities", "mounts", "masked", "readonly", "cgroup", "rlimits", "limits", "namespaces",
+      "no_new_privs", "readonly_root", "limit_userns" }
+    local function random(depth)
+      if depth == 0 or math.random(3) == 1 then return pool[math.random(#pool)] end
+      local v = {}
+      for _ = 1, math.random(0, 3) do v[math.random(2) == 1 and #v + 1 or keys[math.random(#keys)]] = random(depth - 1) end
+      return v
+    end
+    local made = {}
+    for _ = 1, 600 do
+      local spec = { [parts[math.random(#parts)]] = random(3), [parts[math.random(#parts)]] = random(2) }
+      local ok, m = pcall(policy.mix, spec)
+      if ok then
+        made[#made + 1] = m
+        local other = made[math.random(#made)]
+        for _, operate in ipairs { function() return m * other end, function() return m + other end } do
+          local fine, message = pcall(operate)
+          assert.is_true(fine or message:find("policy.mix: ", 1, true) ~= nil, seed .. ": " .. tostring(message))
+        end
+        assert.is_string(m:diff(other):text() .. m:text())
+      else
+        assert.is_true(m:find("policy.mix: ", 1, true) ~= nil, seed .. ": " .. m)
+      end
+    end
+  end)
+
   it("loads a second filter where two can't be one, each so that the other can be loaded", function()
     local first, second = policy.new { "@basic-io", newest = "getpid" }, policy.new { "@basic-io", "seccomp" }
     local o = merged({ seccomp = first }, { policy.mix { seccomp = second } })

@@ -169,7 +169,12 @@ end
 
 function checks.namespaces(v, fail)
   if type(v) ~= "table" then fail("{ net = true } expected, got " .. type(v)) end
+  local known = {}
+  for _, f in ipairs(core.primitives.clone.fields) do if f.name == "namespaces" then known = f.words end end
   for name, on in pairs(v) do
+    local found = false
+    for _, w in ipairs(known) do found = found or w == name end
+    if not found then fail(words.unknown("unknown namespace", tostring(name), known)) end
     if on ~= true then fail(("%s: true expected: a mix-in makes namespaces and joins none"):format(tostring(name))) end
   end
   return v
@@ -495,7 +500,7 @@ end
 
 -- Capabilities that this process could hand on, where no user namespace gives them anew.
 local function own_capabilities(options)
-  local ns = options.namespaces or {}
+  local ns = type(options.namespaces) == "table" and options.namespaces or {}
   if ns.user or ns.user == nil and core.identity().euid ~= 0 then return { "all" } end
   local status = io.open("/proc/self/status")
   local text = status and status:read("*a") or ""
@@ -550,8 +555,37 @@ function narrow.namespaces(options, v)
   return t
 end
 
+-- Is the recipe's own what its option takes? What it is not, the option itself refuses, with its line.
+local function is_sound(k, own)
+  if k == "landlock" or own == nil or type(own) == "boolean" or k == "seccomp" and type(own) == "string" then return true end
+  if type(own) ~= "table" then return false end
+  if k == "mounts" or k == "masked" or k == "readonly" or k == "seccomp" and not getmetatable(own) then
+    local n = 0
+    for _ in pairs(own) do n = n + 1 end
+    return n == #own and (n > 0 or k ~= "seccomp")
+  end
+  if k == "cgroup" then return (pcall(require("caisson.cgroup.limits").check, own)) end
+  if k == "limits" then return require("caisson.build").check_limits(own) ~= nil end
+  if k == "capabilities" then
+    if #own > 0 or next(own) == nil then own = { own } end
+    for _, list in pairs(own) do
+      for _, c in pairs(type(list) == "table" and list or { list }) do
+        if not capability_words()[c] then return false end
+      end
+    end
+    return true
+  end
+  if k ~= "rlimits" then return true end
+  for _, limit in pairs(own) do
+    local soft, hard = bounds(limit)
+    if not number(soft) or not number(hard) then return false end
+  end
+  return true
+end
+
 -- The recipe's own of each part with the mix-in's; a second value is a message.
 local function narrowed(options, k, v)
+  if not is_sound(k, options[k]) then return options[k] end
   if narrow[k] then return narrow[k](options, v) end
   local own = options[k]
   if own == nil or own == false then
@@ -584,7 +618,7 @@ function M.apply(options, origins)
           error(("%smix[%d]: %s: %s"):format(at and at .. ": " or "", i, k, message), 0)
         end
         options[k] = value
-        M.credit(origins, m, k, before, value, v)
+        if value ~= before then M.credit(origins, m, k, before, value, v) end
       end
     end
   end
