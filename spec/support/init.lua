@@ -220,6 +220,11 @@ for name, package in pairs { npm = "npm", nginx = "nginx-light", chromium = "chr
   end
 end
 
+function probes.ranges()
+  local ok, missing = require("caisson.ranges").map(core.identity())
+  return ok ~= nil, "no range of ids: missing " .. table.concat(missing, ", ")
+end
+
 function probes.pasta()
   local r, message = require("caisson").run("pasta", { args = { "true" }, stdin = "null" })
   return r ~= nil and r.code == 0, "no pasta that works (package passt, /dev/net/tun): " .. tostring(message)
