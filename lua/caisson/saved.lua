@@ -214,6 +214,7 @@ function Planned:build(opts)
   if not right then return nil, message end
   if next(opts.params or {}) ~= nil then return nil, "a plan has no parameters" end
   if opts.env and next(opts.env) ~= nil then return nil, "the environment is in the plan already" end
+  if opts.explain then return nil, "a saved plan has no lines to be explained by: run its recipe with --explain" end
   local last = plan.steps[#plan.steps]
   if opts.args then last.options.argv = opts.args end
 

@@ -249,6 +249,17 @@ describe("run with explain", function()
     end)
   end)
 
+  it("is refused for a saved plan, which has no lines", function()
+    local plan = assert(recipe(nil):build { args = { "/mnt/denied" } }).plan
+    local none, message = require("caisson.run").run(require("caisson.saved").recipe(plan), { explain = true })
+    assert.equal(nil, none)
+    assert.is_truthy(message:find("run its recipe", 1, true), message)
+  end)
+
+  it("says nothing of what is no denial", function()
+    assert.same({}, explained(nil, "again-later"))
+  end)
+
   it("is refused where the recipe has a tracer", function()
     local r = caisson.recipe { extends = "sandbox", args = { "/bin/true" }, ptrace = true }
     local none, message = caisson.run(r, { explain = true })

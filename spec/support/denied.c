@@ -187,6 +187,17 @@ main(int argc, char **argv)
     own_filter(SECCOMP_RET_TRACE | 1, SYS_getpgid, 0);
     return result("getpgid", syscall(SYS_getpgid, 0));
   }
+  if (!strcmp(what, "again-later")) { /* EAGAIN, ENOENT, EEXIST, ENOTDIR */
+    struct sockaddr_in in = { .sin_family = AF_INET };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+    bind(fd, (struct sockaddr *)&in, sizeof(in));
+    listen(fd, 1);
+    result("accept", accept(fd, NULL, NULL));
+    result("open", open("/no/where", O_RDONLY));
+    result("mkdir", mkdir("/tmp", 0755));
+    return result("open", open("/dev/null/x", O_RDONLY));
+  }
   if (!strcmp(what, "listener"))
     return result("seccomp", own_filter(SECCOMP_RET_USER_NOTIF, SYS_unshare,
                                         SECCOMP_FILTER_FLAG_NEW_LISTENER) >= 0);

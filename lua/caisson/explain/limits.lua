@@ -24,7 +24,7 @@ function M.account(b, r, list, over)
   local names = {}
   for _, v in ipairs(victims) do names[#names + 1] = v.comm end
   local text = ("the OOM killer struck %s"):format((r.oom_kills or 1) == 1 and "once" or ("%d times"):format(r.oom_kills))
-  list[#list + 1] = { call = "", text = text .. (#names > 0 and ": " .. table.concat(names, ", ") or ""), signal = "SIGKILL",
+  list[#list + 1] = { call = "", text = text .. (#names > 1 and ": " .. table.concat(names, ", ") or ""), signal = "SIGKILL",
     count = r.oom_kills or 1, comm = who.comm, exe = who.exe,
     causes = { { kind = "memory", at = of_recipe.at(b, "cgroup/memory"),
       rule = max and ("cgroup.memory.max = %s"):format(of_recipe.show(max)) or nil,

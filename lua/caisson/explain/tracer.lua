@@ -99,18 +99,32 @@ function on.denied(self, tid, _, info)
   ptrace.cont(tid)
 end
 
--- EINVAL says mostly that the program has erred, but not where ids are nobody's.
-local ids = {}
-for name in ("chown lchown fchown fchownat setuid setgid setreuid setregid setresuid setresgid setgroups"):gmatch "%S+" do
-  ids[name] = true
+-- Errnos that mostly say something else: who has no such id gets EINVAL, but so does who errs; what does not wait gets
+-- EAGAIN; to move a file to another filesystem is EXDEV without Landlock, too.
+local function set(names)
+  local t = {}
+  for name in names:gmatch "%S+" do t[name] = true end
+  return t
+end
+
+local ids = set "chown lchown fchown fchownat setuid setgid setreuid setregid setresuid setresgid setgroups"
+local processes = set "clone clone3 fork vfork setuid setreuid setresuid mlock mlock2 mlockall"
+
+local function is_denial(self, name, number)
+  local errno = core.errno
+  if number == errno.EINVAL then return ids[name] end
+  if number == errno.EAGAIN then return processes[name] end
+  if number == errno.EXDEV then return self.spec.built.options.landlock ~= nil end
+  return true
 end
 
 function on.failed(self, tid, result, info)
-  if result ~= -core.errno.EINVAL or ids[name_of(self, info.nr)] then
+  if is_denial(self, name_of(self, info.nr), -result) then
     record(self, tid, info, core.errno.name(-result) or tostring(-result))
   end
   ptrace.cont(tid)
 end
+
 local function kills(answer) return answer < 65536 or answer >= 2147483648 end
 
 -- At its end; other threads of its process end so too, in calls that nobody denies.
