@@ -34,6 +34,10 @@ describe("caisson check foretells", function()
     { "program-missing", { args = { "no-such-program" } }, { args = { "true" } } },
     { "program-missing", { args = { "/opt/no/such" } }, { args = { "/lib/../bin/true" } } },
     { "cwd-missing", { cwd = "/no/such" }, { cwd = "/usr/share" } },
+    { "uid-unmapped", { namespaces = { user = true }, idmap = { uid = { { 0, core.identity().euid, 1 } },
+      gid = { { 0, core.identity().egid, 1 } } }, user = 7 }, { namespaces = { user = true }, user = 0,
+      idmap = { uid = { { 0, core.identity().euid, 1 } }, gid = { { 0, core.identity().egid, 1 } } } } },
+    { "host-name-set", { namespaces = { uts = false } }, { namespaces = { uts = false }, hostname = false } },
     { "filter-denies-exec", { seccomp = policy.default() - { "execve", "execveat" } }, { seccomp = policy.default() } },
     { "sysctl-namespace", { sysctl = { ["kernel.core_pattern"] = "x" } }, { sysctl = { ["net.ipv4.ip_default_ttl"] = "65" } } },
     { "sysctl-namespace", { namespaces = { net = false }, sysctl = { ["net.ipv4.ip_default_ttl"] = "65" } }, {} },
@@ -57,6 +61,32 @@ describe("caisson check foretells", function()
     assert.is_false((runs(bad)))
     assert.is_nil(has(good, "landlock-denies-exec"))
     assert.is_true(runs(good))
+  end)
+
+  it("which paths Landlock looks for in vain", function()
+    if not core.landlock.abi() then return pending "needs Landlock" end
+    local bad = recipe { landlock = { execute = { "/" }, write = { "/no/such" } } }
+    assert.equal("error", has(bad, "landlock-path").level)
+    assert.is_false((runs(bad)))
+  end)
+
+  it("which capabilities exec takes, and which stay", function()
+    local id = core.identity()
+    local mapped = { namespaces = { user = true }, idmap = { uid = { { 5, id.euid, 1 } }, gid = { { 5, id.egid, 1 } } }, user = 5 }
+    local function effective(capabilities)
+      mapped.capabilities = capabilities
+      local r = recipe(mapped)
+      local result = assert(caisson.run(r, { args = { "sed", "-n", "s/^CapEff:[[:space:]]*//p", "/proc/self/status" }, stdin = "null",
+        stdout = "capture" }))
+      return tonumber(result.stdout, 16), has(r, "capabilities-lost")
+    end
+    local n, found = effective { "kill" }
+    assert.equal(0, n)
+    assert.equal("warning", found.level)
+    local c = { "kill" }
+    n, found = effective { bounding = c, permitted = c, effective = c, inheritable = c, ambient = c }
+    assert.equal(2 ^ 5, n)
+    assert.is_nil(found)
   end)
 
   it("what an ordinary user can't mount", function()

@@ -168,6 +168,18 @@ local cases = {
   { "host-name", "note", { namespaces = { uts = false }, hostname = false }, {} },
   { "host-cgroup", "note", { namespaces = { cgroup = false } }, {} },
   { "host-namespace", "warning", { namespaces = { net = "/proc/1/ns/net" } }, { namespaces = { net = "/run/netns/x" } } },
+  { "uid-unmapped", "error", { user = 5, namespaces = { user = true }, idmap = { uid = { { 0, 100000, 5 } },
+    gid = { { 0, 100000, 9 } } } }, { user = 4, namespaces = { user = true }, idmap = { uid = { { 0, 100000, 5 } },
+    gid = { { 0, 100000, 9 } } } } },
+  { "capabilities-lost", "warning", { capabilities = { "kill" } }, { capabilities = { "kill" }, user = 0 } },
+  { "capabilities-lost", "warning", { capabilities = { "kill" } }, { capabilities = { bounding = { "kill" }, permitted = { "kill" },
+    inheritable = { "kill" }, ambient = { "kill" } } } },
+  { "host-name-set", "error", { namespaces = { uts = false } }, { namespaces = { uts = false }, hostname = false } },
+  { "release-agent", "error", { user = 0, capabilities = { "sys_admin" }, seccomp = policy.default { capabilities = { "sys_admin" } } },
+    { user = 0, capabilities = { "sys_admin" } } },
+  { "tmpfs-memory", "note", {}, {}, { spoil = function(p)
+    p:before("clone", p.cgroup.set { file = "memory.max", value = "1000000", group = "g" }) end, mend = function(p)
+    p:before("clone", p.cgroup.set { file = "memory.max", value = "100000000", group = "g" }) end } },
   { "cwd-descriptor", "error", { cwd = "/proc/self/fd/7" }, { cwd = "/tmp" } },
   { "capabilities", "error", { user = 0, capabilities = { "mknod" } }, { user = 0, capabilities = { "mknod" } },
     { spoil = function(p) p:before("clone", p.cgroup.set { file = "devices.deny", value = "a", group = "g" },
@@ -353,6 +365,18 @@ describe("caisson check", function()
     here("landlock-denies-exec", { landlock = { read = { "/" } } }, { landlock = { connect = { 80 } } })
     here("landlock-denies-exec", { landlock = { { execute = { "/" } }, { read = { "/" } } } },
       { landlock = { { execute = { "/" } }, { execute = { "/bin" } } } })
+  end)
+
+  it("landlock-path: what it has a rule for", function()
+    here("landlock-path", { landlock = { execute = { "/usr" }, write = { "/no/such" } } },
+      { landlock = { execute = { "/usr" }, write = { "/tmp", { path = "/no/such", optional = true } } } })
+  end)
+
+  it("mask-missing: a name that protects nothing", function()
+    local f = here("mask-missing", { masked = { "/proc/meminfoo" } }, { masked = { "/proc/meminfo", "/proc/acpi", "/proc/scsi" } })
+    assert.truthy(f.message:find("did you mean /proc/meminfo?", 1, true), f.message)
+    here("mask-missing", { readonly = { "/usr/shaer" } }, { readonly = { "/usr/share" } })
+    here("mask-missing", { masked = { "/etc/shadow" } }, { masked = { "/etc/passwd" } }) -- the sandbox has none
   end)
 
   it("unknown-calls: what this libseccomp has no name for", function()

@@ -116,6 +116,13 @@ rule("release-agent", "error", "No release_agent of cgroup v1 is within reach.",
   "the kernel runs what is written there as root on the host once a group is empty (CVE-2022-0492)",
   "mount cgroups read-only", function(m, found)
     if not m.real_root and not m:real "sys_admin" then return end
+    if m:real "sys_admin" and m.new.mount and (m:passes "mount" or m:passes "fsopen") then
+      local v1 = not m.here
+      for _, h in ipairs(m.here and core.cgroup.detect() or {}) do v1 = v1 or h.version == 1 end
+      if v1 then
+        found("CAP_SYS_ADMIN mounts cgroup v1 itself", m.caps_step or m.last.exec, { fix = "capabilities without sys_admin" })
+      end
+    end
     for _, e in ipairs(m.mounts) do
       local cgroup = e.kind == "cgroup" or e.source and model.within(e.source, "/sys/fs/cgroup")
       local top = m:top(e.target)

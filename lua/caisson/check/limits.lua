@@ -47,6 +47,19 @@ rule("tmpfs-size", "note", "Each tmpfs has a size.", "one without may take half 
   end
 end)
 
+rule("tmpfs-memory", "note", "What fits into its tmpfs fits into its memory.",
+  "what is written there counts as memory: it is killed "
+  .. "before the tmpfs is full", "a smaller size, or more memory", function(m, found)
+    local limit = m.limits["memory.max"] or m.limits["memory.limit_in_bytes"]
+    local max = limit and tonumber(limit.value)
+    for _, e in ipairs(max and m.mounts or {}) do
+      local size = e.kind == "tmpfs" and tonumber(e.options.size)
+      if size and size > max then
+        found(("the tmpfs at %s has %.0f MiB, the container %.0f"):format(e.target, size / 1048576, max / 1048576), e.step)
+      end
+    end
+  end)
+
 rule("oom-protected", "warning", "It is not spared when memory runs out.", "others are killed in its place",
   "oom_score_adj = 0, or more",
   function(m, found)

@@ -78,6 +78,15 @@ function Model:top(path)
   return best
 end
 
+-- The mount that a step's own mount is put on.
+function Model:under(path, s)
+  local best
+  for _, e in ipairs(self.mounts) do
+    if e.step ~= s and within(path, e.target) and (not best or #e.target >= #best.target) then best = e end
+  end
+  return best
+end
+
 -- Put a mount over what is there; what is below its place is seen no more.
 function Model:cover(e)
   e.target = clean(e.target)
@@ -233,6 +242,8 @@ local function outside(map, id)
   end
 end
 
+M.outside = outside
+
 local walk = {}
 
 walk["root.bind"] = function(m, s, o)
@@ -293,8 +304,12 @@ walk["mount.remove"] = function(m, _, o)
     if within(m.mounts[i].target, clean(o.path)) then table.remove(m.mounts, i) end
   end
 end
-walk["mask"] = function(m, s, o) m:cover { step = s, kind = "mask", target = o.path, ro = true, options = o } end
+walk["mask"] = function(m, s, o)
+  s.missing = m.here and m:find(o.path) == nil
+  m:cover { step = s, kind = "mask", target = o.path, ro = true, options = o }
+end
 walk["readonly"] = function(m, s, o)
+  s.missing = m.here and m:find(o.path) == nil
   m:cover { step = s, kind = "readonly", target = o.path, options = o, nosuid = true, nodev = true, noexec = true }
 end
 walk["root.readonly"] = function(m, _, o)

@@ -2,7 +2,16 @@
 local core = require "caisson.core"
 local model = require "caisson.check.model"
 
+local words = require "caisson.words"
+
 local rules = {}
+
+-- What of /proc engines mask, and not every kernel has.
+local not_everywhere = {}
+for name in ("acpi asound kcore keys latency_stats timer_list timer_stats sched_debug scsi sysrq-trigger bus fs irq sys "
+  .. "interrupts mtrr key-users kpagecount kpageflags kpagecgroup kallsyms modules"):gmatch "%S+" do
+  not_everywhere[name] = true
+end
 
 local function rule(name, level, title, why, fix, find)
   rules[#rules + 1] = { name = name, level = level, title = title, why = why, fix = fix, find = find }
@@ -121,6 +130,76 @@ rule("landlock-denies-exec", "error", "Landlock lets the program be executed.", 
             { why = slot and "the program can't be started: EACCES" })
         end
       end
+    end
+  end)
+
+rule("landlock-path", "error", "Landlock's paths are in the container.", nil, "mount it, or say { path =, optional = true }",
+  function(m, found)
+    if not m.here or #m.functions > 0 then return end
+    for _, s in ipairs(m.steps) do
+      if s.step == "landlock.path" and not s.optional and m:find(s.options.path) == nil then
+        found(("%s, which Landlock has a rule for, is not in the container"):format(s.options.path), s)
+      end
+    end
+  end)
+
+rule("mask-missing", "warning", "What is masked or made read-only is there.",
+  "nothing is masked: a name that is wrong protects nothing",
+  nil, function(m, found)
+    if not m.here then return end
+    for _, s in ipairs(m.steps) do
+      if (s.step == "mask" or s.step == "readonly") and not s.optional then
+        local path = model.clean(s.options.path)
+        local top = m:under(path, s)
+        if top and top.kind == "proc" and path ~= top.target then
+          -- kernels differ in what they have; a name that none has is near one that this one has
+          local name = path:sub(#top.target + 2):match "^[^/]+"
+          local near = not core.lstat("/proc/" .. name) and words.nearest(name, core.list "/proc" or {})
+          if near and not not_everywhere[name] and not near:find "^%d+$" then
+            found(("%s is not there (did you mean %s/%s?)"):format(path, top.target, near), s, { fix = "the right name" })
+          end
+        elseif s.missing then
+          found(("%s is not there"):format(path), s, { fix = "the right name; or leave it out" })
+        end
+      end
+    end
+  end)
+
+rule("uid-unmapped", "error", "The program's ids are in the user namespace's map.",
+  "ids that are not mapped can't be taken", nil,
+  function(m, found)
+    if not m.new.user or not m.uid_map then return end
+    for _, s in ipairs(m.steps) do
+      if s.step == "uid" or s.step == "gid" then
+        local id = s.options[s.step]
+        local map = s.step == "uid" and m.uid_map or m.gid_map
+        if not s.optional and not model.outside(map or {}, id) then
+          found(("%s %d is not in the map"):format(s.step, id), s, { fix = ("user = %d, or a map that has it"):format(
+            map and map[1] and (map[1][1] or map[1].inside) or 0) })
+        end
+      end
+    end
+  end)
+
+rule("capabilities-lost", "warning", "The capabilities that are kept outlive exec.",
+  "exec takes them from every user but root, unless they are ambient", nil, function(m, found)
+    local lost = {}
+    for c in pairs(m.permitted) do if not m.caps[c] then lost[#lost + 1] = c end end
+    table.sort(lost)
+    if m.caps_step and #lost > 0 and m.uid ~= 0 then
+      local list = '{ "' .. table.concat(lost, '", "') .. '" }'
+      found(("%s: lost when uid %d executes the program"):format(table.concat(lost, ", "), m.uid), m.caps_step,
+        { fix = ("local c = %s; capabilities = { bounding = c, permitted = c, effective = c, inheritable = c, ambient = c }")
+          :format(list) })
+    end
+  end)
+
+rule("host-name-set", "error", "No name of the host's is set.",
+  "the step fails: without a UTS namespace of its own the host would be renamed",
+  "namespaces = { uts = true }", function(m, found)
+    if m.new.uts or m.joined.uts then return end
+    for _, s in ipairs(m.steps) do
+      if s.step == "hostname" or s.step == "domainname" then found(("%s is the host's own"):format(s.step), s) end
     end
   end)
 
