@@ -242,7 +242,7 @@ local function syscalls(p)
   if #tracing > 0 and #p.programs > 0 then p:found("trace-calls", "note", table.concat(tracing, " ")) end
   for _, name in ipairs { "no-seccomp", "dangerous-calls", "trace-calls" } do p:checked(name) end
   -- the other numbers that this machine takes calls by
-  if p.machine == "x86_64" and #p.programs > 0 then
+  if p.machine == "x86_64" then
     local i386 = p.answers:decide(20, {}, core.seccomp.audit "x86")
     local x32 = p.answers:decide(0x40000000 + 39)
     for _, other in ipairs { { "of 32-bit programs (i386)", i386 }, { "of the x32 ABI", x32 } } do
@@ -250,7 +250,7 @@ local function syscalls(p)
       out[#out + 1] = { key = other[1], value = passes and "pass" or other[2]:gsub("_", " "), level = passes
         and "warning" or "ok",
         how = "policy" }
-      if passes then p:found("foreign-calls", "warning", "calls " .. other[1] .. " pass") end
+      if passes and #p.programs > 0 then p:found("foreign-calls", "warning", "calls " .. other[1] .. " pass") end
     end
   end
   p:checked "foreign-calls"
@@ -392,6 +392,7 @@ end
 ---@field params? table<string, any>
 ---@field env? table<string, string>
 ---@field name? string   what the report calls it
+---@field mix? any        mix-ins that narrow it (caisson.policy.mix)
 ---@field cancel? integer|caisson.core.Fd  construction is given up when it becomes readable
 
 -- Probe the container of a recipe (or of the one of that name or file).
@@ -425,7 +426,7 @@ function M.run(recipe, opts)
   local filters
   local running, failure
   local how = { params = opts.params, env = opts.env, default_args = { "caisson-probe" }, slots = slots,
-    cancel = opts.cancel, without = { "trace", "ptrace" } }
+    cancel = opts.cancel, mix = opts.mix, without = { "trace", "ptrace" } }
   function how.alter(built)
     filters = put_prober(built)
     p.landlock = built.plan:find "landlock.restrict" ~= nil

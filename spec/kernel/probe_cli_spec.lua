@@ -72,6 +72,21 @@ describe("caisson probe", function()
     assert.matches("No such file", r.err)
   end)
 
+  it("shows what a mix-in changes, and fails for what is left", function()
+    local file = dir .. "/mix.lua"
+    local f = assert(io.open(file, "w"))
+    f:write 'local p = require("caisson").policy\nreturn p.mix { seccomp = p.default() - { "chroot", "ptrace" } }\n'
+    f:close()
+    local r = cli.caisson { "probe", loose, "--mix", file, "--fail-on", "no-seccomp,dangerous-calls" }
+    assert.same({ "", 0 }, { r.err, r.code })
+    assert.matches("\nno%-seccomp +warning +ok\n", r.out)
+    assert.matches("\n  ptrace +allowed +EPERM\n", r.out) -- its own filter and the mix-in's
+    r = cli.caisson { "probe", loose, "--mix", file, "--json" }
+    local doc = assert(json.decode(r.out))
+    assert.same({ 2, { file } }, { #doc.reports, doc.reports[2].mix })
+    assert.is_nil(doc.reports[1].mix)
+  end)
+
   it("fails for the rules that it is told to", function()
     local function status(...) return cli.caisson({ "probe", ... }).code end
     assert.equal(0, status("sandbox", "--fail-on", "danger"))

@@ -67,8 +67,10 @@ local commands = {
     env_option(c)
   end },
   { "probe", "Try what can be done from inside of recipes' containers, one or several side by side.", function(c)
-    c:argument("words", "Recipes, each with its parameters behind it."):args("*"):argname { "RECIPE", "NAME=VALUE" }
+    c:argument("words", "Recipes, each with its parameters behind it. With --mix each is there twice: without it, and with it, "
+      .. "which --fail-on then looks at."):args("*"):argname { "RECIPE", "NAME=VALUE" }
     env_option(c)
+    mix_option(c)
     c:flag("--all", "Every row, not just what is notable, or where they differ.")
     c:flag("--json", "Write the reports as JSON.")
     c:option("--html", "Write them as one HTML page, too: side by side, with nothing loaded from elsewhere."):argname("FILE")

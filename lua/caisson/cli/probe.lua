@@ -72,12 +72,17 @@ function M.main(o)
     return 0
   end
   local found, least = conditions(o.fail_on)
-  local reports, env = {}, require("caisson.cli.plan").environment(o.env)
-  local list = wanted(o.words)
+  local plans, reports, list = require "caisson.cli.plan", {}, {}
+  local env, mixes = plans.environment(o.env), plans.mixes(o)
+  for _, w in ipairs(wanted(o.words)) do
+    list[#list + 1] = w
+    if mixes then list[#list + 1] = { name = w.name, params = w.params, mixes = mixes } end
+  end
   -- a signal that ends this process waits until a container is gone
   local by = require("caisson.cli.attendant").new()
   for i, w in ipairs(list) do
-    local report, message, _, failure = require("caisson.probe").run(w.name, { params = w.params, env = env, cancel = by.cancel })
+    local report, message, _, failure = require("caisson.probe").run(w.name, { params = w.params, env = env, cancel = by.cancel,
+      mix = w.mixes })
     local given_up = by:given_up()
     if given_up then
       by:let_go()
@@ -85,6 +90,7 @@ function M.main(o)
     end
     if not report then cli.fail(w.name .. ": " .. message, failure) end
     reports[i] = report
+    if w.mixes then report.mix = o.mix end
   end
   by:let_go()
   if o.html then write(o.html, require("caisson.probe.html").page(reports)) end
@@ -97,7 +103,7 @@ function M.main(o)
   end
   local status = 0
   for _, r in ipairs(reports) do
-    local names = broken(r, found, least)
+    local names = mixes and not r.mix and {} or broken(r, found, least)
     if #names > 0 then
       status = 1
       cli.tell(("%s: --fail-on: %s"):format(r.recipe, table.concat(names, ", ")))

@@ -42,16 +42,6 @@ local group_of = { allow = "allow", log = "allow", conditional = "some", notify 
   trap = "kill",
   kill_process = "kill", kill_thread = "kill" }
 
-local function action_text(c)
-  if not c then return "" end
-  if c.action == "errno" then return c.errno end
-  if c.action == "conditional" then return c.text end
-  local words = { kill_process = "kills the process", kill_thread = "kills the thread", trap = "SIGSYS",
-    notify = "asks a handler",
-    trace = "asks a tracer", allow = "allowed", log = "allowed, logged" }
-  return words[c.action] or c.action
-end
-
 local function calls_bar(report)
   local n, total = {}, math.max(#report.calls, 1)
   for _, c in ipairs(report.calls) do
@@ -85,6 +75,7 @@ local function card(report)
   for k in pairs(report.params) do names[#names + 1] = k end
   table.sort(names)
   for i, k in ipairs(names) do params[i] = k .. "=" .. tostring(report.params[k]) end
+  for _, file in ipairs(report.mix or {}) do params[#params + 1] = "--mix " .. file end
   local identity, caps, limits, net = section_rows(report, "identity"), section_rows(report, "capabilities"),
     section_rows(report, "limits"), section_rows(report, "network")
   local function fact(name, row) return row and ("<dt>%s</dt><dd>%s</dd>"):format(name, escape(row.value)) or "" end
@@ -100,7 +91,10 @@ local function card(report)
 end
 
 -- A report's name above its column.
-local function short(report) return escape((text.title(report):gsub("^%S*/", ""))) end
+local function short(report)
+  local title = text.title(report):gsub("^%S*/", ""):gsub("%-%-mix %S*/", "--mix ")
+  return escape(title)
+end
 
 -- A cell that knows its column's name, where there are too many for a narrow screen.
 local function cell(reports, i, class, html)
@@ -127,6 +121,8 @@ local function all_same(list, n)
   for i = 2, n do if list[i] ~= list[1] then return false end end
   return true
 end
+
+local differs_mark = ' <span class="mark">differs</span>'
 
 local function evidence_of(report, name)
   for _, f in ipairs(report.findings) do if f.rule == name then return f.evidence end end
@@ -215,8 +211,9 @@ local function fact_row(key, list, reports)
         r.how == "policy" and ' class="policy"' or "", escape(values[i]), about, names))
     end
   end
-  return ('<tr role="row" class="%s%s"><th scope="row" role="rowheader">%s%s</th>%s</tr>'):format(
-    all_same(values, n) and "" or "differs", found and " found" or "", escape(key),
+  local differs = not all_same(values, n)
+  return ('<tr role="row" class="%s%s"><th scope="row" role="rowheader">%s%s%s</th>%s</tr>'):format(
+    differs and "differs" or "", found and " found" or "", escape(key), differs and differs_mark or "",
     common and common ~= "" and ('<span class="about">%s</span>'):format(escape(common)) or "", concat(cells))
 end
 
@@ -239,20 +236,24 @@ local function section(key, title, reports, out)
   out[#out + 1] = close_table
   if key == "syscalls" then
     local first = reports[1].calls
-    out[#out + 1] = ('<details class="rest all-calls"><summary>All %d system calls</summary>'):format(#first)
-      .. open_table(reports, "System call", "calls")
+    local rows, differing = {}, 0
     for n, c in ipairs(first) do
       local cells, seen = {}, {}
       for i, r in ipairs(reports) do
         local own = r.calls[n]
-        seen[i] = action_text(own)
+        seen[i] = text.action(own)
         cells[i] = cell(reports, i, "a-" .. (group_of[own.action] or "deny"), ("<div><span%s>%s</span>%s</div>"):format(
           own.how == "policy" and ' class="policy"' or "", escape(seen[i]),
           own.action == "allow" and own.kernel == "EPERM" and '<span class="about">the kernel: EPERM</span>' or ""))
       end
-      out[#out + 1] = ('<tr role="row" class="%s"><th scope="row" role="rowheader">%s</th>%s</tr>'):format(
-        all_same(seen, #reports) and "" or "differs", c.name, concat(cells))
+      local differs = not all_same(seen, #reports)
+      if differs then differing = differing + 1 end
+      rows[#rows + 1] = ('<tr role="row" class="%s"><th scope="row" role="rowheader">%s%s</th>%s</tr>'):format(
+        differs and "differs" or "", c.name, differs and differs_mark or "", concat(cells))
     end
+    out[#out + 1] = ('<details class="rest all-calls"><summary>All %d system calls%s</summary>'):format(#first,
+      differing > 0 and (", %d differ"):format(differing) or "") .. open_table(reports, "System call", "calls")
+    out[#out + 1] = concat(rows, "\n")
     out[#out + 1] = close_table .. '<p class="legend">\226\137\136 evaluated from the filter\'s program; all others were '
       .. "really made, with arguments that the kernel refuses.</p></details>"
   end

@@ -39,6 +39,15 @@ return [[
   search.addEventListener("input", show);
   [rest, calls].forEach(function (d) { if (d) d.addEventListener("toggle", show); });
   modes.forEach(function (m) { m.addEventListener("change", show); });
+  document.querySelectorAll("nav.jump a").forEach(function (a) {
+    a.addEventListener("click", function () {
+      var to = document.getElementById(a.getAttribute("href").slice(1));
+      if (!to.hidden) return;
+      search.value = "";
+      modes[modes.length - 1].checked = true;
+      show();
+    });
+  });
   document.addEventListener("keydown", function (e) {
     if (e.key === "/" && document.activeElement !== search) { e.preventDefault(); search.focus(); }
     if (e.key === "Escape" && document.activeElement === search) { search.value = ""; show(); }

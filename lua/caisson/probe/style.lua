@@ -102,14 +102,15 @@ table { border-collapse: collapse; width: 100%; table-layout: fixed; min-width: 
 th, td { text-align: left; vertical-align: top; padding: .45rem .8rem; overflow-wrap: anywhere; }
 thead th { font-size: .82rem; color: var(--soft); font-weight: 600; border-bottom: 1px solid var(--line);
   background: var(--raised); }
-thead th:first-child, tbody th { width: clamp(14rem, 27%, 25rem); }
+thead th:first-child { width: 20rem; }
+.calls thead th:first-child { width: 16rem; }
+.cards:has(> :only-child) { max-width: 42rem; }
 tbody tr + tr > * { border-top: 1px solid var(--line); }
 tbody th { font-weight: 500; }
 tbody th .about, td .about { display: block; color: var(--soft); font-size: .83rem; font-weight: 400; line-height: 1.4; }
 tr.differs > th { box-shadow: inset 3px 0 0 var(--mark-line); }
-tr.differs > th::after { content: "differs"; font-size: .7rem; letter-spacing: .02em; color: var(--mark-line);
-  margin-left: .5rem; font-weight: 600; }
-tr.rule.differs > th::after { display: none; }
+.mark { font-size: .7rem; letter-spacing: .02em; color: var(--mark-line); margin-left: .35rem; font-weight: 600;
+  font-family: var(--sans); }
 td.l-danger { background: var(--danger-bg); color: var(--danger); }
 td.l-warning { background: var(--warning-bg); color: var(--warning); }
 td.l-note { background: var(--note-bg); color: var(--note); }

@@ -173,13 +173,40 @@ function M.one(report, o)
   return table.concat(out, "\n") .. "\n"
 end
 
+local actions = { kill_process = "kills the process", kill_thread = "kills the thread", trap = "SIGSYS",
+  notify = "asks a handler", trace = "asks a tracer", allow = "allowed", log = "allowed, logged" }
+
+-- What a system call gets, in words.
+function M.action(c)
+  if not c then return "" end
+  return c.action == "errno" and c.errno or c.action == "conditional" and c.text or actions[c.action] or c.action
+end
+
 -- What a report is called: its recipe with the parameters.
 function M.title(report)
   local parts, names = { report.recipe }, {}
   for k in pairs(report.params) do names[#names + 1] = k end
   table.sort(names)
   for _, k in ipairs(names) do parts[#parts + 1] = k .. "=" .. tostring(report.params[k]) end
+  for _, file in ipairs(report.mix or {}) do parts[#parts + 1] = "--mix " .. file end
   return table.concat(parts, " ")
+end
+
+-- The calls that reports answer differently.
+local function differing_calls(reports, row, most)
+  local n = 0
+  for i, first in ipairs(reports[1].calls) do
+    local cells, differ = {}, false
+    for k, r in ipairs(reports) do
+      cells[k] = r.calls[i].action == "conditional" and "by its arguments" or M.action(r.calls[i])
+      differ = differ or cells[k] ~= cells[1]
+    end
+    if differ then
+      n = n + 1
+      if n <= most then row("  " .. first.name, cells) end
+    end
+  end
+  return n - most
 end
 
 -- Several side by side: the rules that some of them break, and the rows in which they differ.
@@ -202,7 +229,9 @@ function M.several(reports, o)
   end
   out[#out + 1] = ""
   local heads = {}
-  for i, r in ipairs(reports) do heads[i] = ("%d %s"):format(i, r.recipe:match("[^/]*$"):gsub("%.lua$", "")) end
+  for i, r in ipairs(reports) do
+    heads[i] = ("%d %s%s"):format(i, r.mix and "+ " or "", ((r.mix and r.mix[1] or r.recipe):match("[^/]*$"):gsub("%.lua$", "")))
+  end
   row("rule", heads, function(_, s) return c.bold(s) end)
   for _, level in ipairs { "danger", "warning", "note" } do
     for _, rule in ipairs(rules) do
@@ -233,6 +262,7 @@ function M.several(reports, o)
   for _, s in ipairs(reports[1].sections) do order[#order + 1] = s.title end
   local last, left = nil, 0
   for _, title in ipairs(order) do
+    local calls = reports[1].calls[1] and title == "System calls"
     for _, k in ipairs(keys) do
       if k.section == title then
         local cells, differ, notable, everywhere = {}, false, false, true
@@ -244,7 +274,7 @@ function M.several(reports, o)
           everywhere = everywhere and line ~= nil
         end
         -- that one has a harmless thing and another not at all is seldom what is looked for
-        if differ and not notable and not everywhere and not o.all then left = left + 1
+        if differ and not notable and not o.all and (not everywhere or k.key:find "^tried, not") then left = left + 1
         elseif differ or o.all then
           if last ~= title then
             out[#out + 1] = ""
@@ -257,6 +287,10 @@ function M.several(reports, o)
           end)
         end
       end
+    end
+    if calls and last == title then
+      local more = differing_calls(reports, row, o.all and 999 or 12)
+      if more > 0 then out[#out + 1] = c.dim(("  and %d more calls differ: --all"):format(more)) end
     end
   end
   if left > 0 then
