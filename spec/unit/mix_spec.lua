@@ -267,6 +267,21 @@ describe("policy.mix", function()
     end
   end)
 
+  it("is named by decide() where it is what denies, or allows less", function()
+    local own = policy.default()
+    local m = policy.mix { seccomp = policy.new { "read", "openat",
+      { "socket", args = { { 0, "==", 1 } } },
+    } }
+    local line = debug.getinfo(1, "l").currentline - 3
+    local p = (caisson.recipe { seccomp = own }:merged { mix = { m } }).seccomp
+    local here = "unit/mix_spec.lua:"
+    assert.equal(here .. line, p:decide("read").at)
+    assert.equal(here .. line + 1, p:decide({ "socket", 1 }).at)
+    assert.equal(here .. line, p:decide({ "socket", 2 }).at)
+    assert.equal(here .. line, p:decide("write").at)
+    assert.equal("the default policy", p:decide("clone3").at)
+  end)
+
   it("loads a second filter where two can't be one, each so that the other can be loaded", function()
     local first, second = policy.new { "@basic-io", newest = "getpid" }, policy.new { "@basic-io", "seccomp" }
     local o = merged({ seccomp = first }, { policy.mix { seccomp = second } })

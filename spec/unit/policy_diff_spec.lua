@@ -44,15 +44,17 @@ describe("policy:diff()", function()
   it("tells which arguments count otherwise", function()
     local narrower = base - { { "socket", args = { { 0, "==", 2 } } } }
     local c = of(base:diff(narrower), "socket")
-    assert.same({ { action = "allow", where = "domain == AF_INET" } }, c.no_longer)
-    assert.same({}, c.now)
+    assert.same({ { from = "allow", to = "errno EPERM", where = "domain == AF_INET" } }, c.changes)
     c = of(narrower:diff(base), "socket")
-    assert.same({ {}, { { action = "allow", where = "domain == AF_INET" } } }, { c.no_longer, c.now })
+    assert.same({ { from = "errno EPERM", to = "allow", where = "domain == AF_INET" } }, c.changes)
     c = of(base:diff(base + "socket"), "socket")
     assert.same({ { action = "allow", where = "domain in AF_UNIX, AF_INET" }, { action = "errno EPERM" } }, c.before)
     assert.same({ { action = "allow" } }, c.after)
     assert.truthy(base:diff(base + "socket"):text():find("~ socket  [^\n]*\n    was allow where domain in AF_UNIX, AF_INET\n"
       .. "        errno EPERM else\n    now allow\n"))
+    local few = policy.new { "getpid", { "prctl", args = { { 0, "==", 15 } } } }
+    assert.truthy((few + "prctl"):diff(few + "prctl" - { { "prctl", args = { { 0, "==", 4 } } } }):text():find(
+      "~ prctl  [^\n]*\n    allow %-> errno EPERM where option == PR_SET_DUMPABLE\n"))
     -- order comparisons can't be subtracted: both are shown
     local function range(op, v) return policy.new { { "lseek", args = { { 1, op, v } } } } end
     c = of(range("<", 9):diff(range(">", 3)), "lseek")

@@ -35,11 +35,16 @@ local function clauses_of(p, name)
   return list
 end
 
--- The action of both, and where it is from.
+-- The action of both, and where it is from. Of two that say the same it is from the one that says more: no default, with a
+-- condition, and else the second, which narrows the first.
 local function pair(a, b)
-  if a.default and not b.default then a, b = b, a end
-  if rank(b.action) < rank(a.action) then a = b end
-  return a.action, a.from
+  if rank(a.action) ~= rank(b.action) then
+    if rank(b.action) < rank(a.action) then a = b end
+    return a.action, a.from
+  end
+  local said = a.default and not b.default and b or a
+  if a.default ~= b.default then return said.action, said.from end
+  return said.action, (#a.args > 0 and #b.args == 0 and a or b).from
 end
 
 -- Do all clauses but the last say the same? Then they have no order.
@@ -88,7 +93,7 @@ local function product(a, b)
 end
 
 -- What needs not be said: clauses behind one that is always true, and those at the end that say what the default says.
--- Second, where the last of them was from: the default then speaks for it.
+-- Second, where the first of those was from: the default then speaks for it.
 local function trimmed(list, default)
   local out, from = {}, nil
   for _, c in ipairs(list) do
@@ -96,7 +101,7 @@ local function trimmed(list, default)
     if #c.args == 0 then break end
   end
   while #out > 0 and same(out[#out].action, default) do
-    from = from or out[#out].from
+    from = out[#out].from or from
     out[#out] = nil
   end
   return #out > 0 and out or nil, from

@@ -29,8 +29,7 @@ Diff.__index = Diff
 ---@field to? string          and after
 ---@field before? { action: string, where?: string }[]     its rules, where its arguments count; the last holds else
 ---@field after? { action: string, where?: string }[]
----@field no_longer? { action: string, where: string }[]   what was answered so for these arguments, and is not any more
----@field now? { action: string, where: string }[]         what is answered so now, and was not; both where that is short
+---@field changes? { from: string, to: string, where: string }[]  for which arguments the answer changed, where that is short
 ---@field at? string          where the rule is written that makes it so, in the second policy
 ---@field was_at? string      and in the first
 
@@ -75,27 +74,37 @@ local function sorted_keys(...)
   return list
 end
 
--- What of one's conditions the other has not, by action: { action, where } each. nil where they can't be compared.
-local function beyond(name, a, b, otherwise)
-  local list, any = {}, false
-  for _, action in ipairs(sorted_keys(a)) do
-    local left = b[action] and args.subtract(a[action], b[action]) or a[action]
-    if b[action] and not args.subtract(a[action], b[action]) then return nil end
-    if #left > 0 then
-      any = true
-      if action ~= otherwise then
-        list[#list + 1] = { action = action, where = values.conditions(name, left) }
-        list.count = (list.count or 0) + #left
+-- For which arguments the answer changed: { from, to, where } each, and how many conditions that takes. nil where sets of
+-- them can't be had.
+local function changes_of(name, a, b)
+  local list, count = {}, 0
+  for _, from in ipairs(sorted_keys(a)) do
+    for _, to in ipairs(sorted_keys(b)) do
+      if from ~= to then
+        local common = args.intersect(a[from], b[to])
+        if not common then return nil end
+        if #common > 0 then
+          list[#list + 1] = { from = from, to = to, where = values.conditions(name, common) }
+          count = count + #common
+        end
       end
     end
   end
-  return list, any
+  return list, count
+end
+
+-- The first of some clauses that is not among others.
+local function new_in(clauses, others)
+  local has = {}
+  for _, c in ipairs(others) do has[c.action .. " " .. args.text(c.args)] = true end
+  for _, c in ipairs(clauses) do if not has[c.action .. " " .. args.text(c.args)] then return c end end
+  return clauses[1]
 end
 
 local function call_diff(name, p, q)
   local a, b = clauses_of(p, name), clauses_of(q, name)
   if text_of(a) == text_of(b) then return nil end
-  local d = { call = name, at = where.text(b[1].from), was_at = where.text(a[1].from) }
+  local d = { call = name, at = where.text(new_in(b, a).from), was_at = where.text(new_in(a, b).from) }
   if b[1].default and not (q.gone and q.gone[name]) then d.by_default = true end
   if #a == 1 then d.from = a[1].action end
   if #b == 1 then d.to = b[1].action end
@@ -103,18 +112,9 @@ local function call_diff(name, p, q)
   d.before, d.after = show.rules(name, a), show.rules(name, b)
   local x, y = by_action(a), by_action(b)
   if not x or not y then return d end
-  local lost, any_lost = beyond(name, x, y, a[#a].action)
-  local gained, any_gained = beyond(name, y, x, b[#b].action)
-  if not lost or not gained then return d end
-  if not any_lost and not any_gained then return nil end
-  -- what is lost to the default alone is said by the default
-  if #lost == 0 and #gained == 0 then
-    lost, gained = beyond(name, x, y), beyond(name, y, x)
-  end
-  if (lost.count or 0) + (gained.count or 0) < #a + #b then
-    lost.count, gained.count = nil, nil
-    d.no_longer, d.now = lost, gained
-  end
+  local changes, count = changes_of(name, x, y)
+  if changes and #changes == 0 then return nil end
+  if changes and count < #a + #b then d.changes = changes end
   return d
 end
 
@@ -186,9 +186,9 @@ function Diff:text(c)
       g.at and "  " .. c.dim(g.at) or "")
     if #g.calls > 1 then add(show.fill("    ", show.fold(g.calls), c)) end
   end
-  local function rules(head, list, paint)
+  local function rules(head, list)
     for i, r in ipairs(list) do
-      local words = { (paint or show.paint(c, r.action))(r.action) }
+      local words = { show.paint(c, r.action)(r.action) }
       local last = i == #list and not r.where
       if r.where or #list > 1 then words[2] = last and "else" or "where" end
       for w in (r.where or ""):gmatch("%S+") do words[#words + 1] = w end
@@ -198,9 +198,12 @@ function Diff:text(c)
   for _, d in ipairs(self.calls) do
     if d.before then
       lines[#lines + 1] = ("%s %s%s"):format(c.yellow "~", c.bold(d.call), d.at and "  " .. c.dim(d.at) or "")
-      if d.no_longer then
-        for _, r in ipairs(d.no_longer) do rules("no longer", { r }, c.red) end
-        for _, r in ipairs(d.now) do rules("now      ", { r }, names.permits(r.action) and c.green or c.red) end
+      if d.changes then
+        for _, r in ipairs(d.changes) do
+          local words = { show.paint(c, r.from)(r.from), "->", show.paint(c, r.to)(r.to), "where" }
+          for w in r.where:gmatch("%S+") do words[#words + 1] = w end
+          add(show.fill("    ", words, c))
+        end
       else
         rules("was", d.before)
         rules("now", d.after)
@@ -214,7 +217,7 @@ function Diff:plain()
   local t = { same = self.same, calls = {}, options = self.options }
   for i, c in ipairs(self.calls) do
     t.calls[i] = { call = c.call, from = c.from, to = c.to, before = c.before, after = c.after,
-      no_longer = c.no_longer, now = c.now, at = c.at, was_at = c.was_at }
+      changes = c.changes, at = c.at, was_at = c.was_at }
   end
   return t
 end

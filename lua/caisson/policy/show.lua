@@ -48,19 +48,24 @@ function M.fold(list)
   if next(left) == nil then for _, name in ipairs(list) do left[name] = true end end
   local all = {}
   for name in pairs(left) do all[name] = true end
-  for _, group in ipairs(all_groups()) do
-    local missing, new = {}, 0
-    for _, name in ipairs(group.calls) do
-      if not all[name] then missing[#missing + 1] = name end
-      if left[name] then new = new + 1 end
+  repeat -- the group that says most of what is not said yet
+    local best, most, but = nil, 0, nil
+    for _, group in ipairs(all_groups()) do
+      local missing, new = {}, 0
+      for _, name in ipairs(group.calls) do
+        if not all[name] then missing[#missing + 1] = name end
+        if left[name] then new = new + 1 end
+      end
+      -- one that says mostly what others have said is not worth its name
+      local worth = #missing == 0 and new * 2 > #group.calls or #missing < 3 and new > 5
+      if worth and (new > most or new == most and #missing < #but) then best, most, but = group, new, missing end
     end
-    -- a group that says what others have said is not worth its name
-    if new * 2 > #group.calls and (#missing == 0 or #missing < 3 and new > 5) then
-      table.sort(missing)
-      out[#out + 1] = group.name .. (#missing > 0 and (" (but %s)"):format(concat(missing, ", ")) or "")
-      for _, name in ipairs(group.calls) do left[name] = nil end
+    if best then
+      table.sort(but)
+      out[#out + 1] = best.name .. (#but > 0 and (" (but %s)"):format(concat(but, ", ")) or "")
+      for _, name in ipairs(best.calls) do left[name] = nil end
     end
-  end
+  until not best
   table.sort(out)
   local rest = {}
   for name in pairs(left) do rest[#rest + 1] = name end
@@ -137,11 +142,13 @@ function M.table(p)
     local clauses = M.clauses(p, name)
     if clauses and #clauses[1].args == 0 then
       local action = clauses[1].action
-      if not always[action] then
-        always[action] = {}
-        actions[#actions + 1] = action
+      if action ~= M.action(p.default) then -- as all others
+        if not always[action] then
+          always[action] = {}
+          actions[#actions + 1] = action
+        end
+        table.insert(always[action], name)
       end
-      table.insert(always[action], name)
     elseif clauses then
       some[#some + 1] = { call = name, rules = M.rules(name, clauses) }
     end
