@@ -21,6 +21,43 @@ M.leaf = "caisson.host"
 
 ---@alias caisson.Size number|string  bytes: a number, "64M" (powers of 1024), or "max"
 
+---@class caisson.cgroup.Memory
+---@field max? caisson.Size
+---@field high? caisson.Size
+---@field low? caisson.Size
+---@field min? caisson.Size
+---@field swap? caisson.Size            without memory, as on v2
+---@field swap_high? caisson.Size
+---@field zswap? caisson.Size
+---@field oom_group? boolean
+---@field swappiness? integer
+---@field oom_kill_disable? boolean
+---@field kernel? caisson.Size
+---@field kernel_tcp? caisson.Size
+---@field use_hierarchy? boolean
+---@field check_before_update? boolean
+---@field optional? boolean
+
+---@class caisson.cgroup.Cpu
+---@field max? number|string|{ quota: integer|"max", period: integer }  CPUs (0.5), or "quota period" in microseconds
+---@field burst? integer
+---@field weight? integer
+---@field shares? integer
+---@field idle? boolean
+---@field uclamp_min? number|"max"
+---@field uclamp_max? number|"max"
+---@field rt_period? integer
+---@field rt_runtime? integer
+---@field optional? boolean
+
+---@class caisson.cgroup.Io
+---@field weight? integer|table[]       or a list of { device = "8:0", weight = }; the next two, too
+---@field bfq_weight? integer|table[]
+---@field leaf_weight? integer|table[]
+---@field max? table[]                  { device =, rbps =, wbps =, riops =, wiops = } each
+---@field latency? table[]
+---@field optional? boolean
+
 ---@class caisson.cgroup.Options      a recipe's `cgroup`; every controller takes `optional = true`: go without
 ---@field driver? "cgroupfs"|"systemd"  who makes the group ("cgroupfs": this process); see caisson.systemd
 ---@field slice? string               systemd: where ("machine.slice"; its own choice)
@@ -34,18 +71,11 @@ M.leaf = "caisson.host"
 ---@field own_leaf? boolean           v2, delegated: this process may be moved to a leaf, for good, to make room
 ---@field accounting? ("cpu"|"memory"|"pids"|"io"|"freeze")[] figures and actions wanted beside those of the limits,
 ---  where they can be had ({ "cpu" })
----@field memory? { max?: caisson.Size, high?: caisson.Size, low?: caisson.Size, min?: caisson.Size,
----  swap?: caisson.Size, swap_high?: caisson.Size, zswap?: caisson.Size, oom_group?: boolean, swappiness?: integer,
----  oom_kill_disable?: boolean, kernel?: caisson.Size, kernel_tcp?: caisson.Size, use_hierarchy?: boolean,
----  check_before_update?: boolean, optional?: boolean } swap: without memory, as on v2
+---@field memory? caisson.cgroup.Memory
 ---@field pids? { max?: integer|"max", optional?: boolean }
----@field cpu? { max?: number|string|{ quota: integer|"max", period: integer }, burst?: integer, weight?: integer,
----  shares?: integer, idle?: boolean, uclamp_min?: number|"max", uclamp_max?: number|"max", rt_period?: integer,
----  rt_runtime?: integer, optional?: boolean } max: CPUs (0.5), or "quota period" in microseconds
+---@field cpu? caisson.cgroup.Cpu
 ---@field cpuset? { cpus?: string, mems?: string, partition?: "member"|"root"|"isolated", optional?: boolean }
----@field io? { weight?: integer|table[], bfq_weight?: integer|table[], leaf_weight?: integer|table[],
----  max?: table[], latency?: table[],
----  optional?: boolean } lists of { device = "8:0", weight = } and { device =, rbps =, wbps =, riops =, wiops = }
+---@field io? caisson.cgroup.Io
 ---@field hugetlb? table<string, caisson.Size|{ max?: caisson.Size, rsvd?: caisson.Size }>  by page size, "2MB": pages in
 ---  use, and those that are reserved; a size is both
 ---@field rdma? table<string, { hca_handle?: integer, hca_object?: integer }>  by device
@@ -75,6 +105,7 @@ M.leaf = "caisson.host"
 
 -- What this machine offers: for compile(), and for anybody who wants to look first.
 -- Returns { hierarchies = core.cgroup.detect(), writable = function(path) } | nil, message, errno.
+---@return { hierarchies: caisson.cgroup.Hierarchy[], writable: function, euid: integer }? env, string? message, integer? errno
 function M.probe()
   local hierarchies, message, errno = core.cgroup.detect()
   if not hierarchies then return nil, message, errno end
@@ -140,6 +171,10 @@ local delegate_hint = "systemd-run --user --scope -p Delegate=yes COMMAND, or fo
 
 -- v2: a process can be moved, or cloned, from a group to another by who may write to the cgroup.procs of the
 -- closest group above both. Returns true | nil, that group.
+---@param env table  of probe()
+---@param h caisson.cgroup.Hierarchy
+---@param to string  a group's path
+---@return true? ok, string? above
 function M.can_move(env, h, to)
   local above, own = h.mount, h.own
   for name in to:sub(#h.mount + 1):gmatch("[^/]+") do
@@ -243,6 +278,11 @@ local accounts = {
 -- The steps for a recipe's table on the machine that env (of probe()) describes.
 -- nodes: those that the recipe makes, as its `devices` has them, which its device rules allow. id: the container's.
 -- Raises { key =, message = } where the table is wrong.
+---@param t caisson.cgroup.Options
+---@param env table  of probe()
+---@param nodes? table  device nodes that the container has
+---@param id? string  the run's
+---@return caisson.cgroup.Compiled
 function M.compile(t, env, nodes, id)
   if type(t) == "table" and t.driver == "systemd" then return require("caisson.systemd").compile(t, env, nodes, id) end
   local wanted = limits.check(t)
@@ -428,6 +468,9 @@ local swept = {}
 -- Before a run: is there all that was asked for? Groups that a killed host has left beside those to be
 -- made are removed, once for each place in the life of this process.
 -- origins: who asked for what, as a builder has it. Returns true | nil, message, errno, failure.
+---@param compiled caisson.cgroup.Compiled
+---@param origins? table  who asked for what
+---@return true? ok, string? message, integer? errno, table? failure
 function M.ready(compiled, origins)
   local m = compiled.missing[1]
   if m then
@@ -484,6 +527,9 @@ local function nodes_of(o)
 end
 
 -- The same, looked at once for builder b.
+---@param b table  a builder
+---@param key string
+---@return any
 function M.of(b, key)
   local message
   if not b.cgroups_here then b.cgroups_here, message = M.probe() end
@@ -491,6 +537,7 @@ function M.of(b, key)
 end
 
 -- The groups' steps, put before clone in the plan that builder b makes.
+---@param b table  a builder
 function M.before_clone(b)
   local env = M.of(b, "cgroup")
   local ok, compiled = pcall(M.compile, b.options.cgroup, env, nodes_of(b.options), b.id)
@@ -507,6 +554,7 @@ function M.before_clone(b)
 end
 
 -- Into the groups; then the cgroup namespace, which has them as its root.
+---@param b table  a builder
 function M.after_clone(b)
   add_steps(b, b.cgroup.after)
   if b.late_cgroup_namespace and b.new.cgroup then
@@ -519,6 +567,8 @@ local no_swap = "the kernel does not count swap, or is built without it (boot pa
 local missing_files = { ["memory.memsw.limit_in_bytes"] = no_swap, ["memory.swap.max"] = no_swap }
 
 -- What to do about a step of this family that failed; nil where we are not sure.
+---@param failure table
+---@return string?
 function M.hint(failure)
   local code, object = failure.code, failure.object or ""
   if failure.step == "cgroup.set" then
@@ -539,6 +589,9 @@ function M.hint(failure)
 end
 
 -- The running container's groups.
+---@param built caisson.Built
+---@param process caisson.core.Process
+---@return caisson.cgroup.Groups
 function M.open(built, process)
   return require("caisson.cgroup.group").of_process(built.cgroup.groups, process)
 end

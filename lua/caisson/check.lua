@@ -50,6 +50,8 @@ local function known(name)
 end
 
 -- "unknown rule 'x' (did you mean 'y'?)", or nil where it is one.
+---@param name string
+---@return string? message
 function M.unknown(name)
   if known(name) then return nil end
   local list = {}

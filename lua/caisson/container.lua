@@ -172,6 +172,7 @@ local function new(root, id, dir, saved)
 end
 
 -- What hooks are told.
+---@return table
 function Container:identity()
   return { id = self.id, bundle = self.saved.bundle, annotations = self.saved.annotations }
 end
@@ -401,6 +402,7 @@ end
 ---Start the program of a container that was created: its startContainer hooks, the rest of its construction, its
 ---poststart hooks. After a failure the container has ended. opts: cancel, log.
 ---Functions among these hooks are looked for in the recipe, which must not have changed since.
+---@param opts? table
 ---@return true? ok, string? message, integer? errno, table? failure
 function Container:start(opts)
   opts = check_opts("start", opts, { "cancel", "log" })

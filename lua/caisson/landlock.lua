@@ -235,6 +235,8 @@ function M.compile(spec)
 end
 
 -- The same; raises on what it does not understand.
+---@param spec caisson.landlock.Spec
+---@return table[] steps, string[]? left_out
 function M.steps(spec)
   local steps, left_out = M.compile(spec)
   if not steps then error("landlock: " .. left_out, 2) end

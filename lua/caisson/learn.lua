@@ -73,6 +73,9 @@ end
 
 -- The recipe that the program is run by, and the options of the one that is learnt from. nil, message where that has a
 -- tracer of its own.
+---@param r caisson.Recipe
+---@param opts? table
+---@return caisson.Recipe? recipe, table|string options
 function M.recipe(r, opts)
   local ok, options = pcall(r.merged, r, { params = opts and opts.params, default_args = { "PROGRAM" } })
   options = ok and options or {} -- what is wrong is said when it is built
@@ -87,6 +90,9 @@ end
 local function reads_landlock() return core.landlock.abi() ~= nil end
 
 -- What a run's result holds of it. opts: extends (the recipe's name), params, args, options (the recipe's).
+---@param result table
+---@param opts table
+---@return caisson.Learnt
 function M.of(result, opts)
   local self = setmetatable({ needs = needs.of(result.learnt, result), extends = file_of(opts.extends),
     commands = { command_line(opts.extends, opts.params, opts.args) }, args = opts.args, params = {} }, Learnt)
@@ -138,6 +144,8 @@ function M.run(r, opts)
 end
 
 -- The types of a recipe's parameters.
+---@param r caisson.Recipe
+---@return table<string, string>
 function M.types_of(r)
   local types = {}
   for name, p in pairs(r:all_params()) do types[name] = type(p[1]) == "string" and p[1] or "string" end
@@ -170,6 +178,7 @@ function Learnt.__add(a, b)
 end
 
 -- The list of calls and rules that policy.new takes.
+---@return (string|table)[]
 function Learnt:calls()
   local list = {}
   for _, name in ipairs(text.sorted(self.needs.calls)) do
@@ -198,6 +207,7 @@ local function about(self)
 end
 
 -- Parameters that it was run with are the defaults of what is written.
+---@return table<string, caisson.recipe.Param>
 function Learnt:recipe_params()
   local t = {}
   for k, v in pairs(self.params) do

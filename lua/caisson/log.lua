@@ -179,14 +179,29 @@ function Logger:write(level, message, fields)
   if self.fd:write(entry) ~= #entry then self.lost = self.lost + 1 end
 end
 
+---Write an entry: a message, further names and values.
+---@param ... any
 function Logger:error(...) self:write("error", ...) end
+---Write an entry: a message, further names and values.
+---@param ... any
 function Logger:warning(...) self:write("warning", ...) end
+---Write an entry: a message, further names and values.
+---@param ... any
 function Logger:info(...) self:write("info", ...) end
+---Write an entry: a message, further names and values.
+---@param ... any
 function Logger:debug(...) self:write("debug", ...) end
 
 -- What a child has done, as its record tells: each step that was applied (debug), each optional one that was left out
 -- (warning), the one that it failed in (error). from, to: the steps' numbers.
 -- skipped: { [number] = errno }; failure: as of a run that failed, with its message.
+---@param plan caisson.Plan
+---@param from integer
+---@param to integer
+---@param pid? integer
+---@param skipped table<integer, integer>
+---@param failure? table
+---@param message? string
 function Logger:steps(plan, from, to, pid, skipped, failure, message)
   if failure and failure.number then to = math.min(to, failure.number - 1) end
   if self.least >= levels.debug or next(skipped) ~= nil then
@@ -207,8 +222,11 @@ function Logger:steps(plan, from, to, pid, skipped, failure, message)
 end
 
 -- Is it a logger?
+---@param v any
+---@return boolean
 function M.is(v) return getmetatable(v) == Logger end
 
+---Let go of the file or the socket.
 function Logger:close()
   if self.fd then self.fd:close() end
   self.fd = nil

@@ -96,6 +96,9 @@ end
 
 -- See it to its end; then done(result), or done(nil, message) where a stream's function, or it, raised. done may add
 -- others.
+---@param running caisson.Running
+---@param done fun(result: caisson.Result?, message: string?)
+---@return caisson.Running
 function Loop:add(running, done)
   if self.items[running] then error("it is in the loop already", 2) end
   if type(done) ~= "function" then error("a function to be told of the end expected, got " .. type(done), 2) end
@@ -107,6 +110,8 @@ function Loop:add(running, done)
 end
 
 -- Take it out, as it is. Returns whether it was there.
+---@param running caisson.Running
+---@return boolean
 function Loop:remove(running)
   local item = self.items[running]
   if item then forget(self, item) end
@@ -114,12 +119,15 @@ function Loop:remove(running)
 end
 
 -- How many are in it.
+---@return integer
 function Loop:size() return self.count end
 
 -- Readable when step() has something to do; but not when a limit's time has come: that is timeout().
+---@return integer
 function Loop:fileno() return self.poller:fileno() end
 
 -- Seconds until step() has something to do without fileno() being readable; nil: none.
+---@return number?
 function Loop:timeout()
   local heap = self.heap
   while heap[1] and heap[1].item.due ~= heap[1].at do pop(heap) end
@@ -128,6 +136,8 @@ end
 
 -- Do what is due, after waiting for it for at most so many seconds (nil: as long as it takes). What done() raises is
 -- raised here. Returns how many are left.
+---@param seconds? number
+---@return integer left
 function Loop:step(seconds)
   local timeout = self:timeout()
   if seconds and (not timeout or seconds < timeout) then timeout = seconds end
@@ -156,6 +166,8 @@ function Loop:step(seconds)
 end
 
 -- Until all have ended, or the seconds are over. Returns how many are left.
+---@param seconds? number
+---@return integer left
 function Loop:run(seconds)
   local deadline = seconds and core.now() + seconds * 1e9
   while self.count > 0 do

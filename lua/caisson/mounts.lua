@@ -287,6 +287,8 @@ for kind, keys in pairs(kind_keys) do
   keys[#keys + 1] = "optional"
 end
 
+M.kinds = kind_keys
+
 local kind_list = {}
 for k in pairs(mount_kinds) do kind_list[#kind_list + 1] = k end
 table.sort(kind_list)

@@ -13,6 +13,7 @@ local kinds = {
   move = { "name", "mac", "queue" },
   pasta = { "tcp", "udp" },
 }
+M.kinds = kinds
 local kind_list = { "veth", "macvlan", "ipvlan", "move", "pasta" }
 for kind, keys in pairs(kinds) do
   for _, k in ipairs(kind ~= "pasta" and common or {}) do keys[#keys + 1] = k end

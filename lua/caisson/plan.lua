@@ -20,6 +20,7 @@ local Step = {}
 Step.__index = Step
 
 -- Is it a step that plan.step made?
+---@param v any
 ---@return boolean
 function M.is_step(v)
   return getmetatable(v) == Step
@@ -56,6 +57,10 @@ local function copy(t, depth)
 end
 
 -- One step of a primitive. extra: side, optional, phase, at, origin. Raises where core would refuse it.
+---@param name string
+---@param options? any
+---@param extra? { side?: string, optional?: boolean, phase?: string, at?: string, origin?: table }
+---@return caisson.Step
 function M.step(name, options, extra)
   local step = setmetatable({ step = name, options = options == nil and {} or copy(options) }, Step)
   for k, v in pairs(extra or {}) do step[k] = v end
@@ -66,6 +71,10 @@ function M.step(name, options, extra)
 end
 
 -- The same, its options not looked at before the plan is compiled. Plan:fault() then tells which step it was.
+---@param name string
+---@param options any
+---@param extra table
+---@return caisson.Step
 function M.unchecked(name, options, extra)
   local step = setmetatable(extra, Step)
   step.step, step.options = name, options == nil and {} or copy(options)
@@ -74,6 +83,9 @@ end
 
 -- A step that calls fn(pid of the child, on the parent's side); on the child's side it runs in the
 -- namespaces that the child has at that point. nil, message fails the step, and so does a raise.
+---@param fn function
+---@param extra? { name?: string, side?: string, optional?: boolean, phase?: string, at?: string, origin?: table }
+---@return caisson.Step
 function M.call(fn, extra)
   if type(fn) ~= "function" then error("a function expected, got " .. type(fn), 2) end
   extra = extra or {}
@@ -130,6 +142,8 @@ end
 
 -- Where a step is: "pivot_root", "mount.bind[2]", a number, or the step itself.
 -- Returns its position, or nil.
+---@param where string|integer|caisson.Step
+---@return integer?
 function Plan:find(where)
   if type(where) == "number" then return self.steps[where] and where end
   if is_step(where) then
@@ -171,26 +185,39 @@ local function insert_at(self, i, ...)
 end
 
 -- Insert steps (or functions) before the step at `where`; returns the plan.
+---@param where string|integer|caisson.Step
+---@param ... caisson.Step|function
+---@return caisson.Plan
 function Plan:before(where, ...)
   return insert_at(self, place(self, where), ...)
 end
 
 -- Insert steps (or functions) after the step at `where`; returns the plan.
+---@param where string|integer|caisson.Step
+---@param ... caisson.Step|function
+---@return caisson.Plan
 function Plan:after(where, ...)
   return insert_at(self, place(self, where) + 1, ...)
 end
 
 -- Add steps (or functions) at the end; returns the plan.
+---@param ... caisson.Step|function
+---@return caisson.Plan
 function Plan:add(...)
   return insert_at(self, #self.steps + 1, ...)
 end
 
 -- Take the step at `where` out; returns it.
+---@param where string|integer|caisson.Step
+---@return caisson.Step
 function Plan:remove(where)
   return remove(self.steps, place(self, where))
 end
 
 -- Put a step in the place of the one at `where`; returns the old one.
+---@param where string|integer|caisson.Step
+---@param step caisson.Step|function
+---@return caisson.Step old
 function Plan:replace(where, step)
   local i = place(self, where)
   local old = self.steps[i]
@@ -201,6 +228,9 @@ function Plan:replace(where, step)
 end
 
 -- Move the step at `where` before the one at `target`; returns the plan.
+---@param where string|integer|caisson.Step
+---@param target string|integer|caisson.Step
+---@return caisson.Plan
 function Plan:move(where, target)
   local step = self.steps[place(self, where)]
   local to = self.steps[place(self, target)]
@@ -210,6 +240,9 @@ function Plan:move(where, target)
 end
 
 -- Each step with its position.
+---@return fun(list: caisson.Step[], i: integer): integer?, caisson.Step?
+---@return caisson.Step[]
+---@return integer
 function Plan:each()
   return ipairs(self.steps)
 end
@@ -236,6 +269,7 @@ local function any(name, patterns)
 end
 
 -- A plan of its own with the same steps.
+---@return caisson.Plan
 function Plan:copy()
   local plan = M.new()
   plan.about = rawget(self, "about")
@@ -249,6 +283,7 @@ function Plan:copy()
 end
 
 -- Is it a plan?
+---@param v any
 ---@return boolean
 function M.is(v)
   return getmetatable(v) == Plan
@@ -276,6 +311,7 @@ local function check_namespaces(steps)
 end
 
 -- Check the rules of order. Returns true, or nil and a message that names both steps and why.
+---@return true? ok, string? message
 function Plan:check()
   local steps = self.steps
   for _, rule in ipairs(order) do
@@ -300,6 +336,7 @@ function Plan:check()
 end
 
 -- The block that core runs, and the functions of its lua steps by name (nil where there are none).
+---@return caisson.core.Plan compiled, table<string, function>? functions
 function Plan:compile()
   local list, functions = {}, nil
   for i, s in ipairs(self.steps) do
@@ -319,6 +356,7 @@ function Plan:compile()
 end
 
 -- The first step that core refuses: its position and why; nil where there is none.
+---@return integer? number, string? message
 function Plan:fault()
   for i, s in ipairs(self.steps) do
     local ok, message = pcall(core.check, s.step, s.options)
@@ -329,6 +367,8 @@ end
 -- ---- showing ----
 
 -- file:line that asked for a step; looked up in the recipe's source only when somebody asks.
+---@param step caisson.Step
+---@return string?
 function M.at(step)
   if step.at then return step.at end
   local origin = step.origin
@@ -336,6 +376,7 @@ function M.at(step)
 end
 
 -- Rows for people: number, phase, side, step, object, at (file:line that asked for it).
+---@return { number: integer, phase: string, side: string, step: string, object: string, at: string }[]
 function Plan:rows()
   local rows = {}
   for i, s in ipairs(self:compile():steps()) do
@@ -361,6 +402,8 @@ end
 
 -- The plan as JSON, keys in a fixed order: from_json(text):json() is text, byte for byte.
 -- compiled: what compile() gave, where it is at hand.
+---@param compiled? caisson.core.Plan  where it is compiled already
+---@return string
 function Plan:json(compiled)
   local out = {}
   for i, s in ipairs((compiled or self:compile()):steps()) do
@@ -381,6 +424,9 @@ local step_keys = { step = true, options = true, side = true, optional = true, p
 
 -- A plan from JSON. functions: those of its lua steps by name, since JSON holds only their names.
 -- Returns the plan | nil, message.
+---@param text string
+---@param functions? table<string, function>
+---@return caisson.Plan? plan, string? message
 function M.from_json(text, functions)
   local doc, message = json.decode(text)
   if type(doc) ~= "table" then return nil, "not JSON: " .. tostring(message) end

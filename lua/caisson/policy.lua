@@ -105,6 +105,7 @@ end
 -- A policy that allows these calls (names, groups, rules) and answers all others with option default
 -- (errno EPERM where it is not given). Further options: deny, architectures, bad_architecture, newest,
 -- flags, listener.
+---@param spec table
 ---@return caisson.Policy
 function M.new(spec)
   if type(spec) ~= "table" then error("policy.new: table expected, got " .. type(spec), 2) end
@@ -126,6 +127,7 @@ function M.new(spec)
 end
 
 -- Is it a policy?
+---@param v any
 ---@return boolean
 function M.is(v) return getmetatable(v) == Policy end
 
@@ -240,6 +242,9 @@ function M.notifies(p)
 end
 
 -- The step that loads it: { step = "seccomp", options = {...} }, or nil, message, errno.
+---@param p caisson.Policy
+---@param options? table
+---@return { step: string, options: table }? step, string? message, integer? errno
 function M.step(p, options)
   local program, message, errno = M.program(p, options)
   if not program then return nil, message, errno end
@@ -467,6 +472,8 @@ end
 
 -- Did a filter end it? From a status or result table with field signal (or code, of a shell that
 -- reports its child): SIGSYS is what kill_process, kill_thread and trap end a process with.
+---@param status table
+---@return boolean
 function M.denied(status)
   return status.signal == 31 or (status.signal == nil and status.code == 128 + 31)
 end

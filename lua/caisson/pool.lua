@@ -195,9 +195,12 @@ local function make(pool)
 end
 
 -- The pid of its process 1, as this process sees it.
+---@return integer
 function Pooled:pid() return self.process:pid() end
 
 -- Is the agent there, and does it answer? Returns true | nil, message, errno.
+---@param seconds? number
+---@return true? ok, string? message, integer? errno
 function Pooled:ping(seconds) return self.agent:ping(seconds or 10) end
 
 local function open_one(self, o)
@@ -218,6 +221,10 @@ end
 -- read is refused, and so is what is neither file nor directory. flags: words, as core.open has them, without
 -- "path" and "nonblock". Also of a list of paths or of { path =, flags =, mode = }, which gives a list.
 -- Returns a descriptor (or list) | nil, message, errno.
+---@param what string|(string|{ path: string, flags?: string|string[], mode?: integer })[]
+---@param flags? string|string[]
+---@param mode? integer
+---@return caisson.core.Fd|caisson.core.Fd[]|nil fd, string? message, integer? errno
 function Pooled:open(what, flags, mode)
   if type(what) ~= "table" then return open_one(self, { path = what, flags = flags, mode = mode }) end
   local list = {}
@@ -239,6 +246,8 @@ end
 
 -- Delete a file or a whole directory inside, whoever owns it. No symlink is followed. While a program runs it is
 -- refused. Returns how many files that were | nil, message, errno.
+---@param path string
+---@return integer? count, string? message, integer? errno
 function Pooled:delete(path)
   if type(path) ~= "string" or path == "" or path:find "%z" or #path > 4095 then error("delete: a path expected", 2) end
   return self.agent:delete(path)
@@ -370,12 +379,16 @@ end
 -- Start a program in it. spec: args, env (added to the recipe's), stdin, stdout, stderr, slots, limits, window,
 -- fail, as in caisson.start. One at a time.
 -- Returns the running program, with the methods of caisson.start's | nil, message, errno, failure.
+---@param spec table
+---@return caisson.Running? running, string? message, integer? errno, table? failure
 function Pooled:start(spec)
   local running, message, errno, failure = start(self, spec, self.spawn)
   return running, message, errno, failure -- no tail call: a misuse is the caller's
 end
 
 -- The same, and wait for its end. Returns the result, as caisson.run does | nil, message, errno, failure.
+---@param spec table
+---@return caisson.Result? result, string? message, integer? errno, table? failure
 function Pooled:exec(spec)
   local running, message, errno, failure = start(self, spec, self.spawn_patiently)
   if not running then return nil, message, errno, failure end
@@ -405,6 +418,8 @@ end
 -- POSIX IPC, keys, limits and scheduling of the agent; mounts, names and sockets are looked at. A container that
 -- can't be proved clean is destroyed. Returns what was found, { processes =, files =, ipc =, keys = }, by number |
 -- nil, message, errno.
+---@param seconds? number
+---@return table? report, string? message, integer? errno
 function Pooled:reset(seconds)
   local report, message, errno = nil, self.pool.one_use, core.errno.EPERM
   if message then
@@ -426,6 +441,7 @@ function Pooled:reset(seconds)
 end
 
 -- End it, with all that runs in it. Returns true | nil, message: a poststop hook failed.
+---@return true? ok, string? message
 function Pooled:destroy()
   if self.destroyed then return true end
   self.destroyed = true
@@ -439,6 +455,7 @@ end
 
 -- Make what is missing of the containers that are to stand ready. Returns how many it made | nil, message, errno,
 -- failure.
+---@return integer? made, string? message, integer? errno, table? failure
 function Pool:fill()
   local n = 0
   while #self.ready < self.size do
@@ -452,6 +469,7 @@ end
 
 -- A container that nobody else has, and that is as new: one that stands ready, or made now.
 -- Returns it | nil, message, errno, failure.
+---@return caisson.Pooled? container, string? message, integer? errno, table? failure
 function Pool:get()
   if self.closed then error("the pool is closed", 2) end
   while #self.ready > 0 do
@@ -464,6 +482,8 @@ end
 
 -- Give it back: reset, and ready for the next, unless enough are. Returns true | nil, message, errno: it could not be
 -- reset, and is destroyed.
+---@param c caisson.Pooled
+---@return true? ok, string? message, integer? errno
 function Pool:put(c)
   if c.pool ~= self then error("the container is of another pool", 2) end
   for _, other in ipairs(self.ready) do
@@ -479,6 +499,8 @@ end
 
 -- One program in a container of the pool's, which is given back after. Returns the result | nil, message, errno,
 -- failure.
+---@param spec table
+---@return caisson.Result? result, string? message, integer? errno, table? failure
 function Pool:run(spec)
   local c, message, errno, failure = self:get()
   if not c then return nil, message, errno, failure end

@@ -18,7 +18,7 @@ local M = {}
 
 ---@class caisson.process.Target     the container
 ---@field pid integer                of a process in it, its first
----@field pidfd integer|caisson.fd   of the same
+---@field pidfd integer|caisson.core.Fd   of the same
 ---@field cgroup? caisson.cgroup.Groups
 ---@field options table              of its recipe, as built
 ---@field id? string
@@ -36,11 +36,11 @@ local M = {}
 ---  the chunks, { file = }, { data = }, a descriptor
 ---@field stdout? any
 ---@field stderr? any                also "stdout"
----@field files? (integer|caisson.fd|false)[]  descriptors 3, 4, …; false: closed, as are all others
+---@field files? (integer|caisson.core.Fd|false)[]  descriptors 3, 4, …; false: closed, as are all others
 ---@field tty? boolean|{ rows?: integer, columns?: integer }  a terminal of the container's own devpts
----@field console_socket? integer|caisson.fd|string  a connected unix socket, or the path of one to connect to, that
+---@field console_socket? integer|caisson.core.Fd|string  a connected unix socket, or the path of one to connect to, that
 ---  the terminal's other side is sent over; else it is the running object's `pty`
----@field pidfd_socket? integer|caisson.fd|string     the same for a pidfd of the process
+---@field pidfd_socket? integer|caisson.core.Fd|string     the same for a pidfd of the process
 ---@field capabilities? table        a list, or the five sets
 ---@field securebits? string[]
 ---@field no_new_privs? boolean
@@ -335,6 +335,7 @@ end
 ---@param target caisson.process.Target
 ---@param spec caisson.process.Spec
 ---@param opts? table
+---@return caisson.Running? running, string? message, integer? errno, table? failure
 function M.start(target, spec, opts)
   if type(target) ~= "table" then error("process: a container expected, got " .. type(target), 2) end
   if type(spec) ~= "table" then error("process: a table of options expected, got " .. type(spec), 2) end

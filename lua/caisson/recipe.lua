@@ -48,6 +48,8 @@ end
 
 -- A recipe from its definition: summary, params, extends, build(p) or the options themselves, script.
 -- Raises on what it does not know, naming the nearest right word.
+---@param def caisson.RecipeOptions
+---@return caisson.Recipe
 function M.new(def)
   if type(def) ~= "table" then error("recipe: a table expected, got " .. type(def), 2) end
   check_keys(def, 2, "recipe")
@@ -72,6 +74,8 @@ function M.new(def)
     source = source, line = line }, Recipe)
 end
 
+---@param v any
+---@return boolean
 function M.is(v)
   return getmetatable(v) == Recipe
 end
@@ -91,6 +95,8 @@ end
 
 -- The file of a recipe: a path (it has a "/" or ends in .lua), or the name of one on M.path.
 -- Returns it | nil, message.
+---@param name string
+---@return string? path, string? message
 function M.locate(name)
   if name:find("/", 1, true) or name:find("%.lua$") then
     if readable(name) then return name end
@@ -123,6 +129,8 @@ function M.value(path)
 end
 
 -- The recipe that a file returns, or of a bundle's directory. Returns it | nil, message.
+---@param name string
+---@return caisson.Recipe? recipe, string? message
 function M.load(name)
   local path, message = M.locate(name)
   local bundle = name:match("^(.*)/config%.json$")
@@ -221,6 +229,7 @@ local function own_params(recipe)
 end
 
 -- Parameters of the recipe and of those it extends.
+---@return table<string, table>
 function Recipe:all_params()
   local all = {}
   local def = self.def
@@ -288,6 +297,8 @@ end
 -- The options of the recipe and of those it extends, in one table. opts: params, args, env, annotations,
 -- mix (a list of mix-ins over the recipe's own).
 -- Returns options, origins (who said what), the scripts, the chain of recipes. Raises what is wrong.
+---@param opts table
+---@return table options, table origins, table scripts, caisson.Recipe[] chain
 function Recipe:merged(opts)
   local options, origins, scripts, hooks, chain = {}, {}, {}, {}, {}
   gather(self, opts.params or {}, options, origins, scripts, hooks, chain)
@@ -308,6 +319,8 @@ end
 
 -- The plan of the recipe. opts: params, args (the program and its arguments), env.
 -- Returns { plan, options, hooks, ... } | nil, message.
+---@param opts? { params?: table<string, any>, args?: string[], env?: table<string, string|number|false> }
+---@return caisson.Built? built, string? message
 function Recipe:build(opts)
   opts = opts or {}
   local function tell(e) return type(e) == "string" and e or tostring(e) end
@@ -335,6 +348,8 @@ end
 function Recipe:check(opts) return (require("caisson.check").recipe(self, opts)) end
 
 -- file:line of an option in the recipe's source.
+---@param path any[]
+---@return string?
 function Recipe:locate(path)
   if not self.source then return nil end
   return require("caisson.source").locate(self.source, path, self.line)

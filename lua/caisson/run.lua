@@ -42,6 +42,9 @@ Running.__index = Running
 
 -- Read what comes from a descriptor (nonblocking; it is the container's then) from now on: take is a
 -- function that gets the chunks, or "capture", for the result.
+---@param name string
+---@param fd caisson.core.Fd
+---@param take "capture"|fun(chunk: string)
 function Running:stream(name, fd, take)
   local stream = { name = name, fd = fd, take = take }
   if take == "capture" then
@@ -349,9 +352,12 @@ function M.start(recipe, opts)
 end
 
 -- The child's pid, as this process sees it.
+---@return integer
 function Running:pid() return self.process:pid() end
 
 -- Send a signal (a word such as "TERM", or its number) to the program.
+---@param signal string|integer
+---@return true? ok, string? message, integer? errno
 function Running:kill(signal) return self.process:kill(signal) end
 
 local function target(self)
@@ -360,13 +366,19 @@ end
 
 -- Add a mount to the running container: { bind =, at = } or { tmpfs = }, as in a recipe's mounts.
 -- Returns true | nil, message, errno, failure.
+---@param m table
+---@return true? ok, string? message, integer? errno, table? failure
 function Running:mount(m) return require("caisson.live").mount(target(self), m) end
 
 -- Take the mount at a path of the container's away. opts.lazy: from sight now, though it is in use.
 -- Returns true | nil, message, errno, failure.
+---@param path string
+---@param opts? { lazy?: boolean }
+---@return true? ok, string? message, integer? errno, table? failure
 function Running:unmount(path, opts) return require("caisson.live").unmount(target(self), path, opts) end
 
 -- What to poll for reading; when one is ready, or timeout() seconds are over, call step().
+---@return { fd: integer|caisson.core.Fd, events: string }[]
 function Running:fds()
   local fds = { { fd = self.process:end_fd(), events = "r" } }
   if self.cgroup and self.cgroup.watch then fds[2] = { fd = self.cgroup.watch:fileno(), events = "r" } end
@@ -378,6 +390,7 @@ function Running:fds()
 end
 
 -- Seconds until step() has something to do without any descriptor being ready; nil: none.
+---@return number?
 function Running:timeout()
   local t
   if self.deadline and not self.stopped then t = (self.deadline - core.now()) / 1e9 end
@@ -391,6 +404,8 @@ function Running:timeout()
   return t and math.max(t, 0)
 end
 
+---End the program and all that is in its groups; the result's status is then this word.
+---@param why string
 function Running:stop(why)
   if not self.stopped then
     self.stopped = why
@@ -430,6 +445,7 @@ local function drain(self, s)
 end
 
 -- Do what is due, without blocking. Returns the result once the program has ended, else nil.
+---@return caisson.Result?
 function Running:step()
   if self.result then return self.result end
   if self.cgroup then self.cgroup:look() end
@@ -479,6 +495,10 @@ local function list_skipped(plan, by)
   return list
 end
 
+---The result of a program that has ended.
+---@param status caisson.core.Status
+---@param ended number
+---@return caisson.Result
 function Running:finish(status, ended)
   -- with all that it gets below, so that it need not grow
   local r = { status = "exited", code = status.code, signal = status.signal, user_ns = status.user_us * 1e3,
@@ -526,6 +546,8 @@ end
 
 -- Wait for the end, feeding streams and keeping limits meanwhile. Returns the result.
 -- link: of caisson.terminal, which is served meanwhile.
+---@param link? table
+---@return caisson.Result
 function Running:wait(link)
   while true do
     local result = self:step()

@@ -327,7 +327,7 @@ end
 
 ---Put a process into a transient scope of its own, which may have groups below it (Delegate). Returns its group's directory.
 ---@param opts caisson.systemd.Scope
----@return caisson.fd? group, string? message, integer? errno
+---@return caisson.core.Fd? group, string? message, integer? errno
 function M.scope(opts)
   local h
   for _, each in ipairs(core.cgroup.detect() or {}) do

@@ -18,6 +18,7 @@ local M = {}
 -- Recipe option ptrace = true, or a function(pid): the thread that starts the program traces it, and finds it
 -- stopped at its exec. A filter that comes before is one that may ask the tracer, so the program stops before
 -- that too, for the function; true lets no tracee outlive the tracer, and has it told what the filter asks.
+---@param b table  a builder
 function M.by_host(b)
   local fn = b.options.ptrace
   b:check_type("ptrace", fn, "boolean", "function")
@@ -153,6 +154,7 @@ end
 
 -- Recipe option trace = { calls =, decide = }: the tracer takes the child as soon as it is there, when whoever
 -- started it may still do so; the filter that picks the calls is loaded with the others, at the end.
+---@param b table  a builder
 function M.after_clone(b)
   local t = b.options.trace
   b:check_type("trace", t, "table")
@@ -171,6 +173,8 @@ function M.after_clone(b)
 end
 
 -- The steps that have the child traced from its birth on, before it is anybody else.
+---@param b table  a builder
+---@param tracing table
 function M.attach(b, tracing)
   b.tracing = tracing
   b.phase = "trace"
@@ -187,6 +191,8 @@ local function learning(b)
 end
 
 -- The filter. Calls of other architectures, which it could not name, are the end of who makes them.
+---@param b table  a builder
+---@return nil
 function M.filter(b)
   b.phase = "policy"
   if b.tracing.spec.recorder then
@@ -230,6 +236,7 @@ function M.set(list)
 end
 
 -- Is the path in it?
+---@param path string
 ---@return boolean
 function Set:has(path)
   if self.exact[path] then return true end

@@ -219,6 +219,7 @@ end
 ---@return caisson.cgroup.Event[]
 function Events:wait(timeout) return M.wait(self, timeout) end
 
+---Let go of its descriptor.
 function Events:close() self.watch:close() end
 
 -- ---- pressure as figures ----

@@ -116,6 +116,8 @@ local function has(list, word)
 end
 
 -- The group in which a controller's files are. v2 has one group for all.
+---@param controllers string[]
+---@return caisson.cgroup.Group? group
 function Groups:group(controllers)
   local v2
   for _, g in ipairs(self.groups) do
@@ -174,6 +176,7 @@ end
 
 local to_keep = { "memory.events", "memory.peak", "cpu.stat", "pids.peak" }
 
+---See what has happened in them so far.
 function Groups:look()
   if not self.watch then return end
   local kept = self.kept or {}
@@ -184,6 +187,8 @@ function Groups:look()
 end
 
 -- One figure of files.figures; nil where it can't be had.
+---@param name string
+---@return number?
 function Groups:figure(name) return figure(self, name, {}) end
 
 local function io_v2(text)
@@ -290,6 +295,7 @@ function Groups:cpu_ns() return self:figure("cpu_ns") end
 
 -- User and system time, which together are the CPU time: v1 samples the two at each tick, and measures only
 -- their sum. nil where they can't be had.
+---@return number? user_ns, number? system_ns
 function Groups:times()
   local texts = {}
   local total = figure(self, "cpu_ns", texts)
@@ -301,6 +307,7 @@ function Groups:times()
 end
 
 -- Put what the groups know into a run's result.
+---@param r caisson.Result
 function Groups:account(r)
   self:look()
   local user, system = self:times()
@@ -522,6 +529,7 @@ function Groups:remove(seconds)
   return all, why, number
 end
 
+---Let go of them; those that were made for the run are removed.
 function Groups:close()
   if self.watch then self.watch:close() end
   self.watch = nil

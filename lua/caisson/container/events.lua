@@ -29,18 +29,22 @@ function M.open(container, group, opts)
 end
 
 ---What to poll for reading; when one is ready, or timeout() seconds are over, call step().
+---@return { fd: integer|caisson.core.Fd, events: string }[]
 function Events:fds()
   local fds = self.groups and self.groups:fds() or {}
   if not self.ended and self.container.pidfd then fds[#fds + 1] = { fd = self.container.pidfd, events = "r" } end
   return fds
 end
 
+---Seconds until step() has something to do without a descriptor's being ready; nil: none.
+---@return number?
 function Events:timeout()
   if not self.ended and not self.container.pidfd then return 0 end
   return self.groups and self.groups:timeout()
 end
 
 ---What has happened since the last call, in a list; empty where nothing has. Does not block.
+---@return table[] events
 function Events:step()
   local pidfd = self.container.pidfd
   local over = not self.ended and (not pidfd or (core.poll({ { fd = pidfd } }, 0) or {})[1])
@@ -56,8 +60,10 @@ end
 
 ---Wait for events: the first that come, or an empty list after so many seconds, or where none will come (ended).
 ---@param timeout? number
+---@return table[] events
 function Events:wait(timeout) return require("caisson.cgroup.events").wait(self, timeout) end
 
+---Let go of all that it watches.
 function Events:close()
   if self.groups then self.groups:close() end
   self.groups = nil

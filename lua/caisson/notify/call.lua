@@ -19,6 +19,10 @@ function Call.__index(c, key)
 end
 
 -- notifier: whose it is; info: of core.notify.receive().
+---@param notifier table
+---@param info table
+---@param name string
+---@return caisson.notify.Call
 function Call.new(notifier, info, name)
   local c = Traced.new(info.pid, info, name)
   c.id, c.notifier = info.id, notifier
@@ -34,14 +38,24 @@ local function checked(self, v, ...)
   return nil, "who asked is gone", errno.ESRCH
 end
 
+---@param i integer
 ---@return string|nil text, string? message, integer? errno
 function Call:string(i) return checked(self, Traced.string(self, i)) end
 
+---@param i integer
+---@param size integer
 ---@return string|nil bytes, string? message, integer? errno
 function Call:bytes(i, size) return checked(self, Traced.bytes(self, i, size)) end
 
+---The process's number in its own pid namespace, as text.
+---@return string? id
 function Call:own_id() return (checked(self, Traced.own_id(self))) end
 
+---The path that it means, from the host.
+---@param text string
+---@param dir? integer
+---@param follow? boolean
+---@return string? path, string? message, integer? errno
 function Call:resolve(text, dir, follow)
   local root, message, number = self.notifier:root()
   if not root then return nil, message, number end
@@ -89,17 +103,21 @@ function Call:wait(fd, seconds)
   return coroutine.yield(fd, seconds)
 end
 
+---Keep a line for the result.
+---@param text string
 function Call:note(text) self.notifier.notes[#self.notifier.notes + 1] = tostring(text) end
 
 -- ---- answers, beside deny(), fake() and kill() ----
 
 -- The kernel makes the call, as when a handler returns nothing.
+---@return table
 function Call.continue() return Traced.verdict { kind = "continue" } end
 
 -- The call is not made, and returns the number of a new descriptor: a copy of this one, which is closed here if it is an
 -- object.
 ---@param fd integer|caisson.core.Fd
 ---@param opts? { cloexec?: boolean, number?: integer }
+---@return table
 function Call.inject(_, fd, opts)
   if type(fd) ~= "number" and type(fd) ~= "userdata" then error("a descriptor expected, got " .. type(fd), 2) end
   for k in pairs(opts or {}) do

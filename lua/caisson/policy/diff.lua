@@ -213,6 +213,8 @@ function Diff:text(c)
   return concat(lines, "\n") .. "\n"
 end
 
+---What json() writes, as tables.
+---@return table
 function Diff:plain()
   local t = { same = self.same, calls = {}, options = self.options }
   for i, c in ipairs(self.calls) do
@@ -227,10 +229,18 @@ function Diff:json() return json.document(self:plain()) .. "\n" end
 
 -- ---- mix-ins ----
 
+---@class caisson.policy.MixDiff.Part
+---@field name string
+---@field removed table[]   { key =, value = } each
+---@field added table[]
+---@field changed table[]   { key =, from =, to = } each
+---@field diff? caisson.policy.Diff
+---@field from? string
+---@field to? string
+
 ---@class caisson.policy.MixDiff
 ---@field same boolean
----@field parts { name: string, removed: table[], added: table[], changed: table[], diff?: caisson.policy.Diff, from?: string,
----  to?: string }[]  of each part: items { key =, value = }, changed ones { key =, from =, to = }
+---@field parts caisson.policy.MixDiff.Part[]
 local MixDiff = {}
 MixDiff.__index = MixDiff
 

@@ -210,6 +210,8 @@ end
 function M.is(v) return getmetatable(v) == Mix end
 
 -- file:line of a part of it, { "mounts", 2 }, in the source where it was made.
+---@param path any[]
+---@return string?
 function Mix:locate(path)
   if not self.source then return nil end
   return require("caisson.source").locate(self.source, path, self.line, self.called)

@@ -52,6 +52,7 @@ local function input_of(p)
 end
 
 -- Where programs are kept between processes: nil for nowhere.
+---@return string?
 function M.cache_directory()
   local runtime = os.getenv("XDG_RUNTIME_DIR")
   -- no id of a container has that sign

@@ -28,6 +28,12 @@ function Call.__index(c, key)
   return Call[key]
 end
 
+---A call that has been stopped at.
+---@param tid integer
+---@param info table
+---@param name string
+---@param root? any
+---@return caisson.trace.Call
 function Call.new(tid, info, name, root)
   return setmetatable({ tid = tid, nr = info.nr, name = name, args = info.args, root = root }, Call)
 end
@@ -35,6 +41,8 @@ end
 local function has(flags, bit) return math.floor(flags / bit) % 2 == 1 end
 
 -- The i-th argument as the 32-bit number that the kernel takes most as: descriptors, flags, modes.
+---@param i integer
+---@return integer
 function Call:int(i)
   local v = tonumber(self.args[i]) % 4294967296
   return v >= 2147483648 and v - 4294967296 or v
@@ -46,6 +54,8 @@ local function address(v)
 end
 
 -- The text that the i-th argument points to, at most 4095 bytes. nil, message, EFAULT where that can't be read.
+---@param i integer
+---@return string? text, string? message, integer? errno
 function Call:string(i)
   local from = address(self.args[i])
   if not from then return nil, "no address", errno.EFAULT end
@@ -53,6 +63,9 @@ function Call:string(i)
 end
 
 -- size bytes at the i-th argument; nil, message, EFAULT where they can't all be read.
+---@param i integer
+---@param size integer
+---@return string? bytes, string? message, integer? errno
 function Call:bytes(i, size)
   local from = address(self.args[i])
   if not from then return nil, "no address", errno.EFAULT end
@@ -66,6 +79,9 @@ end
 local function ipv4(b, from) return ("%d.%d.%d.%d"):format(b:byte(from, from + 3)) end
 
 -- Sixteen bytes as inet_ntop(3) writes them: the longest run of zeros is "::", an IPv4 address in one is written as such.
+---@param b string
+---@param from integer
+---@return string
 function Call.ipv6(b, from)
   local groups = {}
   for i = 0, 7 do
@@ -94,6 +110,7 @@ end
 
 -- The socket address that the i-th argument points to; the next one is its size. nil, message, errno where it can't be
 -- read; EINVAL where it is none.
+---@param i integer
 ---@return caisson.trace.Address|nil address, string? message, integer? errno
 function Call:address(i)
   local size = self:int(i + 1)
@@ -129,6 +146,7 @@ local function own_id(tid, field)
 end
 
 -- The process's number in its own pid namespace, as text.
+---@return string? id
 function Call:own_id() return own_id(self.tid, "NStgid") end
 
 -- What /proc/self stands for: it is the tracer's where the instance is of the tracer's namespace.
@@ -190,6 +208,10 @@ end
 
 -- The file that text means in the directory dir (a descriptor's number; nil or -100: the working directory).
 -- Returns its absolute path in the container, without links | nil, message, errno.
+---@param text string
+---@param dir? integer
+---@param follow? boolean
+---@return string? path, string? message, integer? errno
 function Call:resolve(text, dir, follow)
   local proc = ("/proc/%d/"):format(self.tid)
   local top, message, number = link(proc .. "root")
@@ -300,6 +322,8 @@ local function verdict(t) return setmetatable(t, Verdict) end
 Call.verdict = verdict
 
 -- The call is not made and fails: with an errno's name or number, EPERM by default.
+---@param err? string|integer
+---@return table
 function Call.deny(_, err)
   local number = err == nil and errno.EPERM or type(err) == "string" and rawget(errno, err) or err
   if type(number) ~= "number" or number < 1 or number > 4095 or number % 1 ~= 0 then
@@ -309,16 +333,24 @@ function Call.deny(_, err)
 end
 
 -- The call is not made, and returns this number.
+---@param result integer
+---@return table
 function Call.fake(_, result)
   if type(result) ~= "number" or result % 1 ~= 0 then error("a whole number expected, got " .. tostring(result), 2) end
   return verdict { kind = "answer", result = result }
 end
 
 -- All that is traced is killed. why: goes into the result, with the path that it is about.
+---@param why? string
+---@param path? string
+---@return table
 function Call.kill(_, why, path)
   return verdict { kind = "kill", why = why, path = path }
 end
 
+---Is it an answer of deny(), fake() or kill()?
+---@param v any
+---@return boolean
 function Call.is_verdict(v) return getmetatable(v) == Verdict end
 
 return Call

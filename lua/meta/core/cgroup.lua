@@ -23,7 +23,7 @@ local cgroup = {}
 ---local dir = assert(core.cgroup.create { "demo", at = "/sys/fs/cgroup/pids" })
 ---```
 ---@param options caisson.cgroup.create.Options
----@return caisson.fd|nil dir, string? message, integer? errno
+---@return caisson.core.Fd|nil dir, string? message, integer? errno
 function cgroup.create(options) end
 
 ---@class caisson.cgroup.set.Options
@@ -86,7 +86,7 @@ function cgroup.devices(options) end
 function cgroup.device_program(rules) end
 
 ---The device programs attached to a v2 group itself. Needs CAP_NET_ADMIN.
----@param group caisson.fd
+---@param group caisson.core.Fd
 ---@return integer[]|nil ids, string? message, integer? errno
 function cgroup.device_programs(group) end
 
@@ -94,21 +94,21 @@ function cgroup.device_programs(group) end
 local Watch = {}
 
 ---A file whose changes the kernel announces, such as memory.events and cgroup.events of v2.
----@param group caisson.fd
+---@param group caisson.core.Fd
 ---@param file string
 ---@return integer|nil number, string text_or_message, integer? errno
 function Watch:file(group, file) end
 
 ---A pressure trigger, v2: "some 150000 1000000" (microseconds, in a window of so many). `EOPNOTSUPP`: the kernel
 ---does not count pressure (boot parameter psi=1). Linux's Documentation/accounting/psi.rst.
----@param group caisson.fd
+---@param group caisson.core.Fd
 ---@param file "cpu.pressure"|"memory.pressure"|"io.pressure"
 ---@param trigger string
 ---@return integer|nil number, string? message, integer? errno
 function Watch:pressure(group, file, trigger) end
 
 ---v1: a notice whenever the group is out of memory, and when it is removed.
----@param group caisson.fd  of the memory controller
+---@param group caisson.core.Fd  of the memory controller
 ---@return integer|nil number, string? message, integer? errno
 function Watch:oom(group) end
 
@@ -121,6 +121,8 @@ function Watch:ready() end
 ---@return integer
 function Watch:fileno() end
 
+---Let go of it.
+---@return nil
 function Watch:close() end
 
 ---What happens in groups as one descriptor, for whichever loop it is put in. caisson.cgroup's events() stands on it.
@@ -152,38 +154,38 @@ function cgroup.writable(path) end
 
 ---A group's directory, checked to be on a cgroup file system.
 ---@param path string
----@return caisson.fd|nil dir, integer|string version_or_message, integer? errno
+---@return caisson.core.Fd|nil dir, integer|string version_or_message, integer? errno
 function cgroup.open(path) end
 
 ---A file of a group, whole.
----@param group string|caisson.fd  a path, or the directory
+---@param group string|caisson.core.Fd  a path, or the directory
 ---@param file string              a name without "/"
 ---@return string|nil text, string? message, integer? errno
 function cgroup.read(group, file) end
 
 ---Pids in the group and all below it. Those of another pid namespace are 0.
----@param group string|caisson.fd
+---@param group string|caisson.core.Fd
 ---@return integer[]|nil pids, string? message, integer? errno
 function cgroup.procs(group) end
 
 ---Kill all in the group and below it, also what forks faster than it is killed: v2 by cgroup.kill (5.14); v1 by
 ---freezing the group where it has the freezer controller, or stopping its forks where it has pids, and signals
 ---through pidfds until it is empty.
----@param group string|caisson.fd
+---@param group string|caisson.core.Fd
 ---@param seconds? number  how long to try (10)
 ---@return true|nil ok, string? message, integer? errno
 function cgroup.kill(group, seconds) end
 
 ---Remove the groups in `dir` whose name is prefix, 16 hexadecimal digits and suffix, that are empty, and that no
 ---living process holds: what a host that was killed has left.
----@param dir string|caisson.fd
+---@param dir string|caisson.core.Fd
 ---@param prefix string
 ---@param suffix string
 ---@return integer|nil removed, string? message, integer? errno
 function cgroup.sweep(dir, prefix, suffix) end
 
 ---Send a signal to each process in the group and below it, through pidfds, so that a recycled pid is not hit.
----@param group string|caisson.fd
+---@param group string|caisson.core.Fd
 ---@param signal string|integer  "TERM", or its number
 ---@return integer|nil processes, string? message, integer? errno
 function cgroup.signal(group, signal) end

@@ -10,10 +10,12 @@ local core = {}
 ---
 ---    { step = "apparmor", options = "caisson-default" }
 ---@param o string|{ profile: string } at most 1000 bytes
+---@return true? ok, string? message, integer? errno
 function core.apparmor(o) end
 
 ---The SELinux label of what this process executes next. EOPNOTSUPP without SELinux. setexeccon(3)
 ---@param o string|{ label: string } "system_u:system_r:container_t:s0:c1,c2"
+---@return true? ok, string? message, integer? errno
 function core.selinux(o) end
 
 ---Move the child (parent's side), or this process, into a group of resctrl: shares of caches and memory bandwidth
@@ -23,6 +25,7 @@ function core.selinux(o) end
 ---
 ---    { step = "resctrl", options = { "gold", schemata = { "L3:0=f", "MB:0=50" } } }
 ---@param o { group?: string, schemata?: string[], monitor?: string, existing?: boolean, at?: string } at: /sys/fs/resctrl
+---@return true? ok, string? message, integer? errno
 function core.resctrl(o) end
 
 ---Which build of the library this is: 16 digits that are another's where its runner differs.

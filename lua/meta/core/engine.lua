@@ -202,11 +202,13 @@ core.errno = {}
 ---With copy the child has a copy of its creator's memory and no descriptor but the slots and the run's own, and its
 ---creator is born into the cgroup before its first step: for a child whose pid namespace has others in it.
 ---@param o { namespaces?: string[], cgroup?: string, copy?: boolean } user mount pid net ipc uts cgroup time; a slot with a cgroup v2 directory to be born in
+---@return true? ok, string? message, integer? errno
 function core.clone(o) end
 
 ---A function of the run, called by its name, there in the list. On the child's side the child is a fork of the
 ---host and the function sees its namespaces; on the parent's it gets the child's pid. It works in a plan only.
 ---@param o string|{ name: string }
+---@return true? ok, string? message, integer? errno
 function core.lua(o) end
 
 ---The container is made, and waits here for its start: the child goes on in the runner's program, holding nothing but
@@ -216,6 +218,7 @@ function core.lua(o) end
 ---While it waits, a signal that ends other processes ends it too, as pid 1 with the exit code 128 + n; it reaps what
 ---is orphaned. It works in a plan only.
 ---@param o string|{ start: string }
+---@return true? ok, string? message, integer? errno
 function core.wait(o) end
 
 ---Start a container that waits, over a connection to its socket, from any process that may connect. Nobody from
@@ -250,6 +253,7 @@ function core.start(o) end
 ---The program, last of a plan. Descriptors, signals and the death signal are set right before it. It works in a plan
 ---only. execve(2), execveat(2).
 ---@param o caisson.exec.Options
+---@return true? ok, string? message, integer? errno
 function core.exec(o) end
 
 ---May this process, by its effective ids, read, write, execute or search a path? faccessat(2)

@@ -26,7 +26,7 @@ local landlock = {}
 ---local ruleset = assert(core.landlock.ruleset { fs = { "write_file" } })
 ---```
 ---@param options caisson.landlock.ruleset.Options
----@return caisson.fd|nil ruleset, string? message, integer? errno
+---@return caisson.core.Fd|nil ruleset, string? message, integer? errno
 function landlock.ruleset(options) end
 
 ---@class caisson.landlock.path.Options

@@ -342,7 +342,8 @@ function root.readonly(options) end
 function core.keep(options) end
 
 ---@class caisson.root.enter.Options
----@field tree string  slot of a directory or a tree of mounts
+---@field tree string   slot of a directory or a tree of mounts
+---@field root? string  slot that it is from then on
 
 ---Make it the root, in whatever mount namespace this is. fchdir(2), chroot(2)
 ---@param options caisson.root.enter.Options

@@ -35,6 +35,7 @@ function core.link.ipvlan(o) end
 ---before, the kernel sends a physical device to the first network namespace and destroys any other. A plan's step only.
 ---Parent's side, CAP_NET_ADMIN here, and CAP_SYS_ADMIN to fetch it back.
 ---@param o { device: string, name?: string, addresses?: string[], netns: string, moved: string } netns, moved: slots of the plan, which keep what is needed to bring it back; netns may be one for all
+---@return true? ok, string? message, integer? errno
 function core.link.move(o) end
 
 ---Change a device of this network namespace, which must not be the host's: its name, state, hardware address, MTU in

@@ -20,20 +20,20 @@ core.notify = {}
 ---local call = core.notify.receive(listener)
 ---if call then core.notify.answer(listener, call.id, { errno = 1 }) end
 ---```
----@param fd caisson.fd|integer
+---@param fd caisson.core.Fd|integer
 ---@return caisson.core.notify.Call|nil call, string? message, integer? errno
 function core.notify.receive(fd) end
 
 ---Does the call still wait for its answer? What was read of its process holds only then. `ENOENT`: it does not, and its
 ---process's number may be another's.
----@param fd caisson.fd|integer
+---@param fd caisson.core.Fd|integer
 ---@param id number|string
 ---@return true|nil ok, string? message, integer? errno
 function core.notify.valid(fd, id) end
 
 ---Answer it: the value that it shall return, the errno that it fails with, or continue: the kernel makes the call, with
 ---what its memory holds by then, which a thread of its may have changed. `ENOENT`: it is gone. Linux 5.5.
----@param fd caisson.fd|integer
+---@param fd caisson.core.Fd|integer
 ---@param id number|string
 ---@param with { value?: integer, errno?: integer, continue?: boolean } one of them
 ---@return true|nil ok, string? message, integer? errno
@@ -41,9 +41,9 @@ function core.notify.answer(fd, id, with) end
 
 ---A descriptor for its process: a copy of source, with the least free number or the one given (what that was is closed).
 ---With answer the call returns that number, and is answered by it. `ENOENT`: it is gone. Linux 5.14.
----@param fd caisson.fd|integer
+---@param fd caisson.core.Fd|integer
 ---@param id number|string
----@param source caisson.fd|integer
+---@param source caisson.core.Fd|integer
 ---@param options? { number?: integer, cloexec?: boolean, answer?: boolean }
 ---@return integer|nil number, string? message, integer? errno
 function core.notify.add(fd, id, source, options) end
@@ -59,4 +59,5 @@ function core.notify.add(fd, id, source, options) end
 ---{ step = "send", options = { fd = "listener", close = true } },
 ---```
 ---@param options? { apart?: boolean } for who is to join namespaces: a process, made before
+---@return true? ok, string? message, integer? errno
 function core.courier(options) end

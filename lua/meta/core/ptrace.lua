@@ -48,6 +48,7 @@ function core.ptracer(options) end
 ---{ step = "seccomp", options = { program = asks_the_tracer } },
 ---```
 ---@param options? caisson.stop.Options
+---@return true? ok, string? message, integer? errno
 function core.stop(options) end
 
 ---A fork of this process that calls one function and ends with it. It gets no signal of the host's terminal, dies with

@@ -33,7 +33,7 @@ local core = {}
 ---assert(core.seccomp { program = core.seccomp.compile { default = "allow" } })
 ---```
 ---@param options caisson.seccomp.Options
----@return true|caisson.fd|nil ok, string? message, integer? errno
+---@return true|caisson.core.Fd|nil ok, string? message, integer? errno
 function core.seccomp(options) end
 
 ---@class caisson.core.seccomp

@@ -11,7 +11,7 @@ core.socket = {}
 ---@param directory integer|caisson.core.Fd a descriptor, for which the right to search it is enough ("path")
 ---@param name string without "/"
 ---@param type? "seqpacket"|"stream"|"dgram" seqpacket by default
----@return caisson.core.Fd?, string?, integer? EADDRINUSE: the name is there
+---@return caisson.core.Fd?, string?, integer? errno EADDRINUSE: the name is there
 function core.socket.listen(directory, name, type) end
 
 ---A connection to it.
@@ -19,5 +19,5 @@ function core.socket.listen(directory, name, type) end
 ---@param name string
 ---@param type? "seqpacket"|"stream"|"dgram"
 ---@param timeout? number seconds to wait where the listener's queue is full, 10 by default
----@return caisson.core.Fd?, string?, integer? ENOENT, or ECONNREFUSED: nobody listens; EAGAIN: nobody accepts
+---@return caisson.core.Fd?, string?, integer? errno ENOENT or ECONNREFUSED: nobody listens; EAGAIN: nobody accepts
 function core.socket.connect(directory, name, type, timeout) end

@@ -25,7 +25,7 @@ local systemd = {}
 ---local dir = assert(core.systemd.scope { unit = "demo.scope", at = "/sys/fs/cgroup", properties = { "TasksMax t 20" } })
 ---```
 ---@param options caisson.systemd.scope.Options
----@return caisson.fd|nil dir, string? message, integer? errno
+---@return caisson.core.Fd|nil dir, string? message, integer? errno
 function systemd.scope(options) end
 
 ---@class caisson.systemd.attach.Options

@@ -40,6 +40,7 @@ function core.pty(options) end
 ---{ step = "send", options = { fd = "pty" } }
 ---```
 ---@param options caisson.send.Options|string
+---@return true? ok, string? message, integer? errno
 function core.send(options) end
 
 ---This process's own terminal. Every function fails with `ENOTTY` where fd is none.

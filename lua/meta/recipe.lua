@@ -1,0 +1,220 @@
+---@meta
+-- What a recipe's table may hold, for editors: caisson.recipe takes a caisson.RecipeOptions, and a `build` function
+-- returns one. The cookbook says more about each.
+
+---A new one (true), the path of one to join, or none (false).
+---@alias caisson.recipe.Namespace boolean|"new"|string
+
+---@class caisson.recipe.Namespaces
+---@field user? caisson.recipe.Namespace
+---@field mount? caisson.recipe.Namespace
+---@field pid? caisson.recipe.Namespace
+---@field net? caisson.recipe.Namespace
+---@field ipc? caisson.recipe.Namespace
+---@field uts? caisson.recipe.Namespace
+---@field cgroup? caisson.recipe.Namespace
+---@field time? caisson.recipe.Namespace
+
+---{ inside, outside, count } each.
+---@alias caisson.recipe.Ranges integer[][]
+
+---@class caisson.recipe.Idmap
+---@field uid? caisson.recipe.Ranges
+---@field gid? caisson.recipe.Ranges
+---@field setgroups? "allow"|"deny"
+---@field newuidmap? string       a program for an ordinary user's further ranges, newuidmap(1)
+---@field newgidmap? string
+
+---One of: bind, fd, tmpfs, proc, sysfs, devpts, mqueue, overlay, cgroup, cgroups, fs, file, dir, symlink, device, remount,
+---propagate.
+---@class caisson.recipe.Mount
+---@field bind? string            a file or directory of the host's, read-only unless `writable`
+---@field fd? string              a slot: a tree of mounts, or a directory's descriptor
+---@field tmpfs? string           at this path
+---@field proc? string            at this path; the next three, too
+---@field sysfs? string
+---@field devpts? string
+---@field mqueue? string
+---@field overlay? string         at this path, of `lower`, `upper` and `work`
+---@field cgroup? string          at this path
+---@field cgroups? string         at this path, every hierarchy below
+---@field fs? string              at this path, any `type`
+---@field file? string            a file with `data` at this path
+---@field dir? string             a directory at this path
+---@field symlink? string         what a symlink `at` this place says
+---@field device? string          a node at this path
+---@field remount? string         other flags for what is mounted there
+---@field propagate? string       another `propagation` for what is mounted there
+---@field at? string              where it is to appear
+---@field writable? boolean
+---@field exec? boolean
+---@field suid? boolean
+---@field dev? boolean
+---@field flags? string[]
+---@field optional? boolean       it may be missing, or fail
+---@field exact? boolean          flags and recursive as they are said, and no more
+---@field recursive? boolean      with the mounts below
+---@field idmap? any              who owns its files: "user", or ranges
+---@field uids? caisson.recipe.Ranges
+---@field gids? caisson.recipe.Ranges
+---@field idmap_top? boolean
+---@field propagation? caisson.mount.Propagation
+---@field nofollow? boolean       a source that is a symlink is refused
+---@field target_nofollow? boolean  symlinks on the way to the target are refused
+---@field existing? boolean      a symlink may be there already
+---@field replace? boolean       what is there is replaced by the symlink
+---@field scratch? integer       bytes: what is changed in an overlay is in memory, and goes with the container
+---@field late? boolean           once all is mounted
+---@field size? integer           bytes
+---@field mode? string            octal, "0755"
+---@field nr_inodes? integer
+---@field uid? integer
+---@field gid? integer
+---@field copyup? boolean         with what the directory below it holds
+---@field covered_mode? string
+---@field source? string
+---@field options? string[]|string
+---@field label? string           SELinux's
+---@field hidepid? string
+---@field subset? string
+---@field lower? string[]
+---@field upper? string
+---@field work? string
+---@field type? string
+---@field data? string
+---@field major? integer
+---@field minor? integer
+
+---@class caisson.recipe.Root
+---@field bind? string            a directory of the host's
+---@field overlay? { lower: string[], upper?: string, work?: string, options?: string[] }
+---@field size? integer           of a tmpfs, bytes
+---@field mode? string
+---@field nr_inodes? integer
+---@field idmap? any
+---@field flags? string[]
+---@field propagation? caisson.mount.Propagation
+---@field at? string
+
+---One of: veth, macvlan, ipvlan, move, pasta.
+---@class caisson.recipe.Device
+---@field veth? string            the device's name in the container
+---@field macvlan? string
+---@field ipvlan? string
+---@field move? string            a device of the host's
+---@field pasta? string|boolean   rootless, by pasta(1)
+---@field address? string|string[]
+---@field gateway? string|string[]
+---@field mtu? integer
+---@field bridge? string
+---@field host? string            the host's end
+---@field mac? string
+---@field queue? integer
+---@field hairpin? boolean
+---@field parent? string
+---@field mode? string
+---@field isolation? string
+---@field name? string
+---@field tcp? any                ports to forward
+---@field udp? any
+
+---@class caisson.recipe.Route
+---@field to string
+---@field via? string
+---@field dev? string
+---@field metric? integer
+---@field source? string
+---@field onlink? boolean
+
+---A Lua function that gets the state, or a command.
+---@alias caisson.recipe.Hook fun(state: table): any|{ path: string, args?: string[], env?: string[]|table<string, string>, dir?: string, timeout?: number }
+
+---@class caisson.recipe.Hooks
+---@field prestart? caisson.recipe.Hook|caisson.recipe.Hook[]
+---@field createRuntime? caisson.recipe.Hook|caisson.recipe.Hook[]
+---@field createContainer? caisson.recipe.Hook|caisson.recipe.Hook[]
+---@field startContainer? caisson.recipe.Hook|caisson.recipe.Hook[]
+---@field poststart? caisson.recipe.Hook|caisson.recipe.Hook[]
+---@field poststop? caisson.recipe.Hook|caisson.recipe.Hook[]
+
+---A parameter: its type (or the words that it may be), then what is known of it.
+---@class caisson.recipe.Param
+---@field [1] "string"|"path"|"integer"|"number"|"boolean"|"size"|"time"|"list"|string[]
+---@field default? any
+---@field help? string
+---@field required? boolean
+
+---A number, "max", or { soft, hard }.
+---@alias caisson.recipe.Rlimit integer|"max"|(integer|"max")[]
+
+---@class caisson.RecipeOptions
+---@field summary? string         what it is for, in a line
+---@field name? string
+---@field params? table<string, caisson.recipe.Param>  what is given as NAME=VALUE
+---@field extends? string|caisson.Recipe  the recipe that it begins from: a name, a file, or itself
+---@field build? fun(p: table<string, any>): caisson.RecipeOptions  the options, of the parameters
+---@field script? fun(plan: caisson.Plan, p: table<string, any>)  a last hand at the plan
+---@field args? string[]          the program and its arguments, where none are given
+---@field env? table<string, string|number|false>  false takes a variable away
+---@field environ? string[]       all of the environment, "NAME=value" each
+---@field cwd? string|{ path: string, privileged?: boolean, create?: boolean }
+---@field stdin? caisson.Stream
+---@field stdout? caisson.Stream
+---@field stderr? caisson.Stream
+---@field tty? boolean|{ rows: integer, columns: integer }  a terminal of its own
+---@field console? boolean        it is /dev/console too
+---@field session? boolean        false: none of its own
+---@field init? boolean           process 1 reaps, and hands signals on
+---@field die_with_parent? boolean|string|integer
+---@field namespaces? caisson.recipe.Namespaces
+---@field idmap? caisson.recipe.Idmap
+---@field limit_userns? boolean   no further user namespaces inside
+---@field time_offsets? { monotonic?: integer, monotonic_ns?: integer, boottime?: integer, boottime_ns?: integer }
+---@field root? string|caisson.recipe.Root  a tmpfs where none is said
+---@field readonly_root? boolean  true unless false is said
+---@field mounts? caisson.recipe.Mount[]
+---@field devices? (string|{ path: string, type?: string, major?: integer, minor?: integer, mode?: string, uid?: integer, gid?: integer })[]
+---@field masked? string[]        paths that show nothing
+---@field readonly? string[]      paths that can't be written
+---@field propagation? caisson.mount.Propagation       of all mounts, before construction
+---@field root_propagation? caisson.mount.Propagation  of the root, after it
+---@field mount_namespace? string
+---@field no_pivot? boolean
+---@field mount_label? string
+---@field hostname? string
+---@field domainname? string
+---@field sysctl? table<string, string|integer>
+---@field loopback? boolean       false: it stays down
+---@field network? caisson.recipe.Device[]
+---@field routes? caisson.recipe.Route[]
+---@field cgroup? caisson.cgroup.Options
+---@field rdt? { group?: string, l3?: string, memory_bandwidth?: string, schemata?: string[], monitor?: boolean }
+---@field rlimits? table<string, caisson.recipe.Rlimit>
+---@field limits? { time?: number, cpu?: number, output?: integer }  seconds, seconds of CPU, bytes
+---@field user? integer|{ uid?: integer, gid?: integer, groups?: integer[] }
+---@field capabilities? string[]|{ bounding?: string[], permitted?: string[], effective?: string[], inheritable?: string[], ambient?: string[] }
+---@field securebits? string[]
+---@field no_new_privs? boolean   true unless false is said
+---@field seccomp? caisson.Policy|string|(caisson.Policy|string)[]|false
+---@field seccomp_listener? { path: string, metadata?: string }
+---@field seccomp_notify? any     system calls that functions answer
+---@field landlock? caisson.landlock.Spec|caisson.landlock.Spec[]
+---@field mix? caisson.Mix[]      policies that narrow it
+---@field accept? table<string, string>  findings of `caisson check` that are meant: the rule, and why
+---@field apparmor? string
+---@field selinux? string
+---@field keyring? boolean|string|{ name?: string, searchable?: boolean, label?: string }
+---@field umask? string
+---@field personality? any
+---@field nice? integer
+---@field scheduler? any
+---@field ioprio? any
+---@field oom_score_adj? integer
+---@field affinity? string|{ initial?: string, final?: string, joined?: any }
+---@field memory_policy? any
+---@field core_scheduling? boolean|{ share: integer }
+---@field trace? { calls: string[], decide: fun(call: caisson.trace.Call): any }
+---@field ptrace? any
+---@field hooks? caisson.recipe.Hooks
+---@field annotations? table<string, string>
+---@field result? fun(result: caisson.Result)  adds to the result of a run
