@@ -176,6 +176,36 @@ describe("learn", function()
     assert.same({}, learnt.needs.capabilities)
   end)
 
+  it("knows scripts, and is a configuration of a container with nothing else in it", function()
+    local script = dir .. "/script"
+    local f = assert(io.open(script, "w"))
+    f:write("#!/bin/sh\nread -r line < /etc/nsswitch.conf; echo script $#\n")
+    f:close()
+    t.sh("chmod 755 " .. script)
+    local learnt, r = learnt_of { script, "a" }
+    assert.equal("script 1\n", r.stdout)
+    assert.truthy(learnt.needs.files.execute[script])
+    assert.equal("script 1\n", again(learnt, { script, "a" }).stdout)
+    local json = require "caisson.json"
+    local config = assert(json.decode((assert(learnt:oci()))))
+    t.sh(("rm -rf %s/bundle; mkdir -p %s/bundle/rootfs"):format(dir, dir))
+    local me = core.identity()
+    config.root = { path = "rootfs" }
+    config.process.args, config.process.cwd, config.process.user = { script, "a" }, "/", { uid = me.euid, gid = me.egid }
+    config.process.env = { "PATH=/usr/bin:/bin" }
+    config.linux.resources, config.linux.namespaces = nil, { { type = "mount" }, { type = "pid" } }
+    if not t.is_root then
+      table.insert(config.linux.namespaces, { type = "user" })
+      config.linux.uidMappings = { { containerID = me.euid, hostID = me.euid, size = 1 } }
+      config.linux.gidMappings = { { containerID = me.egid, hostID = me.egid, size = 1 } }
+    end
+    f = assert(io.open(dir .. "/bundle/config.json", "w"))
+    f:write(json.document(config))
+    f:close()
+    local done, message = caisson.run(dir .. "/bundle", { stdout = "capture", stderr = "stdout", stdin = "null" })
+    assert.same({ "script 1\n", 0 }, { done and done.stdout or message, done and done.code })
+  end)
+
   it("tells of capabilities what was used of those that were there", function()
     if not t.is_root then return end
     local args = { "/bin/sh", "-c", ": > $0/owned; chown 5:5 $0/owned; chmod 600 $0/owned; chmod 755 $0/owned; rm -f $0/owned", dir }

@@ -20,6 +20,13 @@ local never = { ["/"] = true, ["/etc"] = true, ["/home"] = true, ["/root"] = tru
 
 local function parent_of(path) return path:match "^(.+)/[^/]*$" or "/" end
 
+-- The paths of a set, which may then be changed.
+local function each(set)
+  local list = {}
+  for path in pairs(set) do list[#list + 1] = path end
+  return ipairs(list)
+end
+
 local function depth_of(path)
   local _, n = path:gsub("/[^/]+", "")
   return n
@@ -70,7 +77,7 @@ local function crowd(set, limit)
     end
     for dir, n in pairs(count) do
       if n > limit then
-        for path in pairs(set) do if parent_of(path) == dir then set[path] = nil end end
+        for _, path in each(set) do if parent_of(path) == dir then set[path] = nil end end
         set[dir] = true
         again = true
       end
@@ -92,7 +99,7 @@ end
 -- Sets of paths: read, execute, write, and list (folders that are looked into, by name alone), folded in place.
 function M.sets(s)
   for _, k in ipairs { "read", "execute" } do
-    for path in pairs(s[k]) do
+    for _, path in each(s[k]) do
       local dir = system_folder(path)
       if dir and dir ~= path then
         s[k][path] = nil
@@ -100,7 +107,7 @@ function M.sets(s)
       end
     end
   end
-  for path in pairs(s.write) do
+  for _, path in each(s.write) do
     if path:find "^/dev/pts/" or path:find "^/dev/shm/" then
       s.write[path] = nil
       s.write[parent_of(path)] = true
@@ -117,7 +124,7 @@ function M.sets(s)
   without_covered(s.execute)
   without_covered(s.read, s.execute)
   without_covered(s.read, s.write)
-  for path in pairs(s.list) do
+  for _, path in each(s.list) do
     if path:find "^/proc/self%f[/%z]" then
       s.list[path] = nil
       s.list["/proc"] = true

@@ -4,6 +4,7 @@
 --   files         { read, execute, write, list }: sets of paths, folded
 --   connect, bind sets of TCP ports; other: what no rule of Landlock's is about ("connect udp 10.0.0.1 53")
 --   capabilities  a set; nil: not known
+--   links         names that lead to files: name -> path
 --   peaks         { tasks, fd, file, memory }
 --   runs          how many
 local fold = require "caisson.learn.fold"
@@ -14,6 +15,18 @@ local function set_of(list)
   local set = {}
   for _, v in ipairs(list or {}) do set[v] = true end
   return set
+end
+
+-- Names that files were asked for by, which lead to others. Of libraries' folders the folders: /lib64 is /usr/lib64.
+local function links_of(links)
+  local t = {}
+  for text, path in pairs(links or {}) do
+    local dir = text:match "^/lib%w*%f[/]"
+    if not text:find "/%.%.?%f[/%z]" and not text:find "//" and not text:find "^/proc%f[/%z]" and not text:find "/$" then
+      t[dir or text] = dir and "/usr" .. dir or path
+    end
+  end
+  return t
 end
 
 -- facts: a recorder's; result: of the run.
@@ -32,6 +45,7 @@ function M.of(facts, result)
     if kind == "tcp" then n[what][tonumber(port)] = true else n.other[text] = true end
     if kind then n.inet = true end
   end
+  n.links = links_of(facts.links)
   n.capabilities = set_of(facts.capabilities)
   for _, k in ipairs { "tasks", "fd", "file" } do n.peaks[k] = facts.peaks[k] end
   n.peaks.memory = result.memory_peak and result.memory_peak * (result.memory_from == "cgroup" and 1 or facts.peaks.tasks)
@@ -62,6 +76,8 @@ function M.union(a, b)
   for name, keys in pairs(n.calls) do if keys[""] then n.calls[name] = { [""] = true } end end
   for _, k in ipairs { "read", "execute", "write", "list" } do n.files[k] = join(a.files[k], b.files[k]) end
   fold.sets(n.files)
+  n.links = {}
+  for _, of in ipairs { a, b } do for k, v in pairs(of.links or {}) do n.links[k] = v end end
   for _, k in ipairs { "connect", "bind", "other", "capabilities" } do n[k] = join(a[k], b[k]) end
   for _, k in ipairs { "tasks", "fd", "file", "memory" } do
     n.peaks[k] = math.max(a.peaks[k] or 0, b.peaks[k] or 0)

@@ -1,5 +1,6 @@
 -- What a program needs, as the parts of an OCI configuration that are about it: linux.seccomp, the process's
 -- capabilities and limits, mounts of what it used.
+local fold = require "caisson.learn.fold"
 local needs = require "caisson.learn.needs"
 local text = require "caisson.learn.text"
 
@@ -13,14 +14,24 @@ local function mounts_of(n)
     ["/tmp"] = { destination = "/tmp", type = "tmpfs", source = "tmpfs", options = { "nosuid", "nodev", "mode=1777" } } }
   local at, names = {}, {}
   for path, m in pairs(own) do at[path] = m end
-  local function bind(path, writable)
-    for dir in pairs(own) do if path == dir or path:sub(1, #dir + 1) == dir .. "/" then return end end
+  local function bind(path, writable, source)
+    if path == "/tmp" or fold.within(path, "/proc") or fold.within(path, "/dev") then return end
     if at[path] and not writable then return end
-    at[path] = { destination = path, type = "bind", source = path,
+    at[path] = { destination = path, type = "bind", source = source or path,
       options = { "rbind", writable and "rw" or "ro", "nosuid", "nodev" } }
   end
   for _, k in ipairs { "execute", "read" } do for path in pairs(n.files[k]) do bind(path) end end
   for path in pairs(n.files.write) do bind(path, true) end
+  -- by other names: where no folder that is mounted has them
+  for _, name in ipairs(text.sorted(n.links or {})) do
+    local path = n.links[name]
+    local there, used = false, name:find "^/lib[^/]*$" ~= nil
+    for dir in pairs(at) do there = there or not own[dir] and fold.within(name, dir) end
+    for _, k in ipairs { "execute", "read", "write" } do
+      for p in pairs(n.files[k]) do used = used or fold.within(path, p) or fold.within(p, path) end
+    end
+    if used and not there then bind(name, false, path) end
+  end
   for path in pairs(at) do names[#names + 1] = path end
   table.sort(names) -- a folder before what is in it
   local list = {}

@@ -132,6 +132,7 @@ local function paths(self, call)
     if path and path:sub(1, 1) == "/" and not path:find(" %(deleted%)$") and not path:find("^/memfd:") then
       local f
       f, path = file(self, path)
+      if p.text:sub(1, 1) == "/" and p.text ~= path and f.type ~= "none" then self.links[p.text] = path end
       if call.name == "creat" then
         f.write = true
         if f.type == "none" then
@@ -221,11 +222,11 @@ local function on_call(self, tid, info)
   if self.privileged then require("caisson.learn.privileges").look(self, tid, name, info, call) end
 end
 
--- The program that a file asks for: an ELF's interpreter. Returns its path.
+-- The program that a file asks for: an ELF's interpreter, a script's. Returns its path.
 local function interpreter(path)
   local f = io.open(path, "rb")
   local head = f and f:read(64)
-  local found
+  local found = head and head:match "^#![ \t]*(/[^%s%z]+)"
   if head and #head == 64 and head:sub(1, 5) == "\127ELF\2" then
     local function number(text, at, size)
       local v = 0
@@ -247,14 +248,36 @@ local function interpreter(path)
   return found
 end
 
--- A program is executed: the file that runs, what it is interpreted by.
+-- The name that a program was executed by, which may be a script's: AT_EXECFN of what the kernel has told it.
+local function executed_as(tid)
+  local f = io.open(("/proc/%d/auxv"):format(tid), "rb")
+  local text = f and f:read "*a" or ""
+  if f then f:close() end
+  for i = 1, #text - 15, 16 do
+    if text:byte(i) == 31 and text:sub(i + 1, i + 7) == ("\0"):rep(7) then
+      local at = 0
+      for k = 15, 8, -1 do at = at * 256 + text:byte(i + k) end
+      return (ptrace.string(tid, at))
+    end
+  end
+end
+
+-- A program is executed: its file, or a script's; the file that runs; what it is interpreted by.
 local function on_exec(self, tid)
   local exe = core.lstat(("/proc/%d/exe"):format(tid))
   local call = Call.new(tid, { nr = -1, args = { 0, 0, 0, 0, 0, 0 } }, "execve", self.root)
   rawset(call, "namespace", self.namespace)
-  for _, path in ipairs { exe and exe.target or false, interpreter(("/proc/%d/exe"):format(tid)) or false } do
+  for _, path in ipairs { exe and exe.target or false, interpreter(("/proc/%d/exe"):format(tid)) or false,
+    executed_as(tid) or false } do
     local real = path and call:resolve(path, nil, true)
-    if real and real:sub(1, 1) == "/" then file(self, real).exec = true end
+    if real and real:sub(1, 1) == "/" then
+      local f
+      f, real = file(self, real)
+      f.exec = true
+      if path:sub(1, 1) == "/" and path ~= real then self.links[path] = real end
+      local asked = interpreter(self.root .. real) -- of a script: it has been executed in its stead
+      if asked and exe and exe.target then self.links[asked] = self.links[asked] or call:resolve(asked, nil, true) end
+    end
   end
 end
 
@@ -305,7 +328,7 @@ local function facts(self)
   local privileges
   if self.privileged then privileges = sorted_keys(self.capabilities) end
   return { calls = calls, files = files, net = sorted_keys(self.net), cwd = self.cwd, foreign = self.foreign,
-    unknown = sorted_keys(self.unknown), had = self.had, capabilities = privileges,
+    links = self.links, unknown = sorted_keys(self.unknown), had = self.had, capabilities = privileges,
     peaks = { tasks = figures.tasks, fd = figures.fd, file = largest },
     figures = { stops = figures.stops, events = figures.events, sites = figures.sites } }
 end
@@ -342,7 +365,8 @@ function Recorder.run(spec, pid, report)
   local names, all = known_calls()
   local takes = {}
   for name in pairs(require("caisson.trace.calls").paths) do takes[name] = true end
-  local self = setmetatable({ report = report, names = names, takes_path = takes, calls = {}, files = {}, net = {}, unknown = {},
+  local self = setmetatable({ report = report, names = names, takes_path = takes, calls = {}, files = {}, net = {},
+    unknown = {}, links = {},
     directories = {}, status = {}, folders = {}, capabilities = {}, learner = core.learn.new(all, spec.sites) }, Recorder)
   local ok, message, errno = ptrace.seize(pid, { "fork", "vfork", "clone", "exec", "seccomp", "exitkill" })
   self:tell(ok and { seized = pid } or { error = message, errno = errno })

@@ -39,8 +39,10 @@ local function meaning(name, conditions)
   local args, words = {}, {}
   for i = 1, 6 do args[i] = 0 end
   for _, c in ipairs(conditions) do args[c[1] + 1] = c[4] end
-  for _, c in ipairs(conditions) do
+  for i, c in ipairs(conditions) do
     local ok, word = pcall(decode.value, name, c[1] + 1, c[4], args)
+    -- options of other levels than SOL_SOCKET have numbers of their own
+    if i == 2 and name:find "sockopt$" and conditions[1][4] ~= 1 then word = nil end
     words[#words + 1] = ok and word or ("%d"):format(c[4])
   end
   return table.concat(words, ", ")
@@ -82,8 +84,10 @@ local function call_lines(calls, indent)
       for _, conditions in ipairs(list) do
         local rule = ("%s{ %s, args = %s },"):format(indent, quote(name), condition_text(conditions))
         local comment = meaning(name, conditions)
-        if #rule + #comment + 4 <= 110 then
+        if #rule + #comment + 4 <= 120 then
           rule = rule .. " -- " .. comment
+        elseif not comment:find "|" then
+          conditional[#conditional + 1] = indent .. "-- " .. comment
         else -- of many flags: before it
           local lines = fill(indent .. "-- ", flags_of(comment))
           for i, line in ipairs(lines) do
