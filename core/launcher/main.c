@@ -37,19 +37,17 @@ number_at(const char *p)
   return n;
 }
 
-/* Code that was read is not needed again, and the kernel maps much around each page that is touched. */
+/* Code that was read is not needed again, and around each page that is touched the kernel maps as many as it has
+ * together (Linux 6.18: whole large folios). The list of the modules stays. */
 static void
-forget(const char *code, size_t size)
+forget(void)
 {
-  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), around = 16 * page;
-  uintptr_t from = ((uintptr_t)code - around) & ~(page - 1), to = (uintptr_t)code + size + around;
-  const uintptr_t first = ((uintptr_t)bundle_start + page - 1) & ~(page - 1),
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  const uintptr_t first = ((uintptr_t)bundle_start + 4 * page - 1) & ~(page - 1),
                   last = (uintptr_t)bundle_end & ~(page - 1);
 
-  from = from < first ? first : from;
-  to = to > last ? last : to & ~(page - 1);
-  if (from < to)
-    madvise((void *)from, to - from, MADV_DONTNEED);
+  if (first < last)
+    madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
 /* A searcher for require: the module's function, or nothing where the bundle has none of that name. */
@@ -66,7 +64,7 @@ find_bundled(lua_State *L)
       const uint32_t size = number_at(p + 8 + len);
       int rc = luaL_loadbuffer(L, code, size, wanted);
 
-      forget(code, size);
+      forget();
       if (rc != 0)
         return lua_error(L);
       return 1;
