@@ -102,6 +102,20 @@ stop_for_host(struct csn_run *run, u32 step)
   return 0;
 }
 
+static void
+note_begin(struct csn_run *run, u32 step)
+{
+  if (run->times)
+    run->times->steps[step].began = csn_counter();
+}
+
+static void
+note_end(struct csn_run *run, u32 step)
+{
+  if (run->times)
+    run->times->steps[step].ended = csn_counter();
+}
+
 int
 csn_apply_step(struct csn_run *run, u32 i)
 {
@@ -111,6 +125,7 @@ csn_apply_step(struct csn_run *run, u32 i)
   int rc;
 
   run->ctx.detail_len = 0;
+  note_begin(run, i);
   if (run->record->courier.served && !(p->side & CSN_LAST) && p->action != CSN_ACT_SEND)
     csn_courier_end(run);
   if (run->fail_errno && run->fail_step == i)
@@ -129,6 +144,7 @@ csn_apply_step(struct csn_run *run, u32 i)
     rc = csn_courier_start(run, ((const struct engine_courier_args *)args)->apart);
   else
     rc = p->apply(args, &run->ctx);
+  note_end(run, i);
   /* Changed credentials make it what fs.suid_dumpable says, which may be: dumpable. With a courier none change,
    * nor by what stands last, behind which a filter may kill who makes this call. */
   if (run->ctx.joined && !run->record->courier.word && !(p->side & CSN_LAST))
@@ -188,7 +204,9 @@ ask_before(struct csn_run *run, u32 i)
   if (csn_sys(__NR_recvfrom, run->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) != -EAGAIN)
     csn_leave(125);
   run->ctx.detail_len = 0;
+  run->record->msg.step = i | CSN_PAUSED;
   rc = run->before(run, i);
+  run->record->msg.step = i;
   if (rc > 0 && (i == p->clone || i == p->wait || i == p->exec))
     rc = csn_detail(&run->ctx, -EINVAL, "a construction can't go without it", NULL);
   if (rc <= 0)
@@ -226,11 +244,15 @@ csn_child_steps(struct csn_run *run, u32 from, u32 to)
       continue;
     run->record->msg.step = i; /* where it was, should it be killed */
     if (csn_plan_step(p, i)->side == CSN_PARENT) {
+      const u32 turn = i;
+
       /* Hand over to the host for its steps, and wait until it hands back. */
+      note_begin(run, turn);
       if ((run->record->courier.word ? csn_courier_sync(run, i) : csn_sync_with_host(run, i)) < 0)
         csn_leave(125);
       while (!one_by_one && i + 1 < to && csn_plan_step(p, i + 1)->side == CSN_PARENT)
         i++;
+      note_end(run, turn);
     } else if ((rc = csn_apply_step(run, i)) < 0) {
       csn_fail(run, i, rc);
     }
@@ -332,6 +354,7 @@ csn_last_line(struct csn_run *run, u64 death_signal)
   csn_courier_end(run);
   run->record->msg.step = p->exec;
   run->record->executing = 1;
+  note_begin(run, p->exec);
   rc = csn_exec(exec, &run->ctx);
   run->record->executing = 0;
   csn_fail(run, p->exec, rc);
@@ -352,6 +375,8 @@ child_main(void *arg)
     csn_leave(125);
 
   run->ctx.born = true;
+  if (run->times)
+    run->times->born = csn_counter();
   if (run->traced)
     show_itself(run);
   if (p->exec >= p->nsteps && !csn_only_calls(p))
@@ -536,7 +561,11 @@ make(struct csn_run *run)
       i = p->clone;
     }
     in_memory(run, &ca, copy);
+    if (a)
+      note_begin(run, p->clone);
     rc = copy ? close_foreign(run) : 0;
+    if (copy)
+      run->times_fd = -1;
     if (rc < 0)
       pid = rc;
     else if (run->fail_errno && run->fail_step == p->clone && p->clone < p->nsteps)
@@ -627,7 +656,10 @@ csn_make_child(struct csn_run *run)
     /* Gone without a word: killed, or it found the host dead. wait() tells the signal. */
     r->msg.kind = CSN_MSG_FAILED;
     r->msg.err = 0;
+    r->msg.step &= ~CSN_PAUSED;
   }
+  if (run->times && r->executing)
+    run->times->executed = csn_counter();
   if (!r->msg.pid)
     r->msg.pid = r->tid; /* its creator was killed before it could say so */
   csn_send_report(run);

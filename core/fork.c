@@ -198,6 +198,8 @@ csn_forked(lua_State *L)
                          .fail_errno = s->header.fail_errno,
                          .runner = s->header.runner,
                          .traced = s->header.traced,
+                         .times = s->times,
+                         .times_fd = s->header.times,
                          .lua_step = lua_step,
                          .lua = s };
   char go;

@@ -15,7 +15,9 @@ struct state {
   u32 fail_step;
   s32 fail_errno;
   s32 sock;
+  s32 times; /* a memfd, or -1 */
   u32 nskipped;
+  u32 unused;
   u64 own;
   struct csn_caps caps;
   s32 slots[CSN_SLOTS];
@@ -59,6 +61,7 @@ write_state(const struct csn_run *run)
   st->fail_step = run->fail_step;
   st->fail_errno = run->fail_errno;
   st->sock = run->sock;
+  st->times = run->times ? run->times_fd : -1;
   st->nskipped = run->record->msg.nskipped;
   st->own = run->ctx.own;
   st->caps = run->caps;
@@ -126,6 +129,8 @@ csn_hand_over(struct csn_run *run, const char *mode)
     rc = csn_sys(__NR_fcntl, run->sock, F_SETFD, 0);
   if (rc >= 0)
     rc = csn_sys(__NR_fcntl, run->state, F_SETFD, 0);
+  if (rc >= 0 && run->times && run->times_fd >= 0)
+    csn_sys(__NR_fcntl, run->times_fd, F_SETFD, 0);
   if (rc >= 0)
     rc = block_all();
   run->record->handed_over = 1;
@@ -136,6 +141,22 @@ csn_hand_over(struct csn_run *run, const char *mode)
 }
 
 #ifdef CSN_RUNNER
+
+void
+csn_map_times(struct csn_run *run, int fd)
+{
+  long at;
+
+  run->times_fd = -1;
+  if (fd < 0)
+    return;
+  at = csn_sys(__NR_mmap, 0, csn_times_size(run->plan), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  csn_sys(__NR_fcntl, fd, F_SETFD, 1 /* FD_CLOEXEC */);
+  if (at < 0)
+    return;
+  run->times = (struct csn_times *)at;
+  run->times_fd = fd;
+}
 
 /* The state that the child has left in the memfd before its exec; false where it is not whole. */
 static bool
@@ -167,6 +188,7 @@ read_state(struct csn_run *run, int fd)
   for (u32 i = 0; i < p->nsteps; i++)
     run->record->skipped[i] = ((const u8 *)p)[p->size + i];
   run->plan = p;
+  csn_map_times(run, st->times);
   run->sock = st->sock;
   run->answer = run->line = run->runner = -1;
   run->fail_step = st->fail_step;

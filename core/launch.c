@@ -142,7 +142,7 @@ csn_build(void)
 /* ---- starting it ---- */
 
 struct start {
-  int runner, sock;
+  int runner, sock, times;
   bool keep; /* the runner's program, for its child to become init */
   const s32 *slots;
   int err;
@@ -164,6 +164,8 @@ start_runner(void *arg)
       rc = csn_sys(__NR_fcntl, st->slots[i], F_SETFD, 0);
   if (rc >= 0)
     rc = csn_sys(__NR_fcntl, st->sock, F_SETFD, 0);
+  if (rc >= 0 && st->times >= 0)
+    rc = csn_sys(__NR_fcntl, st->times, F_SETFD, 0);
   if (rc >= 0 && st->keep)
     rc = csn_sys(__NR_fcntl, st->runner, F_SETFD, 0);
   csn_append_u64(number, sizeof(number), 0, (u64)st->sock);
@@ -177,7 +179,9 @@ int
 csn_start_runner(struct csn_spawn *s, int sock)
 {
   u8 stack[16384] __attribute__((aligned(16)));
-  struct start st = { .sock = sock, .slots = s->header.slots, .keep = s->header.runner >= 0 };
+  struct start st = {
+    .sock = sock, .times = s->header.times, .slots = s->header.slots, .keep = s->header.runner >= 0
+  };
   struct csn_clone_args ca = {
     .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PIDFD,
     .pidfd = (u64)(uintptr_t)&s->runner,

@@ -168,9 +168,40 @@ struct csn_run_header {
   u32 fail_step; /* fault injection: this step (0-based) fails with fail_errno; none where 0 */
   s32 fail_errno;
   u32 traced; /* the child says when it is there (CSN_MSG_TRACE) */
-  u32 unused[3];
+  s32 times;  /* a memfd for struct csn_times, or -1 */
+  u32 unused[2];
   s32 slots[CSN_SLOTS];
 };
+
+/* When things happened, by the processor's own counter, which asks no kernel; 0: not. Only where that is wanted. */
+struct csn_times {
+  u64 born, executed;
+  struct {
+    u64 began, ended;
+  } steps[];
+};
+
+static inline u64
+csn_counter(void)
+{
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#else
+  u64 v;
+
+  __asm__ volatile("isb; mrs %0, cntvct_el0" : "=r"(v));
+  return v;
+#endif
+}
+
+static inline size_t
+csn_times_size(const struct csn_plan *p)
+{
+  return sizeof(struct csn_times) + p->nsteps * sizeof(((struct csn_times *)0)->steps[0]);
+}
+
+/* Of record->msg.step: who goes along with the construction stands before that step. */
+#define CSN_PAUSED 0x80000000u
 
 /* courier.c: between the child and its courier. */
 struct csn_courier {
@@ -218,6 +249,8 @@ struct csn_run {
   /* A fork's, before each step: 1: it is to be left out; 0; -errno. Those behind `last` are asked about before all
    * of them, while the child may still make any call. */
   int (*before)(struct csn_run *run, u32 step);
+  struct csn_times *times; /* shared with the host, or NULL */
+  int times_fd;
   /* The library's fork runs Lua steps; the runner has none. */
   int (*lua_step)(struct csn_run *run, const char *name);
   void *lua;
@@ -264,6 +297,8 @@ int csn_hand_over(struct csn_run *run, const char *mode);
 int csn_wait_for_start(struct csn_run *run);
 
 #ifdef CSN_RUNNER
+/* Where the host wants to know when things happen: map its memfd, which stays open, close-on-exec. */
+void csn_map_times(struct csn_run *run, int fd);
 /* There: the run that was handed over in the descriptor state, all signals blocked; name: of the process. */
 void csn_take_over(struct csn_run *run, int state, const char *name);
 /* Take back what had to be carried over that exec; without: capabilities that go for good. 0 or -errno. */

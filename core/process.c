@@ -31,7 +31,7 @@ csn_newprocess(lua_State *L, const struct csn_plan *p)
   s->skipped = s->done + p->nsteps;
   s->plan = p;
   s->ctx.base = (const u8 *)p;
-  s->sock = s->pidfd = s->runner = s->creator = s->cancel = -1;
+  s->sock = s->pidfd = s->runner = s->creator = s->cancel = s->header.times = -1;
   s->owner = getpid();
   for (int i = 0; i < CSN_SLOTS; i++)
     s->ctx.slots[i] = -1;

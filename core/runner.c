@@ -126,6 +126,7 @@ runner_main(long *sp)
     run.fail_step = h->fail_step;
     run.fail_errno = h->fail_errno;
     run.traced = h->traced;
+    csn_map_times(&run, h->times);
     run.runner = h->runner;
     run.ctx.base = (const u8 *)run.plan;
     for (int i = 0; i < CSN_SLOTS; i++)

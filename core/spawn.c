@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -35,6 +36,68 @@ tell_time(struct csn_spawn *s, u32 step, u64 began, int rc)
                               rc < 0 ? -rc : 0 };
 
   csn_call_at(s, &c, s->timed, 4, args);
+}
+
+/* Room for when things happen: 0 or -errno. */
+static int
+make_times(struct csn_spawn *s)
+{
+  const size_t size = csn_times_size(s->plan);
+  CSN_CLEANUP_FD int fd = memfd_create("caisson", MFD_CLOEXEC);
+  void *at;
+
+  if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
+    return -errno;
+  at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED)
+    return -errno;
+  s->times = at;
+  s->header.times = csn_above_stdio(csn_steal_fd(&fd));
+  return s->header.times < 0 ? s->header.times : 0;
+}
+
+static void
+push_time(lua_State *L, const struct csn_spawn *s, u64 counter, double ns_each)
+{
+  lua_pushnumber(L, (lua_Number)s->start_ns + (lua_Number)(s64)(counter - s->counter0) * ns_each);
+}
+
+/* Tell them, in nanoseconds of CLOCK_MONOTONIC: { born =, executed =, [step] = { began, ended } }. */
+static void
+tell_times(struct csn_spawn *s)
+{
+  const u64 counted = csn_counter() - s->counter0;
+  const double ns_each = counted ? (double)(monotonic_ns() - s->start_ns) / (double)counted : 0;
+  lua_State *L = s->L;
+
+  lua_pushvalue(L, s->stamped);
+  lua_newtable(L);
+  if (s->times->born) {
+    push_time(L, s, s->times->born, ns_each);
+    lua_setfield(L, -2, "born");
+  }
+  if (s->times->executed) {
+    push_time(L, s, s->times->executed, ns_each);
+    lua_setfield(L, -2, "executed");
+  }
+  for (u32 i = 0; i < s->plan->nsteps; i++) {
+    if (!s->times->steps[i].began)
+      continue;
+    lua_newtable(L);
+    push_time(L, s, s->times->steps[i].began, ns_each);
+    lua_rawseti(L, -2, 1);
+    if (s->times->steps[i].ended) {
+      push_time(L, s, s->times->steps[i].ended, ns_each);
+      lua_rawseti(L, -2, 2);
+    }
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+  munmap(s->times, csn_times_size(s->plan));
+  s->times = NULL;
+  csn_close(s->header.times);
+  s->header.times = -1;
+  if (lua_pcall(L, 1, 0, 0) != 0)
+    lua_pop(L, 1);
 }
 
 /* Before one of this side's that needs no child; 0 or -errno. */
@@ -623,6 +686,7 @@ run_plan(struct csn_spawn *s)
   int rc;
 
   s->start_ns = monotonic_ns();
+  s->counter0 = csn_counter();
   for (i = 0; i < s->plan->clone && s->plan->clone < s->plan->nsteps; i++)
     if (csn_plan_step(s->plan, i)->side == CSN_PARENT &&
         ((rc = ask_before(s, i)) < 0 || (rc = parent_step(s, i)) < 0)) {
@@ -707,11 +771,12 @@ opt_function(lua_State *L, const char *name)
 static int
 l_spawn(lua_State *L)
 {
-  static const char *const keys[] = { "plan", "slots",  "functions", "fork",  "fail", "cancel",
-                                      "late", "before", "attach",    "timed", NULL };
+  static const char *const keys[] = { "plan", "slots",  "functions", "fork",  "fail",    "cancel",
+                                      "late", "before", "attach",    "timed", "stamped", NULL };
   const struct csn_plan *p;
   struct csn_spawn *s;
   bool given[CSN_SLOTS] = { false };
+  int rc;
 
   lua_settop(L, 1);
   csn_checkkeys(L, 1, keys);
@@ -730,6 +795,7 @@ l_spawn(lua_State *L)
   s->before = opt_function(L, "before"); /* which stay */
   s->attach = opt_function(L, "attach");
   s->timed = opt_function(L, "timed");
+  s->stamped = opt_function(L, "stamped");
   s->header.traced = s->attach != 0;
   luaL_checkstack(L, LUA_MINSTACK, "spawn");
   s->fork = csn_opt_bool(L, 1, "fork", false) || s->before;
@@ -780,10 +846,16 @@ l_spawn(lua_State *L)
     if (csn_step_prim(st)->action == CSN_ACT_LUA && st->side == CSN_CHILD)
       s->fork = true;
   }
+  if (s->stamped && (rc = make_times(s)) < 0) {
+    csn_release_process(s);
+    return csn_pusherr(L, -rc, "a memfd for the times");
+  }
   run_plan(s);
+  if (s->times)
+    tell_times(s);
   s->cancel = -1;
   s->L = NULL;
-  s->functions = s->entry = s->before = s->attach = s->timed = 0;
+  s->functions = s->entry = s->before = s->attach = s->timed = s->stamped = 0;
   /* Only what steps have filled is kept: a pipe's reader waits for its last writer. */
   for (int k = 0; k < CSN_SLOTS; k++)
     if (given[k]) {
