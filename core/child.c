@@ -200,11 +200,11 @@ ask_before(struct csn_run *run, u32 i)
   char c;
   int rc;
 
+  run->record->msg.step = i | CSN_PAUSED;
   csn_sys(__NR_prctl, PR_SET_PDEATHSIG, 9, 0, 0, 0);
   if (csn_sys(__NR_recvfrom, run->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) != -EAGAIN)
     csn_leave(125);
   run->ctx.detail_len = 0;
-  run->record->msg.step = i | CSN_PAUSED;
   rc = run->before(run, i);
   run->record->msg.step = i;
   if (rc > 0 && (i == p->clone || i == p->wait || i == p->exec))

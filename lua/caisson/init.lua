@@ -47,6 +47,7 @@ end
 ---  there is one (a fork of this process then, as Lua steps have it): "skip" leaves the step out; nil, message fails it
 ---@field attach? fun(pid: integer, address: number)  the child is there, and waits until this has returned
 ---@field timed? fun(number: integer, began: number, ns: number, errno: integer)  a step of this side's is done
+---@field stamped? fun(times: table)  in the end: { born =, executed =, [step] = { began, ended } }, ns of CLOCK_MONOTONIC
 
 ---Run a recipe (or the one of that name or file) and wait.
 ---@param r caisson.Recipe|string

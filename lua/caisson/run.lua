@@ -235,7 +235,7 @@ function M.launch(built, opts, started)
     local spawn, watch = built.spawn or core.spawn, built.watch or no_limits
     process, message, errno, failure = spawn { plan = built.compiled, slots = slots, functions = built.functions,
       cancel = opts.cancel, late = opts.late, fail = opts.fail, before = watch.before, attach = watch.attach,
-      timed = watch.timed }
+      timed = watch.timed, stamped = watch.stamped }
   elseif type(err) == "table" then
     message, errno = err[1], err[2]
   end
@@ -297,7 +297,7 @@ end
 -- program is there already: what came is then for it), status (a descriptor, { file = } or a function that is told
 -- what becomes of it: caisson.status), log (a caisson.Logger: what each step came to), fail (for tests:
 -- { step = number, errno = }, that step is not done and fails so), mix (mix-ins over the recipe's own), watch (a function
--- that gets what was built and returns { before =, attach =, timed = }, to go along with the construction | nil, message).
+-- that gets what was built and returns { before =, attach =, timed =, stamped = }, to go along with the construction | nil, message).
 -- Returns the running container | nil, message, errno, failure.
 function M.start(recipe, opts)
   opts = opts or {}

@@ -30,6 +30,9 @@ local commands = {
     c:option("--break", "Stop before a step (its name, name[2], or number; exec: right before the program) and give a shell "
       .. "there, in the half-built container; then continue, step, skip it or abort."):argname("STEP,..."):count("*")
     c:flag("--repl", "With --break: a Lua prompt instead of the shell, with state, plan and the core.")
+    c:flag("--trace", "Write a line for each step as it happens: its time, its system calls and what came of them.")
+    c:flag("--trace-calls", "The same, with each system call and its arguments on a line of its own.")
+    c:option("--timeline", "Draw when each step began and ended, to a file that ends in .svg or .html."):argname("FILE")
     c:option("--result", "Write the result as JSON to a file."):argname("FILE")
     explain_option(c)
     c:option("--status-fd", "Write what becomes of it to this descriptor, as lines of JSON: the pid and namespaces, "

@@ -11,27 +11,48 @@ local function places(o)
   return list
 end
 
--- What caisson.run takes as `watch`, as .build; close() once the container is made, or is not; aborted(failure).
+local function write(path, text)
+  local f, message = io.open(path, "w")
+  if not f or not f:write(text) or not f:close() then cli.fail("--timeline: " .. (message or path .. ": it can't be written")) end
+end
+
+-- What caisson.run takes as `watch`, as .build; close(failure) once the container is made, or is not; aborted(failure).
 function M.new(o)
   local stops = places(o)
   if o.repl and #stops == 0 then cli.fail("--repl is the prompt at a breakpoint: --break says where") end
-  local session
+  local kind = o.timeline and o.timeline:match "%.(%w+)$"
+  if o.timeline and kind ~= "svg" and kind ~= "html" then
+    cli.fail(("--timeline %s: a file that ends in .svg or .html expected"):format(o.timeline))
+  end
+  local session, timeline
   local self = {}
 
   function self.build(built)
-    local watch = {}
+    local watch, message, set = {}, nil, nil
     if #stops > 0 then
       local breakpoint = require "caisson.breakpoint"
-      local set, message = breakpoint.places(built.plan, stops)
+      set, message = breakpoint.places(built.plan, stops)
       if not set then return nil, message end
       session = breakpoint.new(built, { places = set, repl = o.repl })
       watch.before = function(...) return session:before(...) end
     end
+    if o.trace or o.trace_calls or o.timeline then
+      local calls = o.trace or o.trace_calls
+      timeline, message = require("caisson.timeline").watch(built, { calls = calls, out = calls, each = o.trace_calls })
+      if not timeline then return nil, (calls and "--trace: " or "--timeline: ") .. message end
+      for k, v in pairs(timeline.watch) do watch[k] = v end
+    end
     return watch
   end
 
-  function self.close()
+  function self.close(failure)
     if session then session:close() end
+    if not timeline then return end
+    timeline:finish(failure)
+    if timeline.traced then
+      io.stderr:write(require("caisson.cli.color").of(io.stderr).dim(timeline:summary()), "\n")
+    end
+    if o.timeline then write(o.timeline, kind == "svg" and timeline:svg() or timeline:html()) end
   end
 
   -- Was it the user's own wish? Then one line says so.

@@ -89,7 +89,7 @@ end
 
 -- What --break, --trace and --timeline need; nothing is loaded without them.
 local function require_debug(o)
-  if o["break"] and o["break"][1] or o.repl or o.trace or o.timeline then return require("caisson.cli.debug").new(o) end
+  if o["break"] and o["break"][1] or o.repl or o.trace or o.trace_calls or o.timeline then return require("caisson.cli.debug").new(o) end
 end
 
 function M.main(o)
@@ -101,7 +101,7 @@ function M.main(o)
     params = o.params, args = o.program, env = o.environment,
     mix = o.mixes, cancel = by.cancel, late = 0.1, window = attendant.window(), status = status, log = cli.log,
     explain = o.explain })
-  if watch then watch.close() end
+  if watch then watch.close(failure) end
   if not running then
     local given_up = failure.code == "ECANCELED" and by:given_up()
     by:let_go()
