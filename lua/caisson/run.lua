@@ -297,7 +297,7 @@ end
 -- program is there already: what came is then for it), status (a descriptor, { file = } or a function that is told
 -- what becomes of it: caisson.status), log (a caisson.Logger: what each step came to), fail (for tests:
 -- { step = number, errno = }, that step is not done and fails so), mix (mix-ins over the recipe's own), watch (a function
--- that gets what was built and returns { before =, attach =, timed =, stamped = }, to go along with the construction | nil, message).
+-- that gets what was built and returns { before =, attach =, timed =, stamped = }: core.spawn, or nil, message).
 -- Returns the running container | nil, message, errno, failure.
 function M.start(recipe, opts)
   opts = opts or {}

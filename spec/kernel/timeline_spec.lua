@@ -87,9 +87,8 @@ describe("--trace", function()
       createRuntime = function() io.stderr:write "out here\n" end,
       startContainer = function() io.stderr:write "in there\n" end } }]]) })
     assert.equal(0, r.code, r.err)
-    local out, line = r.err:find("out here\n", 1, true), nil
-    line = r.err:match("out here\n([^\n]*)")
-    assert.truthy(out and line:find "^ *%d+  parent  lua ", line)
+    local line = r.err:match "out here\n([^\n]*)"
+    assert.truthy(line and line:find "^ *%d+  parent  lua ", r.err)
     assert.truthy(r.err:find "in there\n *%d+  child   lua ", r.err)
   end)
 

@@ -28,16 +28,17 @@ function M.new(o)
   local self = {}
 
   function self.build(built)
-    local watch, message, set = {}, nil, nil
+    local watch = {}
     if #stops > 0 then
       local breakpoint = require "caisson.breakpoint"
-      set, message = breakpoint.places(built.plan, stops)
+      local set, message = breakpoint.places(built.plan, stops)
       if not set then return nil, message end
       session = breakpoint.new(built, { places = set, repl = o.repl })
       watch.before = function(...) return session:before(...) end
     end
     if o.trace or o.trace_calls or o.timeline then
       local calls = o.trace or o.trace_calls
+      local message
       timeline, message = require("caisson.timeline").watch(built, { calls = calls, out = calls, each = o.trace_calls })
       if not timeline then return nil, (calls and "--trace: " or "--timeline: ") .. message end
       for k, v in pairs(timeline.watch) do watch[k] = v end

@@ -89,7 +89,9 @@ end
 
 -- What --break, --trace and --timeline need; nothing is loaded without them.
 local function require_debug(o)
-  if o["break"] and o["break"][1] or o.repl or o.trace or o.trace_calls or o.timeline then return require("caisson.cli.debug").new(o) end
+  if o["break"] and o["break"][1] or o.repl or o.trace or o.trace_calls or o.timeline then
+    return require("caisson.cli.debug").new(o)
+  end
 end
 
 function M.main(o)

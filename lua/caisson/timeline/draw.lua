@@ -11,8 +11,8 @@ local across = width - left - right
 local style = [[
 :root { --ground: #ffffff; --text: #1d2129; --faint: #667085; --rule: #e4e7ec; --band: #f7f8fa;
   --parent: #2f6feb; --child: #d9730d; --wait: #cdd3dc; --bad: #d1242f; }
-@media (prefers-color-scheme: dark) { :root { --ground: #14171c; --text: #e6e8eb; --faint: #98a1ae; --rule: #2a2f37; --band: #1a1e24;
-  --parent: #6ea8ff; --child: #f2a65a; --wait: #3c434d; --bad: #ff6b72; } }
+@media (prefers-color-scheme: dark) { :root { --ground: #14171c; --text: #e6e8eb; --faint: #98a1ae; --rule: #2a2f37;
+  --band: #1a1e24; --parent: #6ea8ff; --child: #f2a65a; --wait: #3c434d; --bad: #ff6b72; } }
 .caisson { font: 12px system-ui, sans-serif; fill: var(--text); }
 .caisson .title { font-size: 16px; font-weight: 600; }
 .caisson .faint { fill: var(--faint); } .caisson .number { font-variant-numeric: tabular-nums; }
@@ -201,15 +201,16 @@ function M.html(t)
   local out = { ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     .. '<meta name="color-scheme" content="light dark"><title>%s</title>\n<style>\n%s%s</style></head>\n<body><main>'):format(
     escape(title(t)), style, page_style) }
-  out[#out + 1] = ('<div class="picture"><svg class="caisson" viewBox="0 0 %d %d" role="img" aria-label="%s">\n%s\n</svg></div>'):format(
-    width, height, escape(title(t)), inner)
+  out[#out + 1] = ('<div class="picture"><svg class="caisson" viewBox="0 0 %d %d" role="img" aria-label="%s">\n%s\n</svg>'
+    .. "</div>"):format(width, height, escape(title(t)), inner)
   if t.traced then
     out[#out + 1] = "<h2>System calls</h2>"
     for i, row in ipairs(t.rows) do
       local s = t.steps[i]
       if s and s.calls then
         local bad = line.failures(s.calls)
-        out[#out + 1] = ('<details%s><summary>%d <b>%s</b> %s <span>%d call%s%s</span></summary><pre>%s</pre></details>'):format(
+        out[#out + 1] = ('<details%s><summary>%d <b>%s</b> %s <span>%d call%s%s</span></summary><pre>%s</pre>'
+          .. "</details>"):format(
           s.errno and " open" or "", i, escape(row.step), escape(row.object), #s.calls, #s.calls == 1 and "" or "s",
           bad > 0 and (', <span class="bad">%d failed</span>'):format(bad) or "", calls_of(s))
       end

@@ -103,7 +103,8 @@ function Tracer:event(tid, kind, value)
 end
 
 -- The helper's life. spec: rows (of the plan), names (of calls by number), init, out (are lines to be written as it
--- happens?), each, color. ready: a pipe, which gets one line of JSON when it has begun. file: gets a line for each step when it is over.
+-- happens?), each, color. ready: a pipe, which gets one line of JSON when it has begun. file: gets one
+-- for each step when it is over.
 function M.run(spec, pid, address, ready, file)
   local json = require "caisson.json"
   local function text(what) return (json.document(what):gsub("\n *", " ")) .. "\n" end
