@@ -199,7 +199,9 @@ end
 function M.html(t)
   local inner, height = body(t)
   local out = { ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-    .. '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><title>%s</title>\n<style>\n%s%s</style></head>\n<body><main>'):format(
+    .. '<meta name="viewport" content="width=device-width">'
+    .. '<meta name="color-scheme" content="light dark"><title>%s</title>\n'
+    .. '<style>\n%s%s</style></head>\n<body><main>'):format(
     escape(title(t)), style, page_style) }
   out[#out + 1] = ('<div class="picture"><svg class="caisson" viewBox="0 0 %d %d" role="img" aria-label="%s">\n%s\n</svg>'
     .. "</div>"):format(width, height, escape(title(t)), inner)
