@@ -48,6 +48,10 @@ describe("caisson.policy.answers", function()
     local k = of(policy.new { default = "kill_process", "read" }, policy.new { default = "ENOSYS", "write" })
     assert.equal("errno ENOSYS", k:decide "read")
     assert.equal("kill_process", k:decide "write")
+    -- of two that are as strict, the one that was loaded last
+    local e, n = policy.new { default = "EPERM", "read" }, policy.new { default = "ENOSYS", "read" }
+    assert.same({ "errno ENOSYS", "errno EPERM" }, { of(e, n):decide "mount", of(n, e):decide "mount" })
+    assert.same({ { action = "errno ENOSYS" } }, of(e, n):call "mount")
     assert.equal("allow", answers.of({}):decide "mount")
   end)
 

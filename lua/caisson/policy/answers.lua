@@ -219,7 +219,7 @@ function Answers:decide(call, args, arch)
   local best, text = 0, "allow"
   for _, code in ipairs(self.codes) do
     local r, t = rank(bpf.value(code, { nr = nr, arch = arch or self.arch, args = args }))
-    if r > best then best, text = r, t end
+    if r >= best then best, text = r, t end -- of two that are as strict the kernel takes the one loaded last
   end
   return text
 end
@@ -230,7 +230,7 @@ local function crossed(before, code, words)
   for _, b in ipairs(before) do
     for _, leaf in ipairs(walk(code, words, b.path)) do
       local r, t = rank(leaf.value)
-      local stricter = r > b.rank
+      local stricter = r >= b.rank -- as strict: the one loaded last counts
       list[#list + 1] = { rank = stricter and r or b.rank, action = stricter and t or b.action, path = leaf.path }
       if #list >= most then return list end
     end

@@ -102,8 +102,8 @@ local function kernel_parts(p, row)
   r, handle = trial(p, function(b)
     local space, mount_id = b:bytes(session.u32(128) .. ("\0"):rep(132)), b:room(8)
     b:must("name_to_handle_at", -100, b:text("/"), space, mount_id, 0)
-    local root = b:must("openat", -100, b:text("/"), 0x90000, 0)
-    return b:call("open_by_handle_at", root, space, 0x210000) -- O_PATH
+    local root = b:must("openat", -100, b:text("/"), 0x80000, 0)
+    return b:call("open_by_handle_at", root, space, 0x200000) -- O_PATH
   end)
   local by_handle = outcome(r, handle)
   part("open_by_handle_at", "open-by-handle", by_handle == "not reached" and "no" or by_handle,

@@ -261,7 +261,7 @@ end
 function Session:list(path, limit)
   local b = self:batch()
   local rooms, counts = {}, {}
-  local fd = b:must("openat", AT_FDCWD, b:text(path), 0x90800, 0) -- O_DIRECTORY too
+  local fd = b:must("openat", AT_FDCWD, b:text(path), 0x80800, 0)
   for i = 1, 4 do
     rooms[i] = b:room(32768)
     counts[i] = b:call("getdents64", fd, rooms[i], 32768)

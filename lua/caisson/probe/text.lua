@@ -8,6 +8,9 @@ local unpack = table.unpack or unpack -- luacheck: ignore (5.1 has it as a globa
 
 local paints = { danger = "red", warning = "yellow", note = "blue", ok = "green", unknown = "dim" }
 
+-- What may come from a container or the host, as a terminal may see it.
+local function clean(s) return (tostring(s):gsub("%c", "?")) end
+
 -- Text in lines of no more than that many columns, broken at blanks.
 local function wrap(text, columns)
   local lines, line = {}, ""
@@ -108,7 +111,7 @@ local function section_line(section)
   for _, r in ipairs(section.rows) do by_key[r.key] = r.value end
   local parts, kept = f and f(by_key, section.rows) or {}, {}
   for i = 1, 6 do if parts[i] then kept[#kept + 1] = parts[i] end end
-  return #kept > 0 and table.concat(kept, "; ") or nil
+  return #kept > 0 and clean(table.concat(kept, "; ")) or nil
 end
 
 local function findings(report, c, width, out, all)
@@ -121,7 +124,7 @@ local function findings(report, c, width, out, all)
       told = { unpack(told, 1, most) }
       told[most + 1] = ("and %d more (--all)"):format(#f.evidence - most)
     end
-    for _, line in ipairs(wrap(table.concat(told, "; "), width - 9)) do out[#out + 1] = (" "):rep(9) .. line end
+    for _, line in ipairs(wrap(clean(table.concat(told, "; ")), width - 9)) do out[#out + 1] = (" "):rep(9) .. line end
     if f.level ~= "note" then
       for _, line in ipairs(wrap("why: " .. f.why, width - 9)) do out[#out + 1] = (" "):rep(9) .. c.dim(line) end
       for _, line in ipairs(wrap("fix: " .. f.fix, width - 9)) do out[#out + 1] = (" "):rep(9) .. c.cyan(line) end
@@ -135,9 +138,9 @@ local function all_rows(report, c, width, out)
     out[#out + 1] = c.bold(s.title)
     for _, r in ipairs(s.rows) do
       local mark = r.level == "ok" and " " or r.level == "note" and "-" or r.level == "warning" and "!" or "X"
-      local line = c[paints[r.level]](mark) .. " " .. color.pad(r.key, 28) .. " " .. r.value
+      local line = c[paints[r.level]](mark) .. " " .. color.pad(clean(r.key), 28) .. " " .. clean(r.value)
       local how = r.how == "policy" and "evaluated" or r.how
-      if width >= 100 and r.detail then line = color.pad(line, 60) .. " " .. c.dim(how .. "; " .. r.detail) end
+      if width >= 100 and r.detail then line = color.pad(line, 60) .. " " .. c.dim(how .. "; " .. clean(r.detail)) end
       out[#out + 1] = color.cut(line, width)
       if r.names and #r.names > 0 and #r.names < #report.calls / 2 then
         for _, l in ipairs(wrap(table.concat(r.names, " "), width - 4)) do out[#out + 1] = "    " .. c.dim(l) end
@@ -149,7 +152,7 @@ end
 -- One report. o: color, columns, all (every row).
 function M.one(report, o)
   local c, width, out = o.color, o.columns or 80, {}
-  out[1] = c.bold(M.title(report)) .. c.dim(("  %s, as %s"):format(report.kernel, report.user))
+  out[1] = c.bold(clean(M.title(report))) .. c.dim(("  %s, as %s"):format(report.kernel, report.user))
   out[2] = summary(report, c)
   if #report.findings > 0 then out[#out + 1] = "" end
   findings(report, c, width, out, o.all)
@@ -167,7 +170,7 @@ function M.one(report, o)
     end
   end
   for _, u in ipairs(report.untried) do
-    for i, line in ipairs(wrap("not tried: " .. u, width - 2)) do out[#out + 1] = (i == 1 and "" or "  ")
+    for i, line in ipairs(wrap(clean("not tried: " .. u), width - 2)) do out[#out + 1] = (i == 1 and "" or "  ")
       .. c.yellow(line) end
   end
   return table.concat(out, "\n") .. "\n"
@@ -215,16 +218,16 @@ function M.several(reports, o)
   local first = 30
   local column = math.max(8, math.floor((width - first) / #reports))
   local function row(name, cells, paint)
-    local line = color.pad(color.cut(name, first - 1), first)
+    local line = color.pad(color.cut(clean(name), first - 1), first)
     for i, text in ipairs(cells) do
-      local cut = color.cut(text, column - 1)
+      local cut = color.cut(clean(text), column - 1)
       line = line .. (paint and paint(i, cut) or cut) .. (" "):rep(column - color.width(cut))
     end
     out[#out + 1] = color.cut(line:gsub("%s+$", ""), math.max(width, first + 9 * #reports))
   end
   local titles = {}
   for i, r in ipairs(reports) do
-    titles[i] = ("%s"):format(M.title(r))
+    titles[i] = clean(M.title(r))
     out[#out + 1] = c.bold(("%d  %s"):format(i, titles[i])) .. "  " .. summary(r, c)
   end
   out[#out + 1] = ""
