@@ -35,6 +35,9 @@ local M = {}
 ---@field made_from? string               all that they are made from, as text
 ---@field from? caisson.policy.Where       where its default was said
 ---@field gone? table<string, caisson.policy.Where>  where calls were left out, by name
+---@operator add(caisson.Policy|string|table): caisson.Policy
+---@operator sub(caisson.Policy|string|table): caisson.Policy
+---@operator mul(caisson.Policy|string|table): caisson.Policy
 local Policy = algebra.Policy
 
 function Policy.__index(p, k)

@@ -1,5 +1,5 @@
-/* What the kernel answers: verdicts PROGRAM QUERIES. Loads the filter in the file PROGRAM and makes the calls of the file
- * QUERIES, one a line: "n NUMBER SIX ARGUMENTS" (i: as i386 makes them). Prints for each its errno, or "died".
+/* What the kernel answers: verdicts QUERIES PROGRAM... Loads the filters in the files PROGRAM, one after the other, and makes
+ * the calls of the file QUERIES, one a line: "n NUMBER SIX ARGUMENTS" (i: as i386 makes them). Prints for each its errno, or "died".
  *
  * No call happens: below the filter stands one that answers errno 4000 to everything, which a filter's allow is weaker
  * than (and log, trace and notify), and its own errno, being loaded later, is not. Results go through shared memory, since
@@ -23,6 +23,7 @@
 
 #define MARK 0x5eccu /* what the loading of the second filter is known by */
 #define MAX 4096
+#define FILTERS 4
 
 struct query {
   char abi;
@@ -55,7 +56,7 @@ call(const struct query *q)
 }
 
 static void
-child(struct sock_fprog *filter, int n)
+child(struct sock_fprog *filters, int nfilters, int n)
 {
   struct sock_filter all[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -69,11 +70,13 @@ child(struct sock_fprog *filter, int n)
 
   prctl(PR_SET_DUMPABLE, 0);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  if (syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &below) < 0 ||
-      syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, filter, 0, 0, (long)MARK) < 0) {
+  if (syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &below) < 0)
     results[MAX] = -1;
+  for (int i = 0; i < nfilters; i++)
+    if (syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filters[i], 0, 0, (long)MARK) < 0)
+      results[MAX] = -1;
+  if (results[MAX] < 0)
     __builtin_trap();
-  }
   while (results[MAX] < n) {
     int i = results[MAX];
 
@@ -86,16 +89,25 @@ child(struct sock_fprog *filter, int n)
 int
 main(int argc, char **argv)
 {
-  static struct sock_filter program[BPF_MAXINSNS];
-  struct sock_fprog filter = { 0, program };
-  FILE *f = argc == 3 ? fopen(argv[2], "r") : NULL;
-  int fd = argc == 3 ? open(argv[1], O_RDONLY) : -1, n = 0;
+  static struct sock_filter programs[FILTERS][BPF_MAXINSNS];
+  struct sock_fprog filters[FILTERS];
+  FILE *f = argc > 2 && argc - 2 <= FILTERS ? fopen(argv[1], "r") : NULL;
   const struct rlimit none = { 0, 0 };
-  ssize_t size = fd < 0 ? -1 : read(fd, program, sizeof(program));
+  int n = 0;
 
-  if (size <= 0 || !f)
+  if (!f)
     return 1;
-  filter.len = (unsigned short)((size_t)size / sizeof(*program));
+  for (int i = 2; i < argc; i++) {
+    int fd = open(argv[i], O_RDONLY);
+    ssize_t size = fd < 0 ? -1 : read(fd, programs[i - 2], sizeof(programs[0]));
+
+    if (size <= 0)
+      return 1;
+    filters[i - 2] =
+        (struct sock_fprog){ (unsigned short)((size_t)size / sizeof(struct sock_filter)),
+                             programs[i - 2] };
+    close(fd);
+  }
   while (n < MAX && fscanf(f, " %c %lu %lu %lu %lu %lu %lu %lu", &queries[n].abi, &queries[n].nr,
                            &queries[n].args[0], &queries[n].args[1], &queries[n].args[2],
                            &queries[n].args[3], &queries[n].args[4], &queries[n].args[5]) == 8)
@@ -109,7 +121,7 @@ main(int argc, char **argv)
     pid_t pid = fork();
 
     if (pid == 0)
-      child(&filter, n);
+      child(filters, argc - 2, n);
     if (pid < 0 || waitpid(pid, NULL, 0) != pid || results[MAX] < 0)
       return 2;
   } while (results[MAX] < n);

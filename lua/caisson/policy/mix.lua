@@ -201,6 +201,8 @@ function M.new(spec)
     m[k] = check(v, function(message) blame(k .. ": " .. message) end)
   end
   local at, level = where.here()
+  -- `return policy.mix {…}` of a file that dofile reads: what was made in it knows where
+  if not level and is_policy(m.seccomp) and m.seccomp.from and m.seccomp.from.source then at = m.seccomp.from end
   m.source, m.line, m.called = at.source, at.line, level and true
   return m
 end
