@@ -54,6 +54,12 @@ describe("run with explain", function()
     assert.same({}, explained("seccomp = policy.default() + { \"unshare\" },", "mkdir", "/tmp/x"))
   end)
 
+  it("lets a container be made whose policy denies what makes it", function()
+    local e = only(explained([[  landlock = { bind = {} }, mix = { policy.mix { seccomp = policy.default() - { "landlock_create_ruleset",
+      "landlock_restrict_self", "seccomp", "unshare" } } },]], "unshare"))
+    assert.equal("unshare", e.call)
+  end)
+
   it("names the policy that does not list a call, with the line and what would allow it", function()
     local e, cause = only(explained("  seccomp = policy.default() - { \"ptrace\" },", "unshare"))
     assert.equal("unshare(CLONE_NEWNS)", e.text)

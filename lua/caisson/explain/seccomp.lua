@@ -51,6 +51,20 @@ local function with_line(b, key, addition)
   return "seccomp = caisson.policy.default() + " .. addition
 end
 
+-- Where the policy is a list that goes on below its line, as a learnt one is: one more in there.
+local function in_list(at, addition)
+  local file, number_of = (at or ""):match "^(.*):(%d+)$"
+  local f, n = file and io.open(file), 0
+  for line in f and f:lines() or function() end do
+    n = n + 1
+    if n == tonumber(number_of) then
+      f:close()
+      if not line:find "^%s*seccomp%s*=%s*[%w_.]*policy%.new%s*{%s*$" then return nil end
+      return ("in that list: %s; or add that run: caisson learn --merge %s"):format(addition:match "^{ (.*) }$", file)
+    end
+  end
+end
+
 -- The group that a call is best known by: the smallest.
 local function group_of(name)
   local best, size
@@ -123,7 +137,7 @@ function M.of(ctx, call, info)
     cause.fix = "of the policy: architectures = { ... }"
   elseif type(list[d.filter]) ~= "string" then
     local rule, named = rule_for(call, list[d.filter].calls[call.name])
-    cause.fix = with_line(b, step.key, rule) .. (named and "  -- " .. named or "")
+    cause.fix = in_list(cause.at, rule) or with_line(b, step.key, rule) .. (named and "  -- " .. named or "")
   end
   return cause
 end

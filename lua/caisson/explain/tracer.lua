@@ -35,6 +35,7 @@ local function on_exec(self, tid)
     local root = core.open(("/proc/%d/root"):format(tid), { "path", "directory" })
     local st = core.lstat(("/proc/%d/ns/mnt"):format(tid))
     if not root or not st or not st.target then error("the container's root can't be opened", 0) end
+    self.watcher:whole()
     self.root_fd, self.root, self.namespace = root, "/proc/self/fd/" .. root:fileno(), st.target
   end
   if self.root then self.who[tid] = identify(tid) end

@@ -43,3 +43,8 @@ function watcher:next() end
 ---@param tid integer
 ---@return { nr: integer, native: boolean, arch: integer, args: table, answer: integer }|nil call, string? message, integer? errno
 function watcher:call(tid) end
+
+---The program runs, and all of the programs are loaded: until then, those are asked that the thread has by its
+---number of filters.
+---@return true
+function watcher:whole() end
