@@ -56,7 +56,7 @@ struct learner {
   pid_t *tasks;
   u32 ntasks, tasks_room, most_tasks;
   pid_t held; /* stopped, and its turn is over with the next call */
-  bool begun;
+  bool begun, unreadable;
   u64 stops, events;
   s64 most_fd;
   struct csn_sites sites;
@@ -151,7 +151,7 @@ trace(long what, pid_t tid, u64 addr, u64 data)
 
 /* Up to size bytes, page by page, since one that can't be read ends it. With text it ends before a NUL. -1: none. */
 static s32
-read_some(pid_t tid, u64 from, void *to, size_t size, bool text)
+read_some(pid_t tid, u64 from, void *to, size_t size, bool text, bool *unreadable)
 {
   size_t n = 0;
 
@@ -162,6 +162,8 @@ read_some(pid_t tid, u64 from, void *to, size_t size, bool text)
     long rc = csn_sys(__NR_process_vm_readv, tid, &ours, 1, &theirs, 1, 0);
     const char *end;
 
+    if (rc == -EPERM)
+      *unreadable = true;
     if (rc <= 0)
       return text || !n ? -1 : (s32)n;
     end = text ? memchr(ours.iov_base, 0, (size_t)rc) : NULL;
@@ -198,7 +200,8 @@ look_at_clone(struct learner *l, pid_t tid, const struct __ptrace_syscall_info *
   u64 flags = i->seccomp.args[0];
 
 #ifdef __NR_clone3
-  if (i->seccomp.nr == __NR_clone3 && read_some(tid, i->seccomp.args[0], &flags, 8, false) != 8)
+  if (i->seccomp.nr == __NR_clone3 &&
+      read_some(tid, i->seccomp.args[0], &flags, 8, false, &l->unreadable) != 8)
     return;
 #endif
   if ((flags & CLONE_VM) && !(flags & (CLONE_VFORK | CLONE_THREAD)))
@@ -251,7 +254,7 @@ look(struct learner *l, pid_t tid, const struct __ptrace_syscall_info *i)
     u64 from = args[(int)r->text[k]];
     s64 fd = r->dir[k] >= 0 ? (s32)args[(int)r->dir[k]] : AT_FDCWD;
 
-    l->text_len[k] = read_some(tid, from, l->text[k], TEXT, true);
+    l->text_len[k] = read_some(tid, from, l->text[k], TEXT, true, &l->unreadable);
     if (l->text_len[k] > 0)
       key = mix(key, l->text[k], (size_t)l->text_len[k]);
     key = mix(key, &l->text_len[k], sizeof(s32));
@@ -264,9 +267,9 @@ look(struct learner *l, pid_t tid, const struct __ptrace_syscall_info *i)
   if (r->memory >= 0) {
     u64 size = r->size_at >= 0 ? (u32)args[(int)r->size_at] : r->size;
 
-    l->memory_len =
-        size ? read_some(tid, args[(int)r->memory], l->memory, size < MEMORY ? size : MEMORY, false)
-             : 0;
+    l->memory_len = size ? read_some(tid, args[(int)r->memory], l->memory,
+                                     size < MEMORY ? size : MEMORY, false, &l->unreadable)
+                         : 0;
     if (l->memory_len > 0)
       key = mix(key, l->memory, (size_t)l->memory_len);
   }
@@ -457,13 +460,13 @@ l_begin(lua_State *L)
   return csn_pushok(L);
 }
 
-/* learner:figures() -> { tasks, fd, stops, events, sites } */
+/* learner:figures() -> { tasks, fd, stops, events, sites, unreadable } */
 static int
 l_figures(lua_State *L)
 {
   const struct learner *l = luaL_checkudata(L, 1, KIND);
 
-  lua_createtable(L, 0, 5);
+  lua_createtable(L, 0, 6);
   lua_pushinteger(L, (lua_Integer)l->most_tasks);
   lua_setfield(L, -2, "tasks");
   lua_pushinteger(L, (lua_Integer)l->most_fd);
@@ -474,6 +477,8 @@ l_figures(lua_State *L)
   lua_setfield(L, -2, "events");
   lua_pushinteger(L, (lua_Integer)l->sites.patched);
   lua_setfield(L, -2, "sites");
+  lua_pushboolean(L, l->unreadable);
+  lua_setfield(L, -2, "unreadable");
   return 1;
 }
 

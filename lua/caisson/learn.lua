@@ -82,7 +82,8 @@ function M.recipe(r, opts)
   for _, k in ipairs { "trace", "ptrace" } do
     if options[k] then return nil, ("%s: a program has one tracer, and the recipe has one of its own"):format(k) end
   end
-  local def = { extends = r, trace = { recorder = true, sites = may_map(options) } }
+  local hot = not (opts and opts.trace_all) and may_map(options)
+  local def = { extends = r, trace = { recorder = true, sites = hot } }
   if not options.cgroup then def.cgroup = { memory = { optional = true }, pids = { optional = true } } end
   return recipe.new(def), options
 end
@@ -111,6 +112,17 @@ function M.of(result, opts)
     table.insert(self.needs.notes, ("the recipe has functions that answer %s: nothing of these was seen, and all is allowed")
       :format(table.concat(asked, ", ")))
   end
+  if self.needs.elsewhere then
+    self.blind = true
+    table.insert(self.needs.notes, "a process had a mount namespace of its own: the files are not in the policy")
+  end
+  for _, name in ipairs { "mount", "umount2", "move_mount", "pivot_root", "fsmount", "mount_setattr", "open_tree_attr" } do
+    if self.needs.calls[name] and not self.blind then
+      self.blind = true
+      table.insert(self.needs.notes, ("it calls %s, which Landlock forbids to all whose files it restricts: they are not "
+        .. "in the policy"):format(name))
+    end
+  end
   if not reads_landlock() then
     table.insert(self.needs.notes, "this kernel has no Landlock, and so the files are not in the policy")
   end
@@ -119,6 +131,7 @@ end
 
 ---@class caisson.learn.Options: caisson.run.Options
 ---@field name? string  of the recipe, for what is written: its name or its file
+---@field trace_all? boolean  each call is traced, and no place is led round (core.learn)
 
 -- Run a recipe, and learn.
 ---@param r caisson.Recipe|string
@@ -133,8 +146,8 @@ function M.run(r, opts)
   end
   name = name or r.file or r.name or "sandbox"
   local given = {}
-  for k, v in pairs(opts) do if k ~= "name" then given[k] = v end end
-  local by, options = M.recipe(r, given)
+  for k, v in pairs(opts) do if k ~= "name" and k ~= "trace_all" then given[k] = v end end
+  local by, options = M.recipe(r, opts)
   if not by then return nil, options, core.errno.EINVAL end
   local result, message, errno, failure = run.run(by, given)
   if not result then return nil, message, errno, failure end

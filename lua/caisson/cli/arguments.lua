@@ -66,6 +66,9 @@ local commands = {
     c:option("--oci", "Write it as JSON for other runtimes too: seccomp, capabilities, limits, mounts."):argname("FILE")
     c:option("--merge", "Add this run to a policy that was learnt before, and write it there (or to --output)."
       ):argname("FILE")
+    c:flag("--check", "Run it once more, by what was learnt, and say how that went.")
+    c:flag("--trace-all", "Trace each call, also those that one place makes again and again: slow, and the program's code "
+      .. "in memory stays as it is.")
     c:flag("-q --quiet", "Say nothing of what was learnt.")
     env_option(c)
   end },

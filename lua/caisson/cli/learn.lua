@@ -53,10 +53,39 @@ local function tell(learnt, output, before)
       end
     end
     table.sort(new)
-    say("new in this run: ", #new > 0 and table.concat(new, ", ") or "no system call")
+    for _, k in ipairs { "execute", "read", "write" } do
+      local paths = {}
+      for path in pairs(n.files[k]) do if not before.files[k][path] then paths[#paths + 1] = path end end
+      table.sort(paths)
+      for i, path in ipairs(paths) do new[#new + 1] = (i == 1 and "to " .. k .. " " or "") .. path end
+    end
+    say("new in this run: ", #new > 0 and table.concat(new, ", ") or "nothing")
   end
   for _, text in ipairs(n.notes) do say(c.yellow "note", ": ", text) end
   if output ~= "-" then say("written to ", output, "; try it: caisson run ", output, " -- ...") end
+end
+
+-- The same by what was learnt. Returns the status.
+local function check(o, output, params, status)
+  if output == "-" then cli.fail "--check runs what was written: --output names a file" end
+  local found, message = require("caisson.recipe").load(output:find "[/.]" and output or "./" .. output)
+  if not found then cli.fail(message) end
+  local attending = attendant.new()
+  local running, why, _, failure = run.start(found, { params = params, args = o.program,
+    env = require("caisson.cli.plan").environment(o.env), cancel = attending.cancel, late = 0.1, window = attendant.window(),
+    log = cli.log })
+  if not running then
+    attending:let_go()
+    return attendant.failed(why, failure)
+  end
+  local again = attendant.exit_status(attending:attend(running, running.built.options))
+  if again == status then
+    if not o.quiet then io.stderr:write(("caisson: checked: by what was learnt it ends with status %d, too\n"):format(again)) end
+  else
+    cli.tell(("by what was learnt it ends with status %d, and not %d: --merge %s adds runs; caisson run --explain %s -- ... "
+      .. "says what it is denied"):format(again, status, output, output))
+  end
+  return again
 end
 
 function M.main(o)
@@ -77,7 +106,7 @@ function M.main(o)
       cli.fail(("%s is there, and not of learn's making: --output names another file"):format(output))
     end
   end
-  local by, options = learn.recipe(recipe, { params = params })
+  local by, options = learn.recipe(recipe, { params = params, trace_all = o.trace_all })
   if not by then cli.fail(options) end
   local attending = attendant.new()
   local running, message, _, failure = run.start(by, { params = params, args = o.program, env = plan.environment(o.env),
@@ -106,6 +135,7 @@ function M.main(o)
     cli.tell(("the program ended with status %d: what it did not come to is not in the policy"):format(status))
   end
   if not o.quiet then tell(learnt, output, before and before.needs) end
+  if o.check then return check(o, output, params, status) end
   return status
 end
 

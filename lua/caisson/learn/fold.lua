@@ -96,7 +96,8 @@ local function without_covered(set, by)
   end
 end
 
--- Sets of paths: read, execute, write, and list (folders that are looked into, by name alone), folded in place.
+-- Sets of paths: read, execute, write, list (folders that are looked into, by name alone) and device (that are read),
+-- folded in place.
 function M.sets(s)
   for _, k in ipairs { "read", "execute" } do
     for _, path in each(s[k]) do
@@ -130,6 +131,7 @@ function M.sets(s)
       s.list["/proc"] = true
     end
   end
+  without_covered(s.device, s.write)
   without_covered(s.list, s.read)
   without_covered(s.list, s.execute)
   without_covered(s.list, s.write)
@@ -138,7 +140,7 @@ end
 
 -- What a recorder tells of files, as such sets. files: path -> "type word word ...".
 function M.files(files)
-  local s = { read = {}, execute = {}, write = {}, list = {} }
+  local s = { read = {}, execute = {}, write = {}, list = {}, device = {} }
   local is = {}
   for path, text in pairs(files) do
     local t = { type = text:match "^%S+" }
@@ -157,7 +159,7 @@ function M.files(files)
     elseif t.type ~= "none" then
       if t.exec then s.execute[path] = true end
       if t.write then s.write[path] = true end
-      if t.read then s.read[path] = true end
+      if t.read then s[(t.type == "char" or t.type == "block") and "device" or "read"][path] = true end
       if t.list then s.list[path] = true end
     end
   end

@@ -1,7 +1,7 @@
 -- What a program needs, as one table: from what a recorder tells of a run, and of several runs together.
 --
 --   calls         name -> set of keys: "" for any arguments, or the values of those that count: "2,1"
---   files         { read, execute, write, list }: sets of paths, folded
+--   files         { read, execute, write, list, device }: sets of paths, folded
 --   connect, bind sets of TCP ports; other: what no rule of Landlock's is about ("connect udp 10.0.0.1 53")
 --   capabilities  a set; nil: not known
 --   links         names that lead to files: name -> path
@@ -53,9 +53,18 @@ function M.of(facts, result)
     n.notes[#n.notes + 1] = ("%d calls of another architecture (32-bit code?) are not in the policy, which kills for them")
       :format(facts.foreign)
   end
-  for _, path in ipairs(facts.unknown) do
-    n.notes[#n.notes + 1] = ("%s: what file that is could not be told"):format(path)
+  if facts.unreadable then
+    n.notes[#n.notes + 1] = "the memory of a process could not be read, since it let nobody (PR_SET_DUMPABLE): the paths "
+      .. "that it used then are missing"
   end
+  for path, message in pairs(facts.unknown) do
+    if message == "a mount namespace of its own" then
+      n.elsewhere = true
+    else
+      n.notes[#n.notes + 1] = ("%s: what file that is could not be told (%s)"):format(path, message)
+    end
+  end
+  table.sort(n.notes)
   return n
 end
 
@@ -74,7 +83,7 @@ function M.union(a, b)
     for _, text in ipairs(of.notes) do n.notes[#n.notes + 1] = text end
   end
   for name, keys in pairs(n.calls) do if keys[""] then n.calls[name] = { [""] = true } end end
-  for _, k in ipairs { "read", "execute", "write", "list" } do n.files[k] = join(a.files[k], b.files[k]) end
+  for _, k in ipairs { "read", "execute", "write", "list", "device" } do n.files[k] = join(a.files[k], b.files[k]) end
   fold.sets(n.files)
   n.links = {}
   for _, of in ipairs { a, b } do for k, v in pairs(of.links or {}) do n.links[k] = v end end

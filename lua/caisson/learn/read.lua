@@ -55,12 +55,15 @@ local function calls_of(list)
   return calls
 end
 
-local function paths_of(list)
+-- right: of those alone that have it.
+local function paths_of(list, right)
   local set = {}
   for _, p in ipairs(list or {}) do
+    local has = not right
+    for _, w in ipairs(type(p) == "table" and p.access or {}) do has = has or w == right end
     p = type(p) == "table" and p.path or p
     if type(p) ~= "string" then fail "landlock: a path expected" end
-    set[p] = true
+    set[p] = has or nil
   end
   return set
 end
@@ -105,7 +108,8 @@ local function read(path)
   if type(mix) ~= "table" or type(mix.seccomp) ~= "table" then fail "no recipe that learn has written" end
   local l = mix.landlock or {}
   local n = { calls = calls_of(mix.seccomp), files = { read = paths_of(l.read), execute = paths_of(l.execute),
-    write = paths_of(l.write), list = paths_of(l.rules) }, connect = set_of(l.connect), bind = set_of(l.bind), peaks = {},
+    write = paths_of(l.write), list = paths_of(l.rules, "read_dir"),
+    device = paths_of(l.rules, "read_file") }, connect = set_of(l.connect), bind = set_of(l.bind), peaks = {},
     notes = {}, capabilities = set_of(mix.capabilities), inet = not (mix.namespaces and mix.namespaces.net) or nil, limits = {} }
   n.runs, n.commands, n.other = header(path)
   local size = require("caisson.params").types.size

@@ -127,7 +127,7 @@ local function paths(self, call)
   for i, p in ipairs(call:paths()) do
     local path = p.path
     if p.errno and p.errno ~= core.errno.ENOENT and p.errno ~= core.errno.EFAULT and p.text then
-      self.unknown[p.text] = p.message
+      self.unknown[p.text] = p.message or "?"
     end
     if path and path:sub(1, 1) == "/" and not path:find(" %(deleted%)$") and not path:find("^/memfd:") then
       local f
@@ -328,8 +328,9 @@ local function facts(self)
   local privileges
   if self.privileged then privileges = sorted_keys(self.capabilities) end
   return { calls = calls, files = files, net = sorted_keys(self.net), cwd = self.cwd, foreign = self.foreign,
-    links = self.links, unknown = sorted_keys(self.unknown), had = self.had, capabilities = privileges,
+    links = self.links, unknown = self.unknown, had = self.had, capabilities = privileges,
     peaks = { tasks = figures.tasks, fd = figures.fd, file = largest },
+    unreadable = figures.unreadable or nil,
     figures = { stops = figures.stops, events = figures.events, sites = figures.sites } }
 end
 

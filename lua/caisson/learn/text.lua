@@ -1,4 +1,5 @@
 -- What a program needs, as a recipe that a person can read, and go on from.
+local core = require "caisson.core"
 local decode = require "caisson.trace.decode"
 local needs = require "caisson.learn.needs"
 local rules = require "caisson.learn.rules"
@@ -122,9 +123,13 @@ function M.landlock(n)
       t[k][i] = is_lasting(path) and path or { path = path, optional = true }
     end
   end
-  for i, path in ipairs(sorted(n.files.list)) do
-    t.rules = t.rules or {}
-    t.rules[i] = { path = path, access = { "read_dir" }, optional = not is_lasting(path) or nil }
+  local abi = core.landlock.abi() or 0
+  local kinds = { list = { "read_dir" }, device = { "read_file", abi >= 5 and "ioctl_dev" or nil } }
+  for _, k in ipairs { "device", "list" } do
+    for _, path in ipairs(sorted(n.files[k])) do
+      t.rules = t.rules or {}
+      table.insert(t.rules, { path = path, access = kinds[k], optional = not is_lasting(path) or nil })
+    end
   end
   t.connect, t.bind = sorted(n.connect), sorted(n.bind)
   local signals = n.calls.kill or n.calls.tkill or n.calls.tgkill or n.calls.rt_sigqueueinfo or n.calls.rt_tgsigqueueinfo

@@ -38,6 +38,7 @@ core.learn = {}
 ---@field stops number      calls that were traced
 ---@field events number     of these, those that were new
 ---@field sites integer     places whose calls are traced no more
+---@field unreadable boolean  the memory of a process could not be read, and so its paths are not known
 
 ---@class caisson.core.Learner
 local Learner = {}
