@@ -128,6 +128,13 @@ end
 
 -- The plan is whole: its filters become such, and are kept as they were for the tracer.
 function M.finish(b)
+  -- What a ruleset is made by is the construction's, whatever the policy says of it; and filters behind it are of the
+  -- program alone, not of its init.
+  local own, last = b.plan:find(b.explain.step), nil
+  for i, step in ipairs(b.plan.steps) do
+    if step.step == "landlock.restrict" then last = i end
+  end
+  if last and own and last > own then b.plan:move(b.explain.step, b.plan.steps[last + 1]) end
   for _, step in ipairs(b.plan.steps) do
     if step.step == "seccomp" and step ~= b.explain.step then
       local program = step.options.program

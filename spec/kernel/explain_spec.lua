@@ -273,4 +273,26 @@ describe("run with explain", function()
     assert.is_truthy(message:find("a process has one tracer", 1, true), message)
     assert.is_truthy(core and policy)
   end)
+
+  it("is of the program, not of what makes its container: a policy without what that takes", function()
+    if not t.needs "landlock" then return end
+    local path = dir .. "/tight.lua"
+    local f = assert(io.open(path, "w"))
+    f:write([[
+      local caisson = require "caisson"
+      local policy = caisson.policy
+      return caisson.recipe { extends = "sandbox", mix = { policy.mix {
+        seccomp = policy.default() - { "seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
+          "execveat", "unlink", "unlinkat" },
+        landlock = { execute = { "/" }, write = { "/tmp" } },
+      } } }]])
+    f:close()
+    local opts = { args = { "/bin/sh", "-c", "rm /etc/passwd; echo x >/etc/new; echo done" }, stdout = "capture",
+      stderr = "capture", explain = true }
+    local r = assert(caisson.run(assert(caisson.load(path)), opts))
+    assert.same({ "done\n", 0 }, { r.stdout, r.code })
+    local seen = {}
+    for _, e in ipairs(r.explained) do seen[#seen + 1] = e.name or tostring(e.call) end
+    assert.truthy(#r.explained >= 2, table.concat(seen, " "))
+  end)
 end)

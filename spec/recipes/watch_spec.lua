@@ -191,6 +191,21 @@ end
     assert.equal(0, watch:wait().code)
   end)
 
+  it("explains each run, and takes mix-ins, which it watches too", function()
+    write("r.lua", recipe [[hostname = "one", seccomp = require("caisson").policy.default()]])
+    write("mix.lua", [[return require("caisson").policy.mix { limits = { time = 60 } }]])
+    start(dir .. "/r.lua", "--explain", "--mix", dir .. "/mix.lua", program "mkdir /tmp; unshare -n true; true")
+    watch:expect "unshare(CLONE_NEWNET)"
+    watch:expect "exited 0"
+    watch:expect "watching "
+    write("mix.lua", [[return require("caisson").policy.mix { rlimits = { nofile = 60 } }]])
+    watch:expect "mix.lua changed"
+    local plan = watch:expect "unshare(CLONE_NEWNET)"
+    assert.truthy(plan:find "nofile")
+    assert.is_nil(plan:find "seccomp%s+%d") -- the filters that explain are none of the plan's
+    watch:expect "watching "
+  end)
+
   it("ends a program that runs, and all that it has started, when something changes and when it ends itself", function()
     write("r.lua", recipe())
     local script = ("trap '' TERM INT; setsid sleep %s1 & sleep %s2 & echo ready; sleep %s3; sleep %s3"):gsub("%%s", nap)

@@ -148,7 +148,8 @@ function M.main(o)
     if d.required then needs[#needs + 1] = " " .. name .. "=..." end
   end
   table.sort(needs)
-  io.write(path, ": a recipe to begin with, from ", from, "\n  caisson run ", path, table.concat(needs), " -- sh\n")
+  if type(base.def) ~= "table" or not base.def.args then needs[#needs + 1] = " -- sh" end
+  io.write(path, ": a recipe to begin with, from ", from, "\n  caisson run ", path, table.concat(needs), "\n")
   return 0
 end
 

@@ -15,7 +15,7 @@ mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount fspick mou
 fanotify_init inotify_init1 dup pipe pipe2 eventfd2 epoll_create1 memfd_create
 socket socketpair bind connect listen accept accept4 setsockopt
 clone3 unshare setns setuid setgid setreuid setregid setresuid setresgid setgroups setfsuid setfsgid
-capset seccomp ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd kill tkill tgkill pidfd_send_signal
+capset ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd kill tkill tgkill pidfd_send_signal
 setpriority ioprio_set sched_setscheduler sched_setparam sched_setattr sched_setaffinity setrlimit
 mlock mlock2 mlockall sethostname setdomainname settimeofday clock_settime clock_adjtime adjtimex reboot
 init_module finit_module delete_module kexec_load kexec_file_load syslog iopl ioperm vhangup bpf perf_event_open
@@ -31,7 +31,7 @@ local NR, ARCH, ARGS = 0, 4, 16 -- struct seccomp_data
 local TRACE, ALLOW = 0x7ff00000, 0x7fff0000
 local machines = { x86_64 = 0xc000003e, aarch64 = 0xc00000b7 }
 
-local W_OK, NEW_NAMESPACES = 2, 0x7e020080
+local W_OK, NEW_NAMESPACES, NEW_LISTENER = 2, 0x7e020080, 8
 
 -- By the low half of an argument, from 0: one of these comparisons must hold.
 local conditional = {
@@ -39,13 +39,15 @@ local conditional = {
   faccessat = { 2, { SET, W_OK } },
   faccessat2 = { 2, { SET, W_OK } },
   clone = { 0, { SET, NEW_NAMESPACES } },
+  -- but for that one filters are the construction's too: one policy may deny what loads the next
+  seccomp = { 1, { SET, NEW_LISTENER } },
   prlimit64 = { 2, { SET, 0xffffffff } }, -- a new limit
   -- SET_SECCOMP, CAPBSET_DROP, SET_SECUREBITS, SET_MM, CAP_AMBIENT
   prctl = { 0, { EQUAL, 22 }, { EQUAL, 24 }, { EQUAL, 28 }, { EQUAL, 35 }, { EQUAL, 47 } },
   -- of terminals' requests, which are many: TCSETS, TIOCSCTTY, TIOCSTI, TIOCLINUX
   ioctl = { 1, { GREATER, 0x54ff }, { EQUAL, 0x5402 }, { EQUAL, 0x540e }, { EQUAL, 0x5412 }, { EQUAL, 0x541c } },
 }
-local order = { "ioctl", "prctl", "clone", "prlimit64", "access", "faccessat", "faccessat2" }
+local order = { "ioctl", "prctl", "clone", "seccomp", "prlimit64", "access", "faccessat", "faccessat2" }
 
 local function instruction(code, yes, no, k)
   local function byte(n) return math.floor(k / 256 ^ n) % 256 end

@@ -63,10 +63,17 @@ function Observer:observe(recipe)
     end
     local built, message = build(self_, opts)
     if built then
+      local shown = built
+      if opts and opts.explain then -- the plan without what explains it, which is another each time
+        local plain = {}
+        for k, v in pairs(opts) do plain[k] = v end
+        plain.explain = nil
+        shown = build(self_, plain) or built
+      end
       -- From now on there is something to take away, whatever comes: the terminal's keys, its end, and that of whom the
       -- result is told. The watching process hears of them too.
       self.held = self.held or assert(core.signal.open { "INT", "TERM", "HUP", "QUIT", "PIPE" })
-      self:tell { plan = built.plan:json() }
+      self:tell { plan = shown.plan:json() }
       self:tell_files()
     end
     return built, message
