@@ -6,6 +6,7 @@ local caisson = require "caisson"
 return caisson.recipe {
   summary = "A browser, its own sandbox kept: one folder for its profile, fonts, no home",
   extends = "sandbox",
+  accept = { ["nested-userns"] = "its own sandbox is made of one" },
   params = { tmp = "1G", profile = { "path", help = "its home; else it forgets all" } },
   build = function(p)
     local mounts = { { bind = "/sys/devices/system/cpu", optional = true } }

@@ -9,6 +9,7 @@ local caisson = require "caisson"
 return caisson.recipe {
   summary = "The host's network, but TCP to some ports only, and no listening",
   extends = "sandbox",
+  accept = { ["host-network"] = "to connect to some ports of it is what it is for" },
   params = { network = true, ports = { "list", default = "443", help = "to connect to" } },
   build = function(p)
     local ports = {}

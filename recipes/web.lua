@@ -13,6 +13,7 @@ http { access_log off; include mime.types; server { listen 127.0.0.1:%d; root %s
 return caisson.recipe {
   summary = "nginx serves a folder: it reads that, listens on one port, connects nowhere",
   extends = "sandbox",
+  accept = { ["host-network"] = "Landlock leaves one port of it" },
   params = { dir = ".", network = true,
     port = { "integer", default = 8080, help = "of 127.0.0.1" } },
   args = { "nginx", "-e", "stderr" },

@@ -17,6 +17,7 @@ local M = {}
 ---@field fix? string      what to write instead
 ---@field at? string       file:line
 ---@field accepted? string why it is so on purpose
+---@field untold? boolean  a parameter is missing: nothing can be said about the rest
 
 ---@class caisson.check.Rule
 ---@field name string
@@ -113,7 +114,7 @@ function M.of(built, opts)
     if r.find then r.find(m, found) end
   end
   for name in pairs(reasons) do
-    if not used[name] and known(name) then
+    if not used[name] and known(name) and m.identity.euid == 0 then -- fewer are found where another starts it
       findings[#findings + 1] = { level = "note", rule = "invalid", at = at,
         message = ("accept: nothing is found by '%s' any more"):format(name), fix = "leave it out" }
     end
@@ -156,6 +157,8 @@ function M.recipe(r, opts)
     default_args = { M.program } }
   if not built then
     local findings = invalid(message)
+    -- nothing is wrong with it: it can't be told without
+    findings[1].untold = findings[1].message:find("^parameter '[%w_]+' is missing") ~= nil or nil
     findings[1].at = findings[1].at or r.file and (r.file:match("[^/]*/[^/]*$") or r.file) or r.name
     return findings
   end

@@ -467,6 +467,9 @@ describe("the cookbook", function()
       assert.truthy(out:find "^text" and out:find "g: Read%-only file system" and out:find "mount: ", out)
       assert.is_nil(t.core.lstat(path "g"))
       if t.is_root then assert.truthy(run("readonly", {}, "cat /etc/shadow"):find "root:") end
+      out = run("readonly", {}, "(: >>/proc/sys/kernel/core_pattern) 2>&1; ls /dev; echo z >/dev/null")
+      assert.truthy(out:find "core_pattern: Read%-only file system" or out:find "core_pattern: Permission denied", out)
+      assert.is_nil(out:find "\n[vs]da" or out:find "\nmem\n" or out:find "cannot create /dev/null")
     end)
   end)
 

@@ -58,6 +58,9 @@ local every = {}
 for _, w in ipairs(core.primitives.capabilities.fields[1].words) do if w ~= "all" then every[#every + 1] = w end end
 
 local cases = {
+  { "mount-covered", "note", { mounts = { { tmpfs = "/tmp", size = 1 } } }, {} },
+  { "mount-covered", "warning", { mounts = { { tmpfs = "/x", size = 1 }, { tmpfs = "/x/l", size = 1 }, { tmpfs = "/x", size = 1 } } },
+    { mounts = { { tmpfs = "/x", size = 1 }, { bind = "/srv", at = "/x/l" }, { overlay = "/x", lower = { "/x/l" } } } } },
   { "mount-covered", "warning", { mounts = { { tmpfs = "/x/y", size = 1 }, { tmpfs = "/x", size = 1 } } },
     { mounts = { { tmpfs = "/x", size = 1 }, { tmpfs = "/x/y", size = 1 } } } },
   { "filter-denies-exec", "error", { seccomp = policy.default() - { "execve", "execveat" } }, { seccomp = policy.default() } },
@@ -66,6 +69,13 @@ local cases = {
   { "host-root", "error", { user = 0 }, { user = 0, namespaces = { mount = true }, root = "/usr" }, { extends = false } },
   { "host-root", "warning", { namespaces = { pid = true } }, { namespaces = { pid = true, mount = true }, root = "/usr" },
     { extends = false, as = 1000 } },
+  { "host-root", "error", { user = 0 }, { user = 0, namespaces = { mount = true }, landlock = { read = { "/" }, write = { "/tmp" } },
+    root = { bind = "/" } }, { extends = false } },
+  { "host-directory", "error", { landlock = { execute = { "/usr" }, write = { "/etc/x" } } }, { landlock = { execute = { "/usr" },
+    write = { "/srv/x" } } }, { extends = false } },
+  { "core-pattern", "error", { landlock = { write = { "/proc" } } }, { landlock = { read = { "/" } } }, { extends = false } },
+  { "host-process", "error", { user = 0, namespaces = {} }, { user = 0, landlock = { connect = { 80 } }, capabilities = {},
+    namespaces = { pid = true } }, { extends = false } },
   { "host-directory", "error", with(root, { mounts = { { bind = "/etc", at = "/e", writable = true } } }),
     with(root, { mounts = { { bind = "/etc", at = "/e" } } }) },
   { "host-directory", "error", with(root, { mounts = { { bind = "/etc/cron.d", at = "/e", writable = true } } }),
@@ -139,11 +149,15 @@ local cases = {
   { "host-uid", "warning", root, {} },
   { "host-uid", "warning", with(root, { namespaces = { user = true }, idmap = { uid = { { 0, 0, 9 } }, gid = { { 0, 0, 9 } } } }),
     with(root, { namespaces = { user = true }, idmap = { uid = { { 0, 100000, 9 } }, gid = { { 0, 100000, 9 } } } }) },
-  { "capability-root", "error", { user = 0, capabilities = { "sys_admin" } }, { user = 0, capabilities = { "net_bind_service" } } },
+  { "capability-root", "error", { user = 0, capabilities = { "sys_admin" }, seccomp = policy.default { capabilities = { "sys_admin" } } },
+    { user = 0, capabilities = { "sys_admin" } } }, -- without the calls that it is good for
+  { "capabilities", "warning", { user = 0, capabilities = { "dac_read_search" } }, { user = 0, capabilities = { "setuid" } } },
+  { "capability-root", "error", { user = 0, capabilities = { "mac_admin" } }, { user = 0, capabilities = { "net_bind_service" } } },
   { "capability-root", "error", { user = 0, capabilities = every }, { user = 0, capabilities = every, namespaces = { user = true },
     idmap = { uid = { { 0, 100000, 9 } }, gid = { { 0, 100000, 9 } } } } },
   { "capability-root", "error", { capabilities = { permitted = { "sys_module" }, ambient = { "sys_module" },
-    inheritable = { "sys_module" }, bounding = { "sys_module" } } }, { capabilities = { "sys_module" } } }, -- lost on exec
+    inheritable = { "sys_module" }, bounding = { "sys_module" } }, seccomp = policy.default() + "@module" },
+    { capabilities = { "sys_module" }, seccomp = policy.default() + "@module" } }, -- lost on exec
   { "capabilities", "warning", { user = 0, capabilities = { "sys_boot" } }, { user = 0, capabilities = { "sys_chroot" } } },
   { "capabilities", "warning", { user = 0, capabilities = { "dac_override" }, mounts = { { bind = "/srv", writable = true } } },
     { user = 0, capabilities = { "dac_override" } } },
@@ -375,8 +389,8 @@ describe("caisson check", function()
   it("mask-missing: a name that protects nothing", function()
     local f = here("mask-missing", { masked = { "/proc/meminfoo" } }, { masked = { "/proc/meminfo", "/proc/acpi", "/proc/scsi" } })
     assert.truthy(f.message:find("did you mean /proc/meminfo?", 1, true), f.message)
-    here("mask-missing", { readonly = { "/usr/shaer" } }, { readonly = { "/usr/share" } })
-    here("mask-missing", { masked = { "/etc/shadow" } }, { masked = { "/etc/passwd" } }) -- the sandbox has none
+    assert.equal("note", here("mask-missing", { readonly = { "/usr/shaer" } }, { readonly = { "/usr/share" } }).level)
+    assert.same({}, find("mask-missing", { masked = { "/etc/shadow", "/usr/no-such-name-at-all" } }, { here = true }))
   end)
 
   it("unknown-calls: what this libseccomp has no name for", function()
@@ -496,6 +510,21 @@ describe("a recipe", function()
     assert.equal(check, caisson.check)
   end)
 
+  it("that Landlock holds is not said to be open", function()
+    local function rules(options)
+      local list = {}
+      as(0, function()
+        local r = caisson.recipe(options)
+        for _, f in ipairs(check.recipe(r, { here = false })) do list[f.rule] = f end
+      end)
+      return list
+    end
+    local open, held = rules { args = { "/bin/true" } }, rules { args = { "/bin/true" }, landlock = { execute = { "/" } } }
+    assert.same({ "error", "note" }, { open["host-root"].level, held["host-root"].level })
+    assert.equal("error", open["core-pattern"].level)
+    assert.is_nil(held["core-pattern"])
+  end)
+
   it("can be a saved plan", function()
     local p = as(0, function()
       local built = assert(caisson.recipe({ extends = "sandbox", namespaces = { net = false }, args = { "true" } }):build())
@@ -540,6 +569,11 @@ describe("caisson check, the command,", function()
     assert.equal(125, code("x=1", b))
     assert.equal(2, code(a, "no_such=1", b)) -- a recipe's own parameters: it can't be built
     assert.equal(0, code(a, "tmp=1M", b, "tmp=2M"))
+    local needs = write 'return require("caisson").recipe { params = { x = { "string", required = true } }, args = { "y" } }'
+    local r = cli.caisson { "check", "--elsewhere", needs, a } -- goes on with the others
+    assert.equal(125, r.code)
+    assert.truthy(r.err:find("it can't be told: parameter 'x' is missing", 1, true), r.err)
+    assert.truthy(r.out:find(a .. ": nothing wrong", 1, true), r.out)
   end)
 
   it("says where, what, why, and what to do", function()

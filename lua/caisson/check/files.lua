@@ -15,7 +15,11 @@ rule("host-root", "error", "The host's root directory is not writable in the con
   "bind the directories that are needed, read-only where that will do (readonly_root, no writable = true)", function(m, found)
     for _, x in ipairs(m:shown "/") do
       local e = x.mount
-      if e.kind == "host" then
+      if e.kind == "host" and not x.writable then
+        found("the container has no root of its own: the host's files are its own, as far as Landlock goes", m.clone
+          or m.last.exec,
+          { level = "note", why = "what is not a file (sockets, IPC) is as it is outside" })
+      elseif e.kind == "host" then
         if m.real_root then
           found("the container has no root of its own: the host's files are its own, as root", m.clone or m.last.exec,
             { fix = "namespaces = { mount = true }, and mounts for what it needs" })
@@ -51,16 +55,16 @@ local trusted = {
 
 rule("host-directory", "error", "No directory that the host runs or trusts is writable.", nil,
   "bind it read-only (leave out writable = true), or a directory that was made for it", function(m, found)
-    for _, e in ipairs(m.mounts) do
-      if e.kind == "bind" and e.source and not e.ro and e.source ~= "/" and not e.fd then
+    for _, e in ipairs(m:areas()) do
+      if e.source ~= "/" then
         for _, t in ipairs(trusted) do
           local dir = t[1]
           local deep = dir == "/etc" or dir == "/usr" or dir == "/boot" or dir == "/bin" or dir == "/sbin" or dir == "/lib"
             or dir == "/lib64" or dir == "/var/spool"
           if e.source == dir or deep and model.within(e.source, dir) and not model.within(e.source, "/usr/local/share")
             and not model.within(e.source, "/usr/src") then
-            local can = m:may_write(e.source, e)
-            found(("%s of the host is writable at %s"):format(e.source, e.target), e.step,
+            local can = m:may_write(e.source, e.mount)
+            found(("%s of the host is writable at %s"):format(e.source, e.at), e.step,
               { why = t[2], level = not can and "warning" or nil })
             break
           end
@@ -87,15 +91,24 @@ end
 
 local function host_runs(name, title, why, fix)
   rule(name, "error", title, why, fix, function(m, found)
+    local by_mount, order = {}, {}
     for _, f in ipairs(own_files(m)) do
       if f[1] == name then
         local path = model.real(f[2])
         for _, x in ipairs(m:shown(path)) do
-          if x.mount.kind == "bind" and x.writable and m:may_write(path, x.mount) then
-            found(("%s%s is writable at %s"):format(f[3] and "the hook of " .. f[3] .. ", " or "", path, x.at), x.mount.step)
+          if x.writable and m:may_write(path, x.mount) and (x.mount.kind == "bind" or m:domain(true)) then
+            local paths = by_mount[x.mount]
+            if not paths then
+              paths = {}
+              by_mount[x.mount], order[#order + 1] = paths, x.mount
+            end
+            paths[#paths + 1] = (f[3] and "the hook of " .. f[3] .. ", " or "") .. x.at
           end
         end
       end
+    end
+    for _, e in ipairs(order) do
+      found(("%s can be written to"):format(table.concat(by_mount[e], " and ")), e.step or m.last.exec)
     end
   end)
 end
@@ -111,21 +124,21 @@ host_runs("hook-writable", "No hook's program can be changed from inside.",
 rule("project-hooks", "note", "Nothing in a writable folder is run by tools outside.",
   "git runs hooks and what its configuration names, direnv .envrc, an editor its tasks", nil, function(m, found)
     if not m.here then return end
-    for _, e in ipairs(m.mounts) do
-      if e.kind == "bind" and e.source and not e.ro and not e.root and not e.fd then
+    for _, e in ipairs(m:areas()) do
+      if e.directory and not e.mount.root then
         local names, binds = {}, {}
         for _, name in ipairs { ".git", ".envrc", ".vscode", ".idea", ".husky" } do
           local path = e.source .. "/" .. name
           if core.lstat(path) then
             for _, x in ipairs(m:shown(path)) do
-              if x.writable and x.mount == e then
+              if x.writable and x.mount == e.mount then
                 names[#names + 1], binds[#binds + 1] = name, ('{ bind = "%s", at = "%s" }'):format(path, x.at)
               end
             end
           end
         end
         if #names > 0 then
-          found(("%s: %s can be changed there"):format(e.target, table.concat(names, ", ")), e.step,
+          found(("%s: %s can be changed there"):format(e.at, table.concat(names, ", ")), e.step,
             { fix = "read-only, behind it: " .. table.concat(binds, ", ") })
         end
       end
@@ -164,13 +177,11 @@ rule("home-directory", "warning", "No whole home directory, and nothing of one t
             { level = not m:may_write(home, x.mount) and "note" or nil })
         end
       end
-      for _, e in ipairs(m.mounts) do
-        if e.kind == "bind" and e.source and not e.ro then
-          for _, s in ipairs(starts) do
-            if model.within(e.source, home .. "/" .. s) then
-              found(("%s is writable at %s"):format(e.source, e.target), e.step)
-              break
-            end
+      for _, e in ipairs(m:areas()) do
+        for _, s in ipairs(starts) do
+          if model.within(e.source, home .. "/" .. s) then
+            found(("%s is writable at %s"):format(e.source, e.at), e.step)
+            break
           end
         end
       end
@@ -188,19 +199,29 @@ rule("host-secret", "warning", "No keys and passwords of the host can be read.",
     for _, h in ipairs(homes(m)) do
       for _, s in ipairs(secrets) do list[#list + 1] = { h[2] .. "/" .. s, h[1] .. "'s" } end
     end
+    local by_mount, order = {}, {}
     for _, s in ipairs(list) do
       local path = s[1]
-      local shown = m:shown(path)
-      for _, x in ipairs(shown) do
+      for _, x in ipairs(m:shown(path)) do
         local st = not m.here and {} or core.lstat(path)
         -- without the right to read it outside there is none inside, but for root
         local may = not m.here or m.kuid == nil or m.real_root or st and (st.uid == m.kuid or math.floor((st.mode
           or 0) / 4) % 2 == 1)
           or x.mount.idmap or m.caps.dac_override and not m.userns or m.caps.dac_read_search and not m.userns
-        if st and may and x.mount.kind ~= "host" then
-          found(("%s can be read at %s (%s)"):format(path, x.at, s[2]), x.mount.step)
+        if st and may and x.readable and x.mount.kind ~= "host" then
+          local paths = by_mount[x.mount]
+          if not paths then
+            paths = {}
+            by_mount[x.mount], order[#order + 1] = paths, x.mount
+          end
+          paths[#paths + 1] = x.at
         end
       end
+    end
+    for _, e in ipairs(order) do
+      local paths = by_mount[e]
+      found(("%s%s can be read"):format(table.concat(paths, ", ", 1, math.min(#paths, 5)),
+        #paths > 5 and (" and %d more"):format(#paths - 5) or ""), e.step)
     end
   end)
 
@@ -309,12 +330,9 @@ rule("setuid-outside", "warning", "It can't leave setuid programs on the host.",
 rule("suid-mount", "note", "Every mount of the host's that is writable is nosuid.",
   "a setuid program put there takes effect inside", "leave `suid` out of the mount", function(m, found)
     if m.last.no_new_privs then return end
-    for _, e in ipairs(m.mounts) do
-      if e.kind == "bind" and e.source and not e.ro and not e.nosuid and not e.root and not e.fd then
-        local st = core.lstat(e.source)
-        if not m.here or st and st.type == "directory" then
-          found(("%s is writable, and setuid programs in it take effect"):format(e.target), e.step)
-        end
+    for _, e in ipairs(m:areas()) do
+      if e.directory and not e.mount.nosuid and not e.mount.root then
+        found(("%s is writable, and setuid programs in it take effect"):format(e.at), e.step)
       end
     end
   end)
@@ -385,12 +403,9 @@ rule("chroot-only", "warning", "The root is switched, not only moved.",
 rule("writable-programs", "note", "What it can write to on the host can't be executed there by itself.",
   "what it puts there it can run, and so can others outside", "exec = false on the mount, where nothing has to run from it",
   function(m, found)
-    for _, e in ipairs(m.mounts) do
-      if e.kind == "bind" and e.source and not e.ro and not e.noexec and not e.root and not e.fd then
-        local st = core.lstat(e.source)
-        if not m.here or st and st.type == "directory" then
-          found(("%s is writable, and programs in it can be run"):format(e.target), e.step)
-        end
+    for _, e in ipairs(m:areas()) do
+      if e.directory and not e.mount.noexec and not e.mount.root and m:landlock(e.at, "execute") then
+        found(("%s is writable, and programs in it can be run"):format(e.at), e.step)
       end
     end
   end)

@@ -17,7 +17,8 @@ local function places(m, kind, host, path)
     local at = e.target .. path
     local top = m:top(at)
     if e.kind == kind and not e.of and e.kind ~= "mask" and (top == e or top.of == e) then
-      list[#list + 1] = { at = at, mount = e, writable = not top.ro and not e.ro, step = e.step }
+      list[#list + 1] = { at = at, mount = e, step = e.step,
+        writable = not top.ro and not e.ro and m:landlock(at, "write_file") }
     end
   end
   for _, x in ipairs(m:shown(host .. path)) do
@@ -116,7 +117,7 @@ rule("release-agent", "error", "No release_agent of cgroup v1 is within reach.",
   "the kernel runs what is written there as root on the host once a group is empty (CVE-2022-0492)",
   "mount cgroups read-only", function(m, found)
     if not m.real_root and not m:real "sys_admin" then return end
-    if m:real "sys_admin" and m.new.mount and (m:passes "mount" or m:passes "fsopen") then
+    if m:real "sys_admin" and m.new.mount and not m:domain(true) and (m:passes "mount" or m:passes "fsopen") then
       local v1 = not m.here
       for _, h in ipairs(m.here and core.cgroup.detect() or {}) do v1 = v1 or h.version == 1 end
       if v1 then
@@ -263,7 +264,7 @@ device_rule("device-kmsg", "warning", "The kernel's log is not there.", "it tell
 rule("host-dev", "error", "The host's /dev is not shown.", "disks, memory, keyboards: every device of the host is there",
   'devices = { "default" }, in { tmpfs = "/dev" }', function(m, found)
     for _, x in ipairs(m:shown "/dev") do
-      if x.mount.kind == "bind" and not (x.mount.nodev and x.mount.source == "/dev") then
+      if x.mount.kind == "bind" and not x.mount.nodev_all and not (x.mount.nodev and x.mount.source == "/dev") then
         found(("the host's /dev is shown at %s"):format(x.at), x.mount.step,
           { level = not m.real_root and "warning" or nil })
       end

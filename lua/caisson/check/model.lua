@@ -114,9 +114,20 @@ function Model:cover(e)
   self.mounts = kept
 end
 
+-- What an overlay has its layers on is of use, even where it is covered then.
+function Model:used(o)
+  for _, list in ipairs { o.lower or {}, { o.upper, o.work } } do
+    for _, path in ipairs(list) do
+      path = clean(path):gsub("^/proc/fs/", "/") -- as a recipe's `scratch` names what is in the new root
+      for _, e in ipairs(self.mounts) do if within(path, e.target) then e.layer = true end end
+    end
+  end
+end
+
 local function entry(s, kind, target, o)
   return { step = s, kind = kind, target = target, source = o.source and real(o.source) or nil, given = o.source,
     ro = flag_of(o.flags, "ro"), nosuid = flag_of(o.flags, "nosuid"), nodev = flag_of(o.flags, "nodev"),
+      nodev_all = has_word(o.flags, "rnodev"),
     noexec = flag_of(o.flags, "noexec"), recursive = o.recursive or false, ro_all = has_word(o.flags, "rro"),
     propagation = o.propagation, idmap = (o.idmap or o.uids or o.gids) and true or nil, options = o }
 end
@@ -153,7 +164,7 @@ function Model:find(path)
       at = next_at
     end
     local e = self:top(p)
-    if e and e.source and not self.made[p] then return join(e.source, below(p, e.target)), p end
+    if e and e.source and (e.target == p or not self.made[p]) then return join(e.source, below(p, e.target)), p end
     return "made", p
   end
   return go(clean(path))
@@ -177,11 +188,65 @@ function Model:shown(host)
       local at = join(e.target, below(host, e.source))
       local top = self:top(at)
       if top == e or top and top.of == e and top.source then
-        list[#list + 1] = { at = at, mount = e, writable = not top.ro, whole = host == e.source }
+        list[#list + 1] = { at = at, mount = e, writable = not top.ro and self:landlock(at, "write_file"),
+          readable = self:landlock(at, "read_file"), whole = host == e.source }
       end
     end
   end
   return list
+end
+
+-- Does Landlock allow that right there? path: without links.
+function Model:landlock(path, right)
+  for _, set in pairs(self.rulesets) do
+    if set.restricted and has_word(set.handled, right) then
+      local may = false
+      for _, r in ipairs(set.rules) do
+        if has_word(r.access, right) then
+          local _, at = self:find(r.path)
+          may = may or within(path, at or r.path)
+        end
+      end
+      if not may then return false end
+    end
+  end
+  return true
+end
+
+-- Is it in a Landlock domain? What is outside of it can't be traced then, and no mount be made where files are ruled.
+function Model:domain(files)
+  for _, set in pairs(self.rulesets) do
+    if set.restricted and (not files or #set.handled > 0) then return set end
+  end
+end
+
+-- The parts of the host's files that are writable: { source =, at =, mount =, directory = } each. What Landlock leaves of a
+-- mount is a part.
+function Model:areas()
+  if self.parts then return self.parts end
+  self.parts = {}
+  local function add(e, source, at)
+    local st = self.here and core.lstat(source)
+    self.parts[#self.parts + 1] = { source = source, at = at, mount = e, step = e.step or self.last.exec,
+      directory = not self.here or st ~= nil and st.type == "directory" }
+  end
+  for _, e in ipairs(self.mounts) do
+    if (e.kind == "bind" or e.kind == "host") and e.source and not e.ro and not e.fd then
+      if self:landlock(e.target, "write_file") then
+        if e.kind == "bind" then add(e, e.source, e.target) end -- else the rule about the root tells
+      else
+        for _, set in pairs(self.rulesets) do
+          for _, r in ipairs(set.rules) do
+            if has_word(r.access, "write_file") and within(r.path, e.target) and self:top(r.path) == e
+              and self:landlock(r.path, "write_file") then
+              add(e, real(join(e.source, below(r.path, e.target))), r.path)
+            end
+          end
+        end
+      end
+    end
+  end
+  return self.parts
 end
 
 -- May the program write to that file of the host's, by who it is?
@@ -258,6 +323,7 @@ walk["root.tmpfs"] = function(m, s, o)
   m:cover(entry(s, "tmpfs", "/", o))
 end
 walk["root.overlay"] = function(m, s, o)
+  m:used(o)
   m.mounts, m.new_root, m.root = {}, true, s
   m:cover(entry(s, "overlay", "/", o))
 end
@@ -280,6 +346,7 @@ for _, kind in ipairs { "tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", 
   walk["mount." .. kind] = function(m, s, o)
     local e = entry(s, kind, o.target, o)
     e.source, e.fs = nil, kind == "fs" and o.type or nil
+    if kind == "overlay" then m:used(o) end
     if kind == "fs" and (o.type == "proc" or o.type == "sysfs" or o.type == "tmpfs") then e.kind = o.type end
     if kind == "fs" and (o.type == "cgroup" or o.type == "cgroup2") then e.kind = "cgroup" end
     m:mount_point(s, e)
@@ -381,11 +448,11 @@ for _, name in ipairs { "no_new_privs", "session", "tty", "keyring", "oom_score_
 end
 walk["landlock.ruleset"] = function(m, s, o)
   m.scope = m.scope or has_word(o.scope, "abstract_unix_socket") and s or nil
-  m.rulesets[o.ruleset or ""] = { step = s, execute = has_word(o.fs, "execute"), paths = {} }
+  m.rulesets[o.ruleset or ""] = { step = s, handled = o.fs or {}, rules = {} }
 end
 walk["landlock.path"] = function(m, _, o)
   local set = m.rulesets[o.ruleset or ""]
-  if set and has_word(o.access, "execute") then set.paths[#set.paths + 1] = clean(o.path) end
+  if set then set.rules[#set.rules + 1] = { path = clean(o.path), access = o.access } end
 end
 walk["landlock.restrict"] = function(m, _, o)
   local set = m.rulesets[o.ruleset or ""]

@@ -51,12 +51,16 @@ rule("groups-kept", "warning", "The caller's groups are dropped.", "a group such
 
 -- ---- capabilities that count outside ----
 
+-- Capability, what it does, and the calls that it does that by: none of them, and it is no worse than the others.
 local worst = {
-  sys_admin = "it mounts, joins namespaces, and undoes masks and read-only mounts",
-  sys_module = "it loads code into the kernel", sys_rawio = "it reads and writes memory and ports",
-  dac_read_search = "open_by_handle_at opens any file of a file system of which one is shown (\"shocker\")",
-  bpf = "it loads programs into the kernel", mac_admin = "it changes the LSM's policy",
-    mac_override = "the LSM does not hold it",
+  sys_admin = { "it mounts, joins namespaces, and undoes masks and read-only mounts",
+    { "mount", "umount2", "setns", "unshare", "fsopen", "open_tree", "move_mount", "bpf", "pivot_root", "mount_setattr" } },
+  sys_module = { "it loads code into the kernel", { "init_module", "finit_module" } },
+  sys_rawio = { "it reads and writes memory and ports", { "iopl", "ioperm" } },
+  dac_read_search = { "open_by_handle_at opens any file of a file system of which one is shown (\"shocker\")",
+    { "open_by_handle_at" } },
+  bpf = { "it loads programs into the kernel", { "bpf" } },
+  mac_admin = { "it changes the LSM's policy" }, mac_override = { "the LSM does not hold it" },
 }
 local bad = {
   sys_ptrace = "it reads and changes other processes in its pid namespace", sys_boot = "it restarts the machine",
@@ -71,6 +75,17 @@ local bad = {
   mknod = "it makes devices",
 }
 
+local less = { sys_admin = "what it is good for beside the calls that the filter denies: others' terminals, devices' ioctls",
+  sys_module = "the filter denies the calls for it", sys_rawio = "disks' commands, ports of /dev",
+  dac_read_search = "it reads every file that it sees", bpf = "the filter denies the calls for it" }
+
+local function is_worst(m, c)
+  local w = worst[c]
+  if not w or not w[2] then return w ~= nil end
+  for _, call in ipairs(w[2]) do if m:passes(call) then return true end end
+  return false
+end
+
 local function sorted(set)
   local list = {}
   for c in pairs(set) do list[#list + 1] = c end
@@ -82,17 +97,17 @@ rule("capability-root", "error", "No capability over the host is as good as root
   "leave it out of capabilities, or use a user "
   .. "namespace, in which it counts for nothing outside", function(m, found)
     if m.userns then return end
-    local all = true
-    for c in pairs(worst) do all = all and m.caps[c] or false end
+    local all, list = true, {}
+    for c in pairs(worst) do all = all and m.caps[c] and is_worst(m, c) or false end
     if all then
       found("the program has all capabilities over the host", m.caps_step or m.last.exec,
         { why = "sys_admin mounts, sys_module loads code into the kernel, …: it is the host's root",
           fix = "capabilities = {}" })
       return
     end
-    for _, c in ipairs(sorted(m.caps)) do
-      if worst[c] then found(("the program has CAP_%s over the host"):format(c:upper()), m.caps_step or m.last.exec,
-        { why = worst[c] }) end
+    for _, c in ipairs(sorted(m.caps)) do if is_worst(m, c) then list[#list + 1] = c end end
+    for _, c in ipairs(list) do
+      found(("the program has CAP_%s over the host"):format(c:upper()), m.caps_step or m.last.exec, { why = worst[c][1] })
     end
   end)
 
@@ -100,7 +115,7 @@ rule("capabilities", "warning", "It has no other capability over the host that b
   "leave it out of capabilities, or use a user namespace", function(m, found)
     if m.userns then return end
     local all, list = true, {}
-    for c in pairs(worst) do all = all and m.caps[c] or false end
+    for c in pairs(worst) do all = all and m.caps[c] and is_worst(m, c) or false end
     if all then return end
     local files = false -- of the host's, which those about files are dangerous with
     for _, e in ipairs(m.mounts) do files = files or (e.kind == "bind" or e.kind == "host") and e.source and not e.root
@@ -109,11 +124,12 @@ rule("capabilities", "warning", "It has no other capability over the host that b
     for _, c in ipairs(sorted(m.caps)) do
       local ruled = c == "mknod" and (m.limits.devices or m.limits["devices.deny"]) and not m.devices_open
       local own = c == "net_admin" and (m.new.net or m.joined.net) or c == "sys_ptrace" and m.new.pid
-      if bad[c] and not ruled and not own and (not about_files[c] or files) then list[#list + 1] = c end
+      local is_bad = bad[c] and not ruled and not own and (not about_files[c] or files)
+      if is_bad or worst[c] and not is_worst(m, c) then list[#list + 1] = c end
     end
     for _, c in ipairs(list) do
       found(("the program has CAP_%s over the host"):format(c:upper()), m.caps_step or m.last.exec,
-        { why = bad[c], level = c == "mknod" and "error" or nil,
+        { why = bad[c] or less[c], level = c == "mknod" and "error" or nil,
           fix = c == "mknod" and "leave it out, or rule its devices: cgroup = { devices = ... }" or nil })
     end
   end)
@@ -159,7 +175,10 @@ local function give(name) return ("namespaces = { %s = true }"):format(name) end
 
 rule("host-process", "warning", "The host's processes are not in reach.", nil, give "pid", function(m, found)
   if apart(m, "pid") then return end
-  if m.real_root or m:real "sys_ptrace" then
+  if m:domain() and not (m:real "sys_admin" or m:real "sys_module") then -- Landlock lets none of them be traced
+    found("the host's processes are seen: no pid namespace", m.joined.pid or m.clone or m.last.exec,
+      { why = "their command lines, and the ids to kill those of the same user" })
+  elseif m.real_root or m:real "sys_ptrace" then
     found("the host's processes can be traced: no pid namespace, and CAP_SYS_PTRACE or uid 0", m.joined.pid or m.clone
       or m.last.exec,
       { level = "error", why = "/proc/1/root is the host's root; any process of root's can be made to do anything" })

@@ -53,9 +53,11 @@ rule("target-missing", "error", "The place of each mount is there, or can be mad
 rule("mount-covered", "warning", "No mount covers an earlier one.", "what was mounted first is never seen",
   "leave one of them out, or put the outer one first", function(m, found)
     for _, e in ipairs(m.gone) do
-      if e.step and e.covered.kind ~= "mask" and e.kind ~= "mask" and e.covered.step then
+      if e.step and not e.layer and e.covered.kind ~= "mask" and e.kind ~= "mask" and e.covered.step then
+        -- a recipe may put something else in the place of what it extends
+        local ours, theirs = m:at(e.step) or "", m:at(e.covered.step) or ""
         found(("%s is covered by the mount on %s (step %d)"):format(e.target, e.covered.target, e.covered.step.number),
-          e.step)
+          e.step, { level = ours:match "^[^:]*" ~= theirs:match "^[^:]*" and "note" or nil })
       end
     end
   end)
@@ -118,18 +120,9 @@ rule("landlock-denies-exec", "error", "Landlock lets the program be executed.", 
     if not name or name:sub(1, 1) ~= "/" or not m.here or #m.functions > 0 then return end
     local what, inside = m:find(name)
     if not what or what == "unknown" then return end
-    for slot, set in pairs(m.rulesets) do
-      if set.execute and set.restricted then
-        local may = false
-        for _, path in ipairs(set.paths) do
-          local _, at = m:find(path)
-          may = may or model.within(inside, at or path)
-        end
-        if not may then
-          found(("no rule lets %s be executed"):format(inside), set.step,
-            { why = slot and "the program can't be started: EACCES" })
-        end
-      end
+    if not m:landlock(inside, "execute") then
+      found(("no rule lets %s be executed"):format(inside), m:domain(true).step,
+        { why = "the program can't be started: EACCES" })
     end
   end)
 
@@ -158,8 +151,14 @@ rule("mask-missing", "warning", "What is masked or made read-only is there.",
           if near and not not_everywhere[name] and not near:find "^%d+$" then
             found(("%s is not there (did you mean %s/%s?)"):format(path, top.target, near), s, { fix = "the right name" })
           end
-        elseif s.missing then
-          found(("%s is not there"):format(path), s, { fix = "the right name; or leave it out" })
+        elseif s.missing then -- a name that is near one that is there; others are masked in case they come
+          local dir, name = path:match "^(.*)/([^/]+)$"
+          local host = m:find(dir == "" and "/" or dir)
+          local near = host and host:find "^/" and words.nearest(name, core.list(host) or {})
+          if near then
+            found(("%s is not there (did you mean %s/%s?)"):format(path, dir, near), s, { level = "note",
+              fix = "the right name" })
+          end
         end
       end
     end
@@ -189,7 +188,8 @@ rule("capabilities-lost", "warning", "The capabilities that are kept outlive exe
     if m.caps_step and #lost > 0 and m.uid ~= 0 then
       local list = '{ "' .. table.concat(lost, '", "') .. '" }'
       found(("%s: lost when uid %d executes the program"):format(table.concat(lost, ", "), m.uid), m.caps_step,
-        { fix = ("local c = %s; capabilities = { bounding = c, permitted = c, effective = c, inheritable = c, ambient = c }")
+        { level = m.identity.euid ~= 0 and "note" or nil, -- a recipe that is root's as well
+          fix = ("local c = %s; capabilities = { bounding = c, permitted = c, effective = c, inheritable = c, ambient = c }")
           :format(list) })
     end
   end)

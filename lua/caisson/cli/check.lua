@@ -1,7 +1,7 @@
 -- caisson check: what is wrong with recipes, said without making a container.
 --
 -- Exit status: 0 where nothing is wrong; 1 with --strict where there are warnings; 2 where there are errors; 125 where it
--- can't be told, since there is no such recipe.
+-- can't be told of one of them, since there is no such recipe, or a parameter of it is missing.
 local check = require "caisson.check"
 local cli = require "caisson.cli"
 local color = require "caisson.cli.color"
@@ -130,9 +130,18 @@ function M.main(o)
   for _, words in ipairs(recipes(o)) do
     local findings = findings_of(words, o, allow)
     local n = check.count(findings)
-    if n.error > 0 then status = 2 elseif n.warning > 0 and o.strict then status = math.max(status, 1) end
+    local untold = findings[1] and findings[1].untold
+    if untold then
+      status = cli.failed
+    elseif n.error > 0 then
+      status = math.max(status, 2)
+    elseif n.warning > 0 and o.strict then
+      status = math.max(status, 1)
+    end
     local name = table.concat(words, " ")
-    if o.json then
+    if untold and not o.json then
+      cli.tell(("%s: it can't be told: %s"):format(name, findings[1].message))
+    elseif o.json then
       documents[#documents + 1] = { recipe = name, errors = n.error, warnings = n.warning, notes = n.note, accepted = n.accepted,
         findings = findings }
     else
