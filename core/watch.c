@@ -21,6 +21,7 @@
 
 #define FILTERS 16
 #define ERRNOS 4096
+#define SPINS 30
 #define CALLS 1024 /* at once; of one that has no room the end is not seen */
 
 struct call {
@@ -31,7 +32,8 @@ struct call {
 };
 
 struct watcher {
-  u32 tag; /* what our own filters give as data */
+  bool soon; /* a call has been let go, whose end is looked at */
+  u32 tag;   /* what our own filters give as data */
   size_t filters, sizes[FILTERS];
   bool whole; /* the program runs: all of them are loaded */
   long
@@ -190,8 +192,10 @@ on_filter(struct watcher *w, pid_t tid, struct call **told)
       csn_skip_call(tid, -ENOSYS);
       drop_call(w, c);
       go(tid, PTRACE_CONT, 0);
-    } else
+    } else {
+      w->soon = c != NULL;
       go(tid, c ? PTRACE_SYSCALL : PTRACE_CONT, 0);
+    }
     return false;
   case SECCOMP_RET_ERRNO:
     answer &= SECCOMP_RET_DATA;
@@ -224,6 +228,7 @@ on_end(struct watcher *w, pid_t tid, struct call **told, s64 *result)
     *result = i.exit.rval;
     return true;
   }
+  w->soon = false;
   drop_call(w, c);
   go(tid, PTRACE_CONT, 0);
   return false;
@@ -308,6 +313,23 @@ push_call(lua_State *L, const struct seccomp_data *d, u32 answer)
   lua_setfield(L, -2, "args");
 }
 
+/* The end of a call that has just been let go comes soon: to sleep until then, and to be woken, takes longer than most
+ * calls do. */
+static long
+wait_for(struct watcher *w, siginfo_t *si)
+{
+  const int flags = WEXITED | WSTOPPED | __WALL;
+
+  for (int i = w->soon ? SPINS : 0; i > 0; i--) {
+    long rc = csn_sys(__NR_waitid, P_ALL, 0, si, flags | WNOHANG, NULL);
+
+    if (rc < 0 || si->si_pid)
+      return rc;
+  }
+  w->soon = false;
+  return CSN_RETRY(csn_sys(__NR_waitid, P_ALL, 0, si, flags, NULL));
+}
+
 /* watcher:next() -> tid, kind, value, call | nil, message, errno */
 static int
 l_next(lua_State *L)
@@ -319,7 +341,7 @@ l_next(lua_State *L)
     struct call *told = NULL;
     const char *what;
     s64 value = 0;
-    long rc = CSN_RETRY(csn_sys(__NR_waitid, P_ALL, 0, &si, WEXITED | WSTOPPED | __WALL, NULL));
+    long rc = wait_for(w, &si);
 
     if (rc < 0)
       return csn_pusherr(L, (int)-rc, "wait");

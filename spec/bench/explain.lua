@@ -48,7 +48,8 @@ local function compare(text, aim, ...)
   harness.compare("(x) --explain / without: " .. text, name.explain, name.plain, aim)
 end
 
-compare("gcc compiles a file", 1.3, "gcc", "-O1", "-c", "hello.c", "-o", "/tmp/hello.o")
+compare("gcc compiles and links a file", 1.3, "gcc", "-O2", "hello.c", "-o", "/tmp/hello")
+compare("gcc compiles a file of no work", nil, "gcc", "-c", "hello.c", "-o", "/tmp/hello.o")
 if core.lstat "/usr/bin/python3" then
   compare("python3 imports its modules", 1.3, "/usr/bin/python3", "-c", "import json, re, argparse, subprocess, email")
 end
