@@ -245,6 +245,14 @@ describe("run with explain", function()
       assert.same(document, require("cjson").decode(t.read_file(dir .. "/result.json")))
     end)
 
+    it("tells what has one cause together", function()
+      recipe(nil)
+      local r = cli.caisson { "run", "--explain", dir .. "/r.lua", "--", "sh", "-c", "for i in 1 2 3 4 5 6; do mkdir /mnt/$i; done 2>&1" }
+      assert.is_truthy(r.err:find("explain: 6 things were denied\n", 1, true), r.err)
+      assert.equal(1, select(2, r.err:gsub("why:", "")))
+      assert.is_truthy(r.err:find('also: mkdir("/mnt/4", 0777)\n    ... and 2 more like it\n', 1, true), r.err)
+    end)
+
     it("keeps to the columns of a terminal", function()
       local text = require("caisson.cli.explain").text({ explained = { { call = "openat", code = "EACCES", count = 3, comm = "x",
         pid = 3, text = 'openat(AT_FDCWD, "' .. ("/long"):rep(30) .. '", O_RDONLY)',

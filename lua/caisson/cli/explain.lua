@@ -64,6 +64,35 @@ local function event(c, columns, e)
   return table.concat(lines, "\n")
 end
 
+-- Those that have one cause and one fix are told together: the first, and what the others were about.
+local ALSO = 3
+
+local function together(list)
+  local groups, by_key = {}, {}
+  for _, e in ipairs(list) do
+    local cause = e.causes[1] or {}
+    local key = table.concat({ e.call, e.code or "", e.signal or "", e.exe or "", cause.kind or "", cause.at or "",
+      cause.rule or cause.why or "", cause.fix or "" }, "\0")
+    local group = e.call ~= "" and by_key[key]
+    if group then
+      group[#group + 1] = e
+    else
+      by_key[key] = { e }
+      groups[#groups + 1] = by_key[key]
+    end
+  end
+  return groups
+end
+
+local function others(c, columns, group, out)
+  for i = 2, math.min(#group, ALSO + 1) do
+    local e = group[i]
+    local count = e.count > 1 and (", %d times"):format(e.count) or ""
+    out[#out + 1] = c.dim(color.cut("    also: " .. words.message(e.text) .. count, columns))
+  end
+  if #group > ALSO + 1 then out[#out + 1] = c.dim(("    ... and %d more like it"):format(#group - ALSO - 1)) end
+end
+
 -- What a filter answers with ENOSYS for is asked to be done another way, and is: worth a line, no more.
 local function is_expected(e)
   return e.code == "ENOSYS" and e.causes[1] and e.causes[1].kind == "seccomp"
@@ -85,7 +114,10 @@ function M.text(r, c)
   end
   local out = { c.bold "explain: " .. (#list == 0 and "nothing was denied" or plural(#list, "one thing was denied",
     "%d things were denied")) .. (calls > #list and (", %d times in all"):format(calls) or "") }
-  for _, e in ipairs(list) do out[#out + 1] = event(c, columns, e) end
+  for _, group in ipairs(together(list)) do
+    out[#out + 1] = event(c, columns, group[1])
+    others(c, columns, group, out)
+  end
   for _, e in ipairs(expected) do
     out[#out + 1] = c.dim(color.cut(("  (%s = ENOSYS, by the policy: programs then do without; %s)"):format(e.call,
       words.message(who(e))), columns))

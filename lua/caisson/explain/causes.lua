@@ -333,7 +333,7 @@ local killers = {
 -- The causes, the likeliest first, and the path that the call is about. ctx: the tracer; info: of the watcher.
 ---@return caisson.explain.Cause[] causes, string? path
 function M.of(ctx, call, info, event)
-  ctx.tid, ctx.creds = call.tid, of_recipe.creds(call.tid)
+  ctx.tid, ctx.name, ctx.creds = call.tid, call.name, of_recipe.creds(call.tid)
   local code, list = event.code, {}
   local own = info.native and require("caisson.trace.calls").paths[call.name]
   local paths = own and call:paths() or {}

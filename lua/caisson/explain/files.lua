@@ -74,10 +74,10 @@ local function mount_cause(ctx, path, what, fields, why)
   end
   if not mount.options:find("," .. what .. ",", 1, true) then return nil end
   local step, target = step_of(b, mount.point)
-  if not step then return cause("mount", ("%s: %s"):format(mount.point, why)) end
+  if not step then return cause("mount", why:format(mount.point)) end
   local key = step.key or step.step
   local entry, rule = of_recipe.entry(b, key)
-  local c = cause("mount", ("%s: %s"):format(mount.point, why),
+  local c = cause("mount", why:format(mount.point),
     { at = require("caisson.plan").at(step), rule = entry ~= nil and ("%s = %s"):format(rule, show(entry)) or step.step })
   if step.step == "mask" then
     c.kind, c.why = "masked", mount.point .. " is masked"
@@ -87,7 +87,7 @@ local function mount_cause(ctx, path, what, fields, why)
   elseif target == "/" then
     local st = core.lstat(ctx.root .. path)
     local dir = st and st.type == "directory" and path or parent(path)
-    if dir == "/" then dir = path end
+    if dir == "/" and ctx.name:find "^mkdir" then dir = path end
     -- what is there already stays to be seen
     local there = #(core.list(ctx.root .. dir) or {}) > 0
     c.rule = step.step == "root.readonly" and "readonly_root = true" .. (entry == nil and ", as by default" or "") or c.rule
@@ -109,18 +109,18 @@ local function mount_cause(ctx, path, what, fields, why)
 end
 
 function M.read_only(ctx, path)
-  return mount_cause(ctx, path, "ro", { writable = true }, "mounted read-only")
+  return mount_cause(ctx, path, "ro", { writable = true }, "%s is mounted read-only")
 end
 
 function M.no_exec(ctx, path)
-  return mount_cause(ctx, path, "noexec", { exec = true }, "nothing on this mount may be executed (noexec)")
+  return mount_cause(ctx, path, "noexec", { exec = true }, "nothing on %s may be executed (noexec)")
 end
 
 -- A device's file on a mount without devices.
 function M.no_device(ctx, path)
   local st = core.lstat(ctx.root .. path)
   if not st or (st.type ~= "char" and st.type ~= "block") then return nil end
-  local c = mount_cause(ctx, path, "nodev", { dev = true }, "no device on this mount works (nodev)")
+  local c = mount_cause(ctx, path, "nodev", { dev = true }, "no device on %s works (nodev)")
   if c and c.kind ~= "masked" then c.fix = ("devices = { %s }"):format(show(path)) end
   return c
 end
