@@ -249,7 +249,7 @@ describe("run with explain", function()
       recipe(nil)
       local r = cli.caisson { "run", "--explain", dir .. "/r.lua", "--", "sh", "-c", "for i in 1 2 3 4 5 6; do mkdir /mnt/$i; done 2>&1" }
       assert.is_truthy(r.err:find("explain: 6 things were denied\n", 1, true), r.err)
-      assert.equal(1, select(2, r.err:gsub("why:", "")))
+      assert.equal(1, select(2, r.err:gsub("why:", "")), r.err)
       assert.is_truthy(r.err:find('also: mkdir("/mnt/4", 0777)\n    ... and 2 more like it\n', 1, true), r.err)
     end)
 

@@ -31,7 +31,8 @@ end
 local function on_exec(self, tid)
   if not self.root and tid == self.first and self.init then
     self.init_runs = true -- what hooks execute before is not the program either
-  elseif not self.root and tid == (self.init and self.program or self.first) then
+  elseif not self.root and (tid == (self.init and self.program or self.first) or self.init_runs and not self.program) then
+    -- (who made it may be heard after it)
     local root = core.open(("/proc/%d/root"):format(tid), { "path", "directory" })
     local st = core.lstat(("/proc/%d/ns/mnt"):format(tid))
     if not root or not st or not st.target then error("the container's root can't be opened", 0) end
@@ -44,7 +45,7 @@ end
 
 local function on_child(self, tid, child)
   if self.init_runs and tid == self.first then self.program = self.program or child end
-  self.who[child] = self.who[tid]
+  self.who[child] = self.who[child] or self.who[tid] -- it may have executed something before its maker is heard
   ptrace.cont(tid)
 end
 
