@@ -26,7 +26,8 @@ local Learnt = {}
 Learnt.__index = Learnt
 
 local function file_of(name)
-  if not (name:find("/", 1, true) or name:find "%.lua$") then return name end
+  local bundle = core.lstat(name .. "/config.json") and not recipe.locate(name)
+  if not (bundle or name:find("/", 1, true) or name:find "%.lua$") then return name end
   return core.realpath(name) or name
 end
 

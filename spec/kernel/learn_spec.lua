@@ -126,7 +126,7 @@ describe("learn", function()
 
     it("of hot places are let go, and are the same", function()
       local learnt, r = learnt_of { programs[1], "hot" }
-      assert.equal("2000 6004 20\n", r.stdout)
+      assert.equal("2000 6001 20\n", r.stdout)
       assert.equal(0, r.code)
       if core.learn.sites() then assert.truthy(learnt.figures.stops < 2500, learnt.figures.stops) end
     end)
@@ -142,6 +142,8 @@ describe("learn", function()
       assert.truthy(learnt.needs.files.read["/proc"])
       assert.truthy(learnt.needs.files.execute[programs[1]])
       for path in pairs(learnt.needs.files.write) do assert.falsy(path:find "%.new") end
+      io.open(dir .. "/other/old", "w"):close()
+      assert.same({ [dir .. "/other"] = true }, learnt_of({ "/bin/rm", dir .. "/other/old" }).needs.files.write)
       if not t.needs "landlock" then return end
       assert.equal("read\n", again(learnt, args).stdout)
       assert.equal(0, #core.list(dir .. "/work"))
@@ -268,6 +270,8 @@ describe("learn", function()
       assert.matches("no recipe that learn has written", r.err)
       r = run("sandbox", "-o", "-", "--", "/bin/true")
       assert.matches("^%-%- What this needed", r.out)
+      r = run("sandbox", "-o", "none/x.lua", "--", "/bin/sh", "-c", "echo ran")
+      assert.same({ 125, "" }, { r.code, r.out })
       r = run("sandbox", "-o", "x.lua", "--check", "--trace-all", "--", "/bin/sh", "-c", "echo $$; exit 6")
       assert.same({ 6, "2\n2\n" }, { r.code, r.out })
       assert.matches("checked: by what was learnt it ends with status 6", r.err, 1, true)

@@ -104,7 +104,7 @@ hot(void)
   for (int i = 0; i < 2000; i++) {
     sum += getppid() != 0;
     more += read(zero, &byte, 1) + (syscall(SYS_getppid) != 0) + (syscall(SYS_getuid) == getuid());
-    if (i % 500 == 0) /* by the same place, and not to be missed */
+    if (i == 1500) /* by a place that is long led round */
       more += syscall(SYS_umask, 18) >= 0;
     if (i % 100 == 0)
       kill(getpid(), SIGUSR1);

@@ -26,6 +26,16 @@ local function write(path, text)
   f:close()
 end
 
+-- Before the run: what it has learnt is not to be lost.
+local function check_writable(path)
+  if path == "-" then return end
+  local there = read(path)
+  local f, message = io.open(path, "ab")
+  if not f then cli.fail(message) end
+  f:close()
+  if not there then os.remove(path) end
+end
+
 local function count(set)
   local n = 0
   for _ in pairs(set) do n = n + 1 end
@@ -106,6 +116,7 @@ function M.main(o)
       cli.fail(("%s is there, and not of learn's making: --output names another file"):format(output))
     end
   end
+  for _, path in ipairs { output, o.oci } do check_writable(path) end
   local by, options = learn.recipe(recipe, { params = params, trace_all = o.trace_all })
   if not by then cli.fail(options) end
   local attending = attendant.new()
