@@ -145,15 +145,16 @@ function Session:header()
       lines[3] = "  the container's namespaces: " .. (#own > 0 and table.concat(own, " ") or "none yet")
     end
     if self:new_root() then
-      lines[#lines + 1] = ("  / is the host's; the new root is descriptor %d (of a shell: 3), as in ls /proc/self/fd/%d/"):format(
-        self:new_root(), self.lua_first and self:new_root() or 3)
+      lines[#lines + 1] = ("  / is the host's still; the new root is descriptor %s: /proc/self/fd/%d/"):format(
+        self.lua_first and tostring(self:new_root()) or "3 of the shell", self.lua_first and self:new_root() or 3)
     end
     if i > self.last then
-      lines[#lines + 1] = ("  steps from %d on are taken in one go, right before the program: a copy of the child stands here")
-        :format(self.last)
+      lines[#lines + 1] = ("  a copy of the child, which takes the steps from %d on right before its program"):format(self.last)
     end
   end
-  self:say(table.concat(lines, "\n") .. "\n")
+  for _, text in ipairs(lines) do
+    self:say((c.columns and require("caisson.cli.color").cut(text, c.columns) or text) .. "\n")
+  end
 end
 
 -- The descriptor of the new root, while that is not in its place.
@@ -165,11 +166,15 @@ end
 -- ---- the prompt ----
 
 local help = [[
-  continue (c)    go on, to the next breakpoint        step (s)   do this step and stop before the next
-  skip            leave this step out, stop at the next  abort (q)  give up: nothing is left
-  list (l) [all]  the steps around this one             shell      a shell, just here
-  break STEP      stop there too                        Ctrl-D     goes on, as continue does
-All else is Lua: state, plan, step, slots; core.… acts on this very process; ls(path), cat(path), mounts(), whoami().]]
+  continue, c     go on, to the next breakpoint (Ctrl-D does too)
+  step, s         do this step, and stop before the next
+  skip            leave this step out, and stop before the next
+  abort, q        give up: nothing is left of the container
+  list, l [all]   the steps around this one, or all
+  break STEP      stop there too
+  shell           a shell, just here
+All else is Lua: state, plan, step, slots; core, which acts on this very process;
+ls(path), cat(path), mounts(), whoami().]]
 
 local commands = { c = "continue", ["continue"] = "continue", s = "step", n = "step", step = "step", skip = "skip", q = "abort",
   abort = "abort", quit = "abort", l = "list", list = "list", sh = "shell", shell = "shell", help = "help", h = "help",
@@ -295,7 +300,7 @@ function Session:stop()
   self:header()
   local ahead = self.born and self:ahead() or {}
   if not self.lua_first and not self.stepping then
-    self:say(self.color.dim "  a shell; leave it (exit, Ctrl-D) for continue, step, skip, list, abort and Lua" .. "\n")
+    self:say(self.color.dim "  a shell: leave it (Ctrl-D) to continue, step, skip, list, abort, or for Lua" .. "\n")
     self:shell(ahead)
   end
   while true do

@@ -130,6 +130,41 @@ continue
     out_r:close()
   end)
 
+  it("is core.spawn's before: asked about each step once, where it is done", function()
+    local r, w = t.core.pipe()
+    local built = assert(require("caisson").load("sandbox"):build { args = { "/bin/true" } })
+    local function spawn(before, more)
+      local o = { plan = built.compiled, before = before, slots = { stdin = 0, stdout = 1, stderr = 2 } }
+      for k, v in pairs(more or {}) do o[k] = v end
+      return t.core.spawn(o)
+    end
+    local process = assert(spawn(function(i, born, slots)
+      w:write(("%d %s %s %s\n"):format(i, tostring(born), built.plan.steps[i].step, tostring(slots.stdout ~= nil)))
+    end))
+    assert.equal(0, process:wait().code)
+    process:close()
+    w:close()
+    local expected = {}
+    for i, s in built.plan:each() do expected[i] = ("%d %s %s true\n"):format(i, tostring(i > 1), s.step) end
+    assert.equal(table.concat(expected), t.slurp(r))
+    r:close()
+    for _, n in ipairs { 1, 3, #built.plan.steps } do
+      local ok, message, errno, failure = spawn(function(i) if i == n then return nil, "not today", 13 end end)
+      assert.is_nil(ok)
+      assert.equal(13, errno)
+      assert.equal(n, failure.number)
+      assert.truthy(message:find("not today: Permission denied", 1, true), message)
+      ok, message = spawn(function(i) if i == n then error "raised" end end)
+      assert.is_nil(ok)
+      assert.truthy(message:find("raised", 1, true), message)
+    end
+    assert.has_error(function() spawn(1) end)
+    assert.has_error(function() spawn(nil, { attach = true }) end)
+    local ok, _, errno = spawn(nil, { attach = function() return nil, "no", 1 end })
+    assert.is_nil(ok)
+    assert.equal(1, errno)
+  end)
+
   it("skips a step, which the result says", function()
     local path = dir .. "/result.json"
     local r = run({ "--repl", "--break", "hostname", "--result", path, "sandbox" }, "skip\ncontinue\n", { "/bin/hostname" })
@@ -263,6 +298,30 @@ continue
     assert.equal(0, term:wait().code)
     assert.is_true(term:is_sane())
     term:close()
+  end)
+
+  it("leaves nothing when caisson is killed, and a shell with what it runs stands there", function()
+    local function below(pid, list)
+      for _, child in ipairs(children(pid)) do
+        list[#list + 1] = child
+        below(child, list)
+      end
+      return list
+    end
+    local before = remains.now()
+    local term = cli.at_terminal(cli.argv { "run", "--break", "chdir", "sandbox", "--", "/bin/echo", "done" })
+    term:expect " chdir) "
+    term:send "sleep 60 & sleep 70\r"
+    local list
+    repeat
+      t.core.poll({}, 0.02)
+      list = below(term.process:pid(), {})
+    until #list >= 4
+    t.core.signal.send(term.process:pid(), "KILL")
+    assert.equal(9, term:wait().signal)
+    assert.same({}, remains.wait_gone(list))
+    term:close()
+    assert.same(before, remains.now())
   end)
 
   it("ends with caisson's own end by a signal, and leaves a sane terminal", function()

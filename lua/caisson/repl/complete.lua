@@ -7,9 +7,6 @@ local M = {}
 local keywords = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil", "not",
   "or", "repeat", "return", "then", "true", "until", "while" }
 
--- Modules that are loaded when they are first asked for, and so are no fields yet.
-local lazy = { "policy", "cgroup", "landlock", "trace" }
-
 -- What v[key] is; nothing is called but what an __index is.
 local function index(v, key)
   local ok, value = pcall(function() return v[key] end)
@@ -26,7 +23,8 @@ local function fields(v, set, methods)
         if type(k) == "string" and k:find "^[%a_][%w_]*$" and (not methods or type(x) == "function") then set[k] = true end
       end
       if v == package.loaded.caisson then
-        for _, k in ipairs(lazy) do set[k] = true end
+        -- modules that are loaded when they are first asked for, and so are no fields yet
+        for k in pairs(getmetatable(v).lazy) do set[k] = true end
       end
     end
     local meta = type(v) == "string" and { __index = string } or debug.getmetatable(v)
