@@ -131,7 +131,8 @@ function M.list(opts) return require("caisson.container").list(opts) end
 function M.loop() return require("caisson.loop").new() end
 
 -- Modules that not every program needs are loaded when first asked for.
-local lazy = { policy = true, check = true, cgroup = true, landlock = true, trace = true, learn = true, probe = true, timeline = true }
+local lazy = { policy = true, check = true, cgroup = true, landlock = true, trace = true,
+  learn = true, probe = true, timeline = true }
 setmetatable(M, { lazy = lazy, __index = function(t, key)
   if lazy[key] then
     local module = require("caisson." .. key)
