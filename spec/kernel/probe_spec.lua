@@ -189,6 +189,31 @@ local cases = {
     fd:close()
     return { mounts = { { bind = path, at = "/run/docker.sock" } } }, socket
   end },
+  { "desktop-socket", "warning", function()
+    t.sh("rm -f " .. directory() .. "/x")
+    local fd = core.open(directory(), "directory")
+    local socket = assert(core.socket.listen(fd, "x", "stream"))
+    t.sh("chmod 666 " .. directory() .. "/x")
+    fd:close()
+    return { mounts = { { bind = directory() .. "/x", at = "/tmp/.X11-unix/X0" } } }, socket
+  end },
+  { "mount-propagation", "warning", root = true, function()
+    local at = directory() .. "/shared"
+    t.sh(("mkdir -p %s; mount -t tmpfs none %s; mount --make-shared %s"):format(at, at, at))
+    return { propagation = "shared", mounts = { { bind = at, at = "/data", propagation = "shared" } } },
+      { close = function() t.sh("umount " .. at) end }
+  end },
+  { "device-disk", "danger", root = true, function()
+    return { user = NONE, mounts = { { bind = "/dev/loop0", dev = true, writable = true } } }
+  end, skip = function() return not core.lstat "/dev/loop0" and "no /dev/loop0" end },
+  { "machine-details", "note", root = true, function() return { user = NONE, masked = {} } end,
+    skip = function() return not core.lstat "/proc/timer_list" and "no /proc/timer_list" end },
+  { "kernel-log", "note", root = true, function() return both { capabilities = caps "syslog" } end },
+  { "bpf", "danger", root = true, function() return both { capabilities = caps "bpf" } end },
+  { "host-name", "note", root = true, function() return { user = NONE, readonly = {}, namespaces = { uts = false } } end },
+  { "nested-mounts", "note", function() return allow_all end, skip = function()
+    return not t.is_root and t.sh("unshare -r unshare -r true 2>&1") ~= "" and "this user can't nest user namespaces"
+  end },
   { "core-pattern", "danger", root = true, function() return { user = NONE, readonly = {} } end },
   { "kernel-keys", "note", function() return { masked = {} } end },
   { "release-agent", "danger", root = true, needs = "cgroup_v1", function()
