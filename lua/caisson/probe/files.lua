@@ -310,12 +310,28 @@ local function walk(p, dir, depth, out)
   return out
 end
 
+-- Drivers that are there already: opening a node of another may load one into the kernel.
+local function drivers()
+  local there = { char = {}, block = {}, misc = {} }
+  local kind
+  for line in (facts.read "/proc/devices" or ""):gmatch "[^\n]+" do
+    kind = line:match "^Character" and "char" or line:match "^Block" and "block" or kind
+    local major = tonumber(line:match "^%s*(%d+)")
+    if major and kind then there[kind][major] = true end
+  end
+  for minor in (facts.read "/proc/misc" or ""):gmatch "%s*(%d+) [^\n]+" do there.misc[tonumber(minor)] = true end
+  return function(d)
+    if d.type == "char" and d.major == 10 then return there.misc[d.minor] end
+    return there[d.type][d.major]
+  end
+end
+
 function M.devices(p)
   local rows, list, at = {}, {}, {}
-  local all = walk(p, "/dev", 2, {})
+  local all, is_there = walk(p, "/dev", 2, {}), drivers()
   for _, d in ipairs(all) do
     local id = d.major .. ":" .. d.minor
-    local opens = d.type == "block" or harmless[id] or known[id] or d.major == 136
+    local opens = (d.type == "block" or harmless[id] or known[id] or d.major == 136) and is_there(d)
     if opens then
       at[d.path] = #list + 1
       list[#list + 1] = { d.path, READ }

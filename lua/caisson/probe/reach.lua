@@ -347,10 +347,15 @@ function M.network(p)
   if default then p:found("network-route", "note", "a default route leads out, " .. default) end
   p:checked("network-route")
 
+  local asks = false
   local function connects(address, family)
     for _, name in ipairs { "socket", "connect" } do
       local passes, action = calls.passes(p, name, name == "socket" and { family, 0x80001, 0 } or { 3, 4096, #address })
-      if not passes and action == "notify" then return "asks a handler" end
+      if not passes and action == "notify" then
+        if not asks then p:untried("connections", "whoever answers for " .. name .. " decides about them") end
+        asks = true
+        return "asks a handler"
+      end
     end
     local r, connected = trial(p, function(b)
       local s = b:must("socket", family, 0x80001, 0) -- SOCK_CLOEXEC

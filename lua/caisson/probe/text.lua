@@ -136,9 +136,11 @@ local function all_rows(report, c, width, out)
   for _, s in ipairs(report.sections) do
     out[#out + 1] = ""
     out[#out + 1] = c.bold(s.title)
+    local longest = 28
+    for _, r in ipairs(s.rows) do longest = math.max(longest, math.min(color.width(r.key), 42)) end
     for _, r in ipairs(s.rows) do
       local mark = r.level == "ok" and " " or r.level == "note" and "-" or r.level == "warning" and "!" or "X"
-      local line = c[paints[r.level]](mark) .. " " .. color.pad(clean(r.key), 28) .. " " .. clean(r.value)
+      local line = c[paints[r.level]](mark) .. " " .. color.pad(clean(r.key), longest) .. " " .. clean(r.value)
       local how = r.how == "policy" and "evaluated" or r.how
       if width >= 100 and r.detail then line = color.pad(line, 60) .. " " .. c.dim(how .. "; " .. clean(r.detail)) end
       out[#out + 1] = color.cut(line, width)
