@@ -267,6 +267,18 @@ describe("policy.mix", function()
     end
   end)
 
+  it("is named by the file that it is read from", function()
+    local path = os.tmpname()
+    local f = assert(io.open(path, "w"))
+    f:write("local policy = require 'caisson.policy'\nreturn policy.mix {\n  rlimits = { nofile = 7 },\n"
+      .. "  seccomp = policy.default() - 'ptrace',\n}\n")
+    f:close()
+    local b = assert(caisson.recipe { mix = { dofile(path) } }:build { args = { "/bin/true" } })
+    local at = require("caisson.plan").at(b.plan.steps[b.plan:find("rlimit")])
+    os.remove(path)
+    assert.equal(path:match("[^/]*/[^/]*$"), (at:gsub(":%d+$", "")))
+  end)
+
   it("is named by decide() where it is what denies, or allows less", function()
     local own = policy.default()
     local m = policy.mix { seccomp = policy.new { "read", "openat",

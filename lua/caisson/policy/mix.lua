@@ -188,6 +188,14 @@ checks.no_new_privs, checks.readonly_root, checks.limit_userns = yes, yes, yes
 
 local parts = sorted(checks)
 
+-- Where something of a policy is written; nil where that is nowhere.
+local function written(p)
+  if p.from and p.from.source then return p.from end
+  for _, clauses in pairs(rawget(p, "calls") or {}) do
+    for _, c in ipairs(clauses) do if c.from and c.from.source then return c.from end end
+  end
+end
+
 -- A mix-in. Raises on what it does not understand.
 ---@param spec caisson.policy.mix.Spec
 ---@return caisson.Mix
@@ -202,7 +210,7 @@ function M.new(spec)
   end
   local at, level = where.here()
   -- `return policy.mix {…}` of a file that dofile reads: what was made in it knows where
-  if not level and is_policy(m.seccomp) and m.seccomp.from and m.seccomp.from.source then at = m.seccomp.from end
+  if not level and is_policy(m.seccomp) then at = written(m.seccomp) or at end
   m.source, m.line, m.called = at.source, at.line, level and true
   return m
 end
