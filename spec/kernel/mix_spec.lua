@@ -73,6 +73,18 @@ describe("A mix-in", function()
     assert.equal("2\n", (output("sandbox", policy.mix { seccomp = policy.default():with { newest = false } }, count)))
   end)
 
+  it("may know nothing of Landlock's own calls, also where denials are explained", function()
+    if not t.needs "landlock" then return end
+    local mix = policy.mix { seccomp = policy.new { "@system-service" } - { "mkdir", "mkdirat" },
+      landlock = { execute = { "/usr", "/bin", "/lib", { path = "/lib64", optional = true } }, write = { "/tmp", "/dev/null" } } }
+    local r = assert(caisson.run("sandbox", { mix = { mix }, args = { "/bin/sh", "-c", "echo x > /tmp/f && cat /tmp/f; mkdir /tmp/d" },
+      stdin = "null", stdout = "capture", stderr = "null", explain = true }))
+    assert.equal("x\n", r.stdout)
+    local told
+    for _, e in ipairs(r.explained) do if e.call and e.call:find("^mkdir") then told = e end end
+    assert.same({ "EPERM", "seccomp" }, told and { told.code, told.causes[1].kind })
+  end)
+
   it("is a file of --mix: Lua that returns a mix-in or a policy, or a profile", function()
     local dir = t.sh("mktemp -d"):match("[^\n]+")
     local function file(name, text)

@@ -65,19 +65,6 @@ local function in_list(at, addition)
   end
 end
 
--- The group that a call is best known by: the smallest.
-local function group_of(name)
-  local best, size
-  for group, members in pairs(require "caisson.policy.groups") do
-    if type(members) == "table" and group ~= "@known" and group ~= "@obsolete" then
-      for _, m in ipairs(members) do
-        if m == name and (not best or #members < size or #members == size and group < best) then best, size = group, #members end
-      end
-    end
-  end
-  return best
-end
-
 local whys = {
   clause = "seccomp: a rule answers %s with %s",
   newest = "seccomp: %s is newer than the policy, which answers with %s",
@@ -125,7 +112,7 @@ function M.of(ctx, call, info)
   local step = ctx.spec.programs[d.filter].step
   local cause = { kind = "seccomp", at = require("caisson.plan").at(step), rule = (d.rule.text:gsub("^by ", "")),
     near = d.rule.near }
-  local group = info.native and group_of(call.name)
+  local group = info.native and require("caisson.policy.names").group_of(call.name)
   cause.why = why(d, call.name .. (group and " (" .. group .. ")" or ""))
   if d.at and d.at:find ":%d+$" then cause.at = d.at end
   if b.no_setuid and step.key == b.no_setuid then

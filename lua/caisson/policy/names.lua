@@ -45,6 +45,21 @@ function M.expand(name, into, level)
   return into
 end
 
+-- The group that a call is best known by: the smallest that holds it; nil where none does.
+function M.group_of(name)
+  local best, size
+  for group in pairs(groups) do
+    if group ~= "@known" and group ~= "@obsolete" and group ~= "@default" then
+      local n, found = 0, false
+      for member in pairs(M.expand(group, {}, 1)) do
+        n, found = n + 1, found or member == name
+      end
+      if found and (not best or n < size or n == size and group < best) then best, size = group, n end
+    end
+  end
+  return best
+end
+
 -- ---- actions ----
 
 local plain = { allow = true, log = true, kill_process = true, kill_thread = true, trap = true, notify = true }
