@@ -56,6 +56,7 @@ $(BUILD)/caisson/core.so: $(LIB_OBJ) | $(BUILD)/caisson
 
 # The commands: LuaJIT, the core and the Lua modules in one program; recipes stay files beside it.
 LUA_FILES := $(sort $(shell find lua/caisson -name '*.lua'))
+META_FILES := $(sort $(shell find lua/meta -name '*.lua'))
 $(BUILD)/bundle: core/launcher/bundle.lua $(LUA_FILES) | $(BUILD)/lib
 	luajit core/launcher/bundle.lua $@ $(LUA_FILES)
 $(BUILD)/lib/launcher-caisson.o: LAUNCHES = -DMAIN='"caisson.cli"' -DFAILED=125 -DNAME='"caisson"'
@@ -145,6 +146,7 @@ install:
 	install -D -m 755 $(BUILD)/caisson/core.so $(DESTDIR)$(LIBDIR)/caisson/core.so
 	install -D -m 755 $(BUILD)/caisson-runner $(DESTDIR)$(LIBDIR)/caisson-runner
 	for f in $(LUA_FILES:lua/%=%); do install -D -m 644 lua/$$f $(DESTDIR)$(LUADIR)/$$f || exit 1; done
+	for f in $(META_FILES:lua/%=%); do install -D -m 644 lua/$$f $(DESTDIR)$(LUADIR)/caisson/$$f || exit 1; done
 	for f in recipes/*.lua recipes/oci/*.lua; do install -D -m 644 $$f $(DESTDIR)$(LUADIR)/caisson/$$f || exit 1; done
 	$(if $(NO_PAGES),,$(PAGES))
 # What the command itself writes: manual pages, and what shells complete it by.

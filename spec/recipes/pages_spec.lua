@@ -107,8 +107,10 @@ describe("make install", function()
       found[file] = f and f:read "*a" == cli.caisson(words).out and t.sh("stat -c %a " .. share .. file):match "%d+"
       if f then f:close() end
     end
+    local meta = t.sh(("cd lua/meta && find . -name '*.lua' | sort; echo; cd %s/usr/share/lua/5.1/caisson/meta && find . -name '*.lua' | sort"):format(dir))
     t.sh("rm -rf " .. dir)
     assert.truthy(out:find "status 0\n", out)
+    assert.equal(meta:match "^(.-\n)\n", meta:match "\n\n(.*)$") -- what editors know of the core and of recipes
     for file in pairs(want) do assert.equal("644", found[file], file) end
   end)
 end)
