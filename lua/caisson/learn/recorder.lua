@@ -346,7 +346,9 @@ local function serve(self, init, first)
       self.status[tid] = nil
       if not self.root and init and tid == first then
         self.init_runs = true
-      elseif not self.root and tid == (init and program or first) then
+      elseif not self.root and (tid == (init and program or first) or self.init_runs and not program) then
+        -- (who made it may be heard after it)
+        program = program or tid
         begin(self, tid)
       end
       if self.root then on_exec(self, tid) end

@@ -19,7 +19,8 @@ end
 local function on_exec(self, tid)
   if not self.root and tid == self.first and self.init then
     self.init_runs = true
-  elseif not self.root and tid == (self.init and self.program or self.first) then
+  elseif not self.root and (tid == (self.init and self.program or self.first) or self.init_runs and not self.program) then
+    -- (who made it may be heard after it)
     local root = core.open(("/proc/%d/root"):format(tid), { "path", "directory" })
     local st = core.lstat(("/proc/%d/ns/mnt"):format(tid))
     if not root or not st or not st.target then error("the container's root can't be opened", 0) end
