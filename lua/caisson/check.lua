@@ -100,6 +100,7 @@ function M.of(built, opts)
       over = over or {}
       local f = { level = over.level or r.level, rule = r.name, message = words.message(message), why = over.why or r.why,
         fix = over.fix or r.fix, at = over.at or m:at(step) }
+      if m.recipe and m.recipe.bundle then f.fix = require("caisson.check.oci").fix(r.name, f.fix) end
       local reason = opts.allow and opts.allow[r.name] or reasons[r.name]
       if reason then
         used[r.name] = true

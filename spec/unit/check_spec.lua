@@ -619,6 +619,12 @@ describe("caisson check, the command,", function()
     local rules = {}
     for _, x in ipairs(list) do if x.level ~= "note" then rules[#rules + 1] = x.rule end end
     assert.same({ "host-uid", "no-seccomp" }, rules)
+    for _, x in ipairs(list) do -- the cure in the bundle's words
+      assert.truthy(x.fix == nil or x.fix:find "^linux%." or x.fix:find "^process%." or not x.fix:find "[={]", x.fix)
+    end
+    local known = {}
+    for _, r in ipairs(check.rules()) do known[r.name] = true end
+    for rule in pairs(require("caisson.check.oci").fixes) do assert.is_true(known[rule], rule) end
   end)
 
   it("fits a terminal", function()

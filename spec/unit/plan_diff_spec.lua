@@ -221,6 +221,31 @@ describe("caisson plan", function()
     assert.truthy(r.out:find("argv: /bin/true -> echo x", 1, true), r.out)
   end)
 
+  it("--diff takes bundles, by their directory and by their config.json", function()
+    local dir = os.tmpname()
+    os.remove(dir)
+    os.execute(("mkdir -p %s/rootfs"):format(dir))
+    finally(function() os.execute("rm -r " .. dir) end)
+    local config = require("caisson.oci.default").config { rootless = true }
+    local function bundle(name)
+      config.hostname = name
+      local f = assert(io.open(dir .. "/config.json", "w"))
+      f:write(json.document(config))
+      f:close()
+    end
+    bundle "one"
+    local saved = dir .. "/saved.json"
+    local f = assert(io.open(saved, "w"))
+    f:write(cli.caisson({ "plan", "--json", dir }).out)
+    f:close()
+    bundle "two"
+    for _, b in ipairs { dir, dir .. "/config.json" } do
+      local r = cli.caisson { "plan", "--diff", "--exit-code", saved, b }
+      assert.same({ 1, "" }, { r.code, r.err })
+      assert.truthy(r.out:find("hostname +two +config.json: hostname\n +name: one %-> two\n"), r.out)
+    end
+  end)
+
   it("--diff with --mix shows what a policy would change of a recipe", function()
     local a = write(source:format "")
     local mix = write 'return require("caisson").policy.default() - "ptrace"'

@@ -383,7 +383,8 @@ rule("source-swap", "note", "No other user can swap a source of a bind for a sym
           local st = core.lstat(at)
           local sticky = st and math.floor(st.mode / 512) % 2 == 1
           if st and st.type == "directory" and (st.uid ~= 0 or math.floor(st.mode / 2) % 2 == 1 and not sticky) then
-            found(("%s is looked up through %s, which is not root's alone"):format(e.given, at), e.step)
+            found(("%s is looked up through %s, which is not root's alone"):format(e.given, at), e.step,
+              { fix = e.root and "a place that only root can change" or nil })
             break
           end
           at = at:match("^(.*)/[^/]*$")

@@ -110,7 +110,7 @@ end
 
 local function findings_of(words, o, allow)
   local opts = { allow = allow, here = not o.elsewhere }
-  if words[1]:find("%.json$") and not words[1]:find("config%.json$") then
+  if plans.is_saved(words[1]) then
     if words[2] or o.program then cli.fail("a saved plan has its parameters and its program in it") end
     return check.of(plans.read(words[1]), opts)
   end

@@ -66,9 +66,14 @@ function M.recipe(words)
   return r
 end
 
+-- Is it the file of a saved plan? A bundle's config.json is none.
+function M.is_saved(word)
+  return word:find("%.json$") ~= nil and not word:find("/config%.json$")
+end
+
 -- The plan of a recipe with its parameters, or a saved one. words: from 1; opts: of Recipe:build.
 local function plan_of(words, opts)
-  if words[1] and words[1]:find("%.json$") then
+  if words[1] and M.is_saved(words[1]) then
     if opts.mix and opts.mix[1] then cli.fail("--mix: a saved plan is finished; mix-ins are for recipes") end
     if words[2] or opts.args then cli.fail("a saved plan has its parameters and its program in it") end
     return M.read(words[1])
@@ -108,7 +113,7 @@ local function sides(o)
   local b = M.side(o.words[2])
   local knows, has = {}, {}
   for _, words in ipairs { a, b } do
-    knows[words] = not words[1]:find("%.json$") and M.recipe(words):all_params() or {}
+    knows[words] = not M.is_saved(words[1]) and M.recipe(words):all_params() or {}
     for i = 2, #words do has[words] = (has[words] or "\n") .. (words[i]:match("^[%w_]+=") or "") .. "\n" end
   end
   for i = 3, #o.words do
@@ -129,7 +134,7 @@ local function compare(o)
   local a, b, alone = sides(o)
   local env, mix = M.environment(o.env), M.mixes(o)
   local function read(words, mixed)
-    local saved = words[1]:find("%.json$")
+    local saved = M.is_saved(words[1])
     return plan_of(words, { args = not saved and o.program or nil, env = env, mix = mixed })
   end
   local d = require("caisson.plan.diff").of(read(a, not alone and mix or nil), read(b, mix))
