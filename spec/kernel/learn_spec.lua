@@ -164,6 +164,20 @@ describe("learn", function()
     end)
   end)
 
+  it("writes what the kernel at hand can restrict", function()
+    if not t.needs "landlock" then return end
+    local learnt = learnt_of({ "/bin/sh", "-c", "head -c1 /dev/zero > /dev/null; ls /" })
+    local abi = core.landlock.abi
+    finally(function() core.landlock.abi = abi end)
+    for version = 1, abi() do
+      core.landlock.abi = function() return version end
+      local text = learnt:text()
+      assert.same({ version >= 4, version >= 6, version < 3, version < 5 }, { text:find "connect = " ~= nil, text:find "scope = " ~= nil,
+        text:find '"truncate"' ~= nil, text:find "best_effort = " ~= nil })
+      assert.truthy(caisson.landlock.steps(require("caisson.learn.text").landlock(learnt.needs)))
+    end
+  end)
+
   it("goes through programs that execute others, with the sandbox's own rules beside", function()
     local args = { "/bin/sh", "-c", "cat /etc/passwd | wc -l; echo x > /tmp/y; rm /tmp/y; exec sh -c 'exit 3'" }
     local sandbox = caisson.recipe { extends = "sandbox", stdout = "capture", stderr = "stdout", stdin = "null" }

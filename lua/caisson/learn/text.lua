@@ -131,7 +131,11 @@ function M.landlock(n)
       table.insert(t.rules, { path = path, access = kinds[k], optional = not is_lasting(path) or nil })
     end
   end
-  t.connect, t.bind = sorted(n.connect), sorted(n.bind)
+  -- what this kernel does not know yet can't have been tried
+  if abi >= 4 then t.connect, t.bind = sorted(n.connect), sorted(n.bind) end
+  local lacking = {}
+  for right, since in pairs(core.landlock.rights().fs) do if since > abi then lacking[right] = true end end
+  t.best_effort = next(lacking) and sorted(lacking) or nil
   local signals = n.calls.kill or n.calls.tkill or n.calls.tgkill or n.calls.rt_sigqueueinfo or n.calls.rt_tgsigqueueinfo
     or n.calls.pidfd_send_signal
   local abstract = false
@@ -139,7 +143,7 @@ function M.landlock(n)
   t.scope = {}
   if not abstract then t.scope[1] = "abstract_unix_socket" end
   if not signals then t.scope[#t.scope + 1] = "signal" end
-  if #t.scope == 0 then t.scope = nil end
+  if #t.scope == 0 or abi < 6 then t.scope = nil end
   return t
 end
 
@@ -220,7 +224,9 @@ function M.recipe(n, about)
       if l[k] then list_lines(out, "      ", k, l[k], path_text) end
     end
     for _, k in ipairs { "connect", "bind" } do if l[k] then list_lines(out, "      ", k, l[k], tostring) end end
-    if l.scope then list_lines(out, "      ", "scope", l.scope, quote) end
+    for _, k in ipairs { "scope", "best_effort" } do
+      if l[k] then list_lines(out, "      ", k, l[k], quote) end
+    end
     put "    },"
   end
   if n.capabilities then list_lines(out, "    ", "capabilities", sorted(n.capabilities), quote) end
