@@ -61,8 +61,17 @@ local function namespaces()
 end
 
 -- Of a built recipe (plan, compiled, options). o: places (a set, of places()), repl (a Lua prompt, no shell first).
--- All that it needs is fetched here, on the host: behind pivot_root no file of it is in sight.
+-- All that it needs is fetched here, on the host: behind pivot_root no file of it is in sight. nil, message where that
+-- is not to be.
 function M.new(built, o)
+  -- as for functions in there: who stands at the prompt is this program, with all its rights
+  if built.join and built.join.pid and not built.new.user and not built.join.user then
+    local pid = require("caisson.join").tracer(built.join.pid)
+    if pid then
+      return nil, ("--break: it would be in a pid namespace in which process %d may trace it (CAP_SYS_PTRACE) and overwrite "
+        .. "this program"):format(pid)
+    end
+  end
   local self = setmetatable({ built = built, plan = built.plan, at = o.places, lua_first = o.repl, skipped = {},
     host = namespaces(),
     rows = built.plan:rows(), last = built.compiled:last() }, Session)
@@ -145,8 +154,8 @@ function Session:header()
       lines[3] = "  the container's namespaces: " .. (#own > 0 and table.concat(own, " ") or "none yet")
     end
     if self:new_root() then
-      lines[#lines + 1] = ("  / is the host's still; the new root is descriptor %s: /proc/self/fd/%d/"):format(
-        self.lua_first and tostring(self:new_root()) or "3 of the shell", self.lua_first and self:new_root() or 3)
+      lines[#lines + 1] = ("  / is the host's still; the new root is /proc/self/fd/%d/%s"):format(
+        self.lua_first and self:new_root() or 3, self.lua_first and "" or " (of the shell)")
     end
     if i > self.last then
       lines[#lines + 1] = ("  a copy of the child, which takes the steps from %d on right before its program"):format(self.last)

@@ -236,6 +236,21 @@ continue
     has(r.err, "--break says where")
   end)
 
+  it("is refused in a pid namespace whose processes could take it over", function()
+    if not t.is_root then return end
+    local caisson = require "caisson"
+    for _, case in ipairs { { {}, 0 }, { { "sys_ptrace" }, 125 } } do
+      local other = assert(caisson.start(caisson.recipe { extends = "sandbox", user = { uid = 0, gid = 0 },
+        capabilities = { bounding = case[1], permitted = case[1], effective = case[1], inheritable = {}, ambient = {} } },
+        { args = { "/bin/sleep", "60" } }))
+      local path = recipe("joins", ([[{ extends = "sandbox", namespaces = { pid = "/proc/%d/ns/pid" } }]]):format(other:pid()))
+      local r = run({ "--repl", "--break", "hostname", path }, "core.identity().pid > 1\n")
+      other:close()
+      assert.equal(case[2], r.code, r.err)
+      has(r.err, case[2] == 0 and "\ntrue\n" or "may trace it")
+    end
+  end)
+
   it("says so where a filter ends what stands behind it, and goes on", function()
     local path = recipe("tight", [[{ extends = "sandbox", seccomp = caisson.policy.default() - { "uname" } }]])
     local ok = run({ "--break", "exec", path }, "uname; exit\nc\n", { "/bin/echo", "done" })

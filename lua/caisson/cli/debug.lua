@@ -33,7 +33,8 @@ function M.new(o)
       local breakpoint = require "caisson.breakpoint"
       local set, message = breakpoint.places(built.plan, stops)
       if not set then return nil, message end
-      session = breakpoint.new(built, { places = set, repl = o.repl })
+      session, message = breakpoint.new(built, { places = set, repl = o.repl })
+      if not session then return nil, message end
       watch.before = function(...) return session:before(...) end
     end
     if o.trace or o.trace_calls or o.timeline then
