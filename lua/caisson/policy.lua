@@ -336,13 +336,13 @@ local function oci() return require "caisson.policy.oci" end
 ---@param options? { file?: string, label?: string }
 ---@return caisson.Policy|nil, string? message, integer? errno
 function M.from_oci(profile, options)
+  options = options or {}
   if type(profile) == "string" then
     local ok, t = pcall(function() return require("cjson").decode(oci().quote_values(profile)) end)
     if not ok then return nil, "seccomp: no JSON: " .. tostring(t), core.errno.EINVAL end
     profile = t
   end
-  options = options or {}
-  local ok, p = pcall(oci().read, profile, core.seccomp.architecture(), options.file, options.label)
+  local ok, p = pcall(oci().read, profile, core.seccomp.architecture(), options.file, options.label, options.items)
   if not ok then
     if type(p) == "table" and p.oci then return nil, p.oci, core.errno.EINVAL end
     error(p, 0)
@@ -360,6 +360,23 @@ function M.from_oci(profile, options)
     end
   end
   return setmetatable(p, Policy)
+end
+
+-- A policy from an engine's own profile (seccomp.json of Docker or Podman), as that engine resolves it: rules may be for some
+-- machines, kernels, or capabilities. capabilities: those that the container keeps. Returns nil, message, errno.
+---@param profile table|string
+---@param options? { capabilities?: string[], file?: string, label?: string }
+---@return caisson.Policy|nil, string? message, integer? errno
+function M.from_engine(profile, options)
+  options = options or {}
+  local caps = {}
+  for _, c in ipairs(names.capabilities(options.capabilities or {}, 2)) do caps["CAP_" .. c:upper()] = true end
+  local ok, t, items = pcall(require("caisson.policy.engine").resolve, profile, caps, core.seccomp.architecture())
+  if not ok then
+    if type(t) == "table" and t.oci then return nil, t.oci, core.errno.EINVAL end
+    error(t, 0)
+  end
+  return M.from_oci(t, { file = options.file, label = options.label, items = items })
 end
 
 -- The policy as linux.seccomp, a table; its values above 2^53 are decimal text. What the OCI has no
@@ -429,19 +446,8 @@ end
 
 -- Those of the capabilities that the default policy allows calls for.
 local function kept_capabilities(list, level)
-  local caps, known = {}, {}
-  for _, w in ipairs(core.primitives.capabilities.fields[1].words) do known[w] = true end
-  for _, c in ipairs(string_list(list, "capabilities", level + 1)) do
-    if not known[c] then
-      local all = {}
-      for w in pairs(known) do all[#all + 1] = w end
-      error(words.unknown("policy.default: unknown capability", c, all), level + 1)
-    end
-    caps[c] = true
-    if c == "all" then for w in pairs(known) do caps[w] = true end end
-  end
   local kept = {}
-  for c in pairs(caps) do if default.capabilities[c] then kept[#kept + 1] = c end end
+  for _, c in ipairs(names.capabilities(list, level + 1)) do if default.capabilities[c] then kept[#kept + 1] = c end end
   table.sort(kept)
   return kept
 end

@@ -61,6 +61,15 @@ describe("policy:diff()", function()
     assert.same({ "arg1 < 9", "arg1 > 3" }, { c.before[1].where, c.after[1].where })
   end)
 
+  it("says where only the upper halves of arguments differ", function()
+    local a = policy.new { { "socket", args = { { 0, "==", 1 } } } }
+    local b = policy.new { { "socket", args = { { 0, "masked", "0xffffffff", 1 } } } }
+    assert.is_true(of(a:diff(b), "socket").upper)
+    assert.truthy(a:diff(b):text():find("the same, but for the upper 32 bits of its arguments", 1, true))
+    -- and what the default's change says is not said again
+    assert.same({}, a:diff(a:with { default = "ENOSYS" }).calls)
+  end)
+
   it("tells what is of the policy as a whole", function()
     local d = base:diff(base:with { default = "kill_process", newest = false, flags = "log", architectures = { "x86_64", "x86" } })
     local names = {}

@@ -540,6 +540,48 @@ describe("OCI profiles", function()
     end
   end)
 
+  it("of engines are resolved as those do, for this machine, this kernel and these capabilities", function()
+    local profile = [[{ "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38,
+      "archMap": [ { "architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"] },
+        { "architecture": "SCMP_ARCH_AARCH64", "subArchitectures": [] } ],
+      "syscalls": [
+        { "names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [], "comment": "", "includes": {}, "excludes": {} },
+        { "names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": { "caps": ["CAP_SYS_ADMIN"] } },
+        { "names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "excludes": { "caps": ["CAP_SYS_ADMIN"] } },
+        { "names": ["write"], "action": "SCMP_ACT_ALLOW", "includes": { "arches": ["amd64", "arm64"] } },
+        { "names": ["close"], "action": "SCMP_ACT_ALLOW", "includes": { "arches": ["s390x"] } },
+        { "names": ["dup"], "action": "SCMP_ACT_ALLOW", "excludes": { "arches": ["amd64", "arm64"] } },
+        { "names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": { "minKernel": "4.8" } },
+        { "names": ["getpid"], "action": "SCMP_ACT_ALLOW", "includes": { "minKernel": "99.0" } },
+        { "name": "getuid", "action": "SCMP_ACT_ALLOW" } ] }]]
+    local q = asker(assert(policy.from_engine(profile)))
+    assert.same({ "allow", "errno 1", "allow", "errno 38", "errno 38", "allow", "errno 38", "allow" },
+      { q("read"), q("mount"), q("write"), q("close"), q("dup"), q("ptrace"), q("getpid"), q("getuid") })
+    q = asker(assert(policy.from_engine(profile, { capabilities = { "sys_admin" } })))
+    assert.same({ "allow", "allow" }, { q("read"), q("mount") })
+    if seccomp.architecture() == "x86_64" then
+      assert.same({ "x86_64", "x86" }, policy.from_engine(profile).architectures)
+    end
+    assert.equal("profile.syscalls[3]", policy.from_engine(profile, { label = "profile" }):decide("mount").at)
+    for text, message in pairs { ['{ "archMap": 5 }'] = "seccomp.archMap: a list expected", ["{"] = "no JSON",
+      ['{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [ { "includes": { "cap": [] } } ] }'] = "includes: unknown key 'cap'",
+      ['{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [ { "includes": { "minKernel": "x" } } ] }'] = "a kernel's version" } do
+      local p, why = policy.from_engine(text)
+      assert.is_nil(p)
+      assert.truthy(why:find(message, 1, true), why)
+    end
+    assert.error_matches(function() local _ = policy.from_engine("{}", { capabilities = { "chwon" } }) end, "unknown capability 'chwon'")
+  end)
+
+  it("of engines that are on this machine can be read", function()
+    local text = t.read_file("/usr/share/containers/seccomp.json")
+    if not text then return pending("no profile of an engine's here") end
+    local q = asker(assert(policy.from_engine(text)))
+    assert.equal("allow", q("read"))
+    assert.matches("^errno", q("init_module"))
+    assert.equal("allow", asker(assert(policy.from_engine(text, { capabilities = "all" })))("init_module"))
+  end)
+
   it("have no order, and so no words for all policies", function()
     local p = policy.new { { "read", args = { { 0, "<", 9 } } } }:answer("log", { "read", args = { { 0, "<", 5 } } })
     local q = asker(p)

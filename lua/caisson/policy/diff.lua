@@ -30,6 +30,7 @@ Diff.__index = Diff
 ---@field before? { action: string, where?: string }[]     its rules, where its arguments count; the last holds else
 ---@field after? { action: string, where?: string }[]
 ---@field changes? { from: string, to: string, where: string }[]  for which arguments the answer changed, where that is short
+---@field upper? boolean      it is the upper 32 bits of arguments alone that make the difference
 ---@field at? string          where the rule is written that makes it so, in the second policy
 ---@field was_at? string      and in the first
 
@@ -74,13 +75,18 @@ local function sorted_keys(...)
   return list
 end
 
+-- Is that what the difference of the defaults says already?
+local function by_default(p, q, from, to)
+  return from == show.action(p.default) and to == show.action(q.default)
+end
+
 -- For which arguments the answer changed: { from, to, where } each, and how many conditions that takes. nil where sets of
 -- them can't be had.
-local function changes_of(name, a, b)
+local function changes_of(name, a, b, p, q)
   local list, count = {}, 0
   for _, from in ipairs(sorted_keys(a)) do
     for _, to in ipairs(sorted_keys(b)) do
-      if from ~= to then
+      if from ~= to and not by_default(p, q, from, to) then
         local common = args.intersect(a[from], b[to])
         if not common then return nil end
         if #common > 0 then
@@ -101,6 +107,16 @@ local function new_in(clauses, others)
   return clauses[1]
 end
 
+-- Do rules read the same? Then they differ in the upper halves of arguments, which the words leave out.
+local function same_words(a, b, p, q)
+  for i = 1, math.max(#a, #b) do
+    local x, y = a[i], b[i]
+    if not x or not y or x.where ~= y.where then return false end
+    if x.action ~= y.action and not by_default(p, q, x.action, y.action) then return false end
+  end
+  return true
+end
+
 local function call_diff(name, p, q)
   local a, b = clauses_of(p, name), clauses_of(q, name)
   if text_of(a) == text_of(b) then return nil end
@@ -108,11 +124,12 @@ local function call_diff(name, p, q)
   if b[1].default and not (q.gone and q.gone[name]) then d.by_default = true end
   if #a == 1 then d.from = a[1].action end
   if #b == 1 then d.to = b[1].action end
-  if d.from and d.to then return d end
+  if d.from and d.to then return not by_default(p, q, d.from, d.to) and d or nil end
   d.before, d.after = show.rules(name, a), show.rules(name, b)
+  d.upper = same_words(d.before, d.after, p, q) or nil
   local x, y = by_action(a), by_action(b)
   if not x or not y then return d end
-  local changes, count = changes_of(name, x, y)
+  local changes, count = changes_of(name, x, y, p, q)
   if changes and #changes == 0 then return nil end
   if changes and count < #a + #b then d.changes = changes end
   return d
@@ -174,15 +191,20 @@ end
 function Diff:text(c)
   c = c or color.of(false)
   if self.same then return "no difference\n" end
-  local lines = {}
+  local lines, here = {}, core.seccomp.syscalls()
   local function add(list) for _, line in ipairs(list) do lines[#lines + 1] = line end end
+  local function count(calls)
+    local n = 0
+    for _, name in ipairs(calls) do n = n + (here[name] and 1 or 0) end
+    return ("%d calls"):format(n > 0 and n or #calls)
+  end
   for _, o in ipairs(self.options) do
     lines[#lines + 1] = ("%s: %s -> %s"):format(c.bold(o.name), c.red(o.from or "none"), c.green(o.to or "none"))
   end
   for _, g in ipairs(grouped(self)) do
     local mark = names.permits(g.to) and c.green "+" or names.permits(g.from) and c.red "-" or c.yellow "~"
     lines[#lines + 1] = ("%s %s%s -> %s%s%s"):format(mark, #g.calls == 1 and c.bold(g.calls[1]) .. ": " or "",
-      show.paint(c, g.from)(g.from), show.paint(c, g.to)(g.to), #g.calls > 1 and (": %d calls"):format(#g.calls) or "",
+      show.paint(c, g.from)(g.from), show.paint(c, g.to)(g.to), #g.calls > 1 and ": " .. count(g.calls) or "",
       g.at and "  " .. c.dim(g.at) or "")
     if #g.calls > 1 then add(show.fill("    ", show.fold(g.calls), c)) end
   end
@@ -198,7 +220,9 @@ function Diff:text(c)
   for _, d in ipairs(self.calls) do
     if d.before then
       lines[#lines + 1] = ("%s %s%s"):format(c.yellow "~", c.bold(d.call), d.at and "  " .. c.dim(d.at) or "")
-      if d.changes then
+      if d.upper then
+        lines[#lines + 1] = "    the same, but for the upper 32 bits of its arguments"
+      elseif d.changes then
         for _, r in ipairs(d.changes) do
           local words = { show.paint(c, r.from)(r.from), "->", show.paint(c, r.to)(r.to), "where" }
           for w in r.where:gmatch("%S+") do words[#words + 1] = w end

@@ -16,8 +16,9 @@ local function read(path)
   return text, message and path .. ": " .. message
 end
 
--- name: a recipe's name or file, a bundle's directory, FILE.json (a profile, or a bundle's config.json), or FILE.lua that
--- returns a recipe, a policy or a mix-in. Returns nil, message where it is nothing of the kind.
+-- name: a recipe's name or file, a bundle's directory, FILE.json (a profile, an engine's for a container without capabilities,
+-- or a bundle's config.json), or FILE.lua that returns a recipe, a policy or a mix-in. Returns nil,
+-- message where it is nothing of the kind.
 ---@param name string
 ---@return caisson.policy.Loaded|nil, string? message
 function M.load(name)
@@ -27,6 +28,9 @@ function M.load(name)
     if not text then return nil, message end
     local p
     p, message = policy.from_oci(text, { file = name, label = "profile" })
+    if not p and (text:find('"archMap"', 1, true) or text:find('"includes"', 1, true)) then
+      p, message = policy.from_engine(text, { file = name, label = "profile" })
+    end
     if not p then return nil, name .. ": " .. message end
     return { kind = "profile", value = p }
   end

@@ -60,6 +60,32 @@ function M.group_of(name)
   return best
 end
 
+-- ---- capabilities ----
+
+-- A list of capabilities checked, "all" as what it stands for, "CAP_CHOWN" as "chown".
+function M.capabilities(list, level)
+  local words_of, set, out = {}, {}, {}
+  if type(list) == "string" then list = { list } end
+  if type(list) ~= "table" then error("option 'capabilities': a list of words expected, got " .. type(list), level + 1) end
+  for _, w in ipairs(core.primitives.capabilities.fields[1].words) do words_of[w] = true end
+  for _, c in ipairs(list) do
+    if type(c) ~= "string" then error("option 'capabilities': a word expected, got " .. type(c), level + 1) end
+    c = c:lower():gsub("^cap_", "")
+    if not words_of[c] then
+      local all = {}
+      for w in pairs(words_of) do all[#all + 1] = w end
+      table.sort(all)
+      error(words.unknown("policy: unknown capability", c, all), level + 1)
+    end
+    set[c] = true
+    if c == "all" then for w in pairs(words_of) do set[w] = true end end
+  end
+  set.all = nil
+  for c in pairs(set) do out[#out + 1] = c end
+  table.sort(out)
+  return out
+end
+
 -- ---- actions ----
 
 local plain = { allow = true, log = true, kill_process = true, kill_thread = true, trap = true, notify = true }

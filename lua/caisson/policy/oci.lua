@@ -48,7 +48,7 @@ end
 
 local function list_of(t, key, what)
   local v = t[key]
-  if v == nil then return {} end
+  if v == nil or type(v) == "userdata" then return {} end -- null, as Go writes an empty list
   if type(v) ~= "table" then error({ oci = ("%s: a list expected, got %s"):format(what, type(v)) }) end
   return v
 end
@@ -139,8 +139,8 @@ local function add_rule(calls, rule, what, from)
 end
 
 -- The fields of a policy from linux.seccomp; raises { oci = message }. native: the machine's architecture. file: the JSON
--- file that it is from, or label: what it is called.
-function M.read(t, native, file, label)
+-- file that it is from, or label: what it is called. items: which of the rules there each of these is.
+function M.read(t, native, file, label, items)
   if type(t) ~= "table" then error({ oci = "seccomp: an object expected, got " .. type(t) }) end
   refuse_engine_keys(t, "seccomp")
   local default = action_of(t.defaultAction, t.defaultErrnoRet, "seccomp.defaultAction")
@@ -148,8 +148,8 @@ function M.read(t, native, file, label)
   local p = { default = default, calls = {}, flags = {}, architectures = { native }, newest = not permits(default),
     from = { label = (file and file:match("[^/]*$") .. ": " or "") .. (label or "seccomp") .. ".defaultAction" } }
   for i, rule in ipairs(list_of(t, "syscalls", "seccomp.syscalls")) do
-    add_rule(p.calls, rule, ("seccomp.syscalls[%d]"):format(i), { source = file, item = i,
-      label = (label or "seccomp") .. ".syscalls[" .. i .. "]" })
+    add_rule(p.calls, rule, ("seccomp.syscalls[%d]"):format(i), { source = file,
+      item = items and items[i] or i, label = ("%s.syscalls[%d]"):format(label or "seccomp", items and items[i] or i) })
   end
   resolve(p.calls, text_of(default))
   for i, word in ipairs(list_of(t, "flags", "seccomp.flags")) do
