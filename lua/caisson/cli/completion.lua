@@ -72,14 +72,49 @@ function kinds.WHERE(a)
   a:tell "files"
 end
 
--- The steps of plans. More than one may stand there, with commas between them.
-function kinds.STEP(a)
-  local before = a.word:match "^.*,()" or 1
-  local core = require "caisson.core"
+-- Names, of which more than one may stand there, with commas between them. about: { [name] = what it is }.
+local function several(a, about)
+  local before = a.word:sub(1, (a.word:match "^.*,()" or 1) - 1)
   local names = {}
-  for name in pairs(core.primitives) do names[#names + 1] = name end
+  for name in pairs(about) do names[#names + 1] = name end
   table.sort(names)
-  for _, name in ipairs(names) do a:add(a.word:sub(1, before - 1) .. name, core.primitives[name].side) end
+  for _, name in ipairs(names) do a:add(before .. name, type(about[name]) == "string" and about[name] or nil) end
+end
+
+-- The steps of plans.
+function kinds.STEP(a)
+  local sides = {}
+  for name, p in pairs(require("caisson.core").primitives) do sides[name] = p.side end
+  several(a, sides)
+end
+
+-- What caisson probe or caisson check looks for.
+function kinds.RULE(a)
+  local about = {}
+  if a.command == "probe" then
+    for _, r in ipairs(require "caisson.probe.rules") do about[r.name] = r.title end
+    for level in pairs(require("caisson.probe.rules").levels) do about[level] = level ~= "ok" or nil end -- its and above
+  else
+    for _, r in ipairs(require("caisson.check").rules()) do about[r.name] = r.title end
+  end
+  several(a, about)
+end
+
+-- A recipe's options, as export goes without.
+function kinds.NAME(a)
+  if a.command == "export" then several(a, require("caisson.build").options) end
+end
+
+-- What caisson policy is of, and what it asks about.
+function kinds.WHAT(a) kinds.RECIPE(a) end
+function kinds.CALL(a)
+  if a.given[1] == "diff" then return kinds.RECIPE(a) end
+  if a.given[1] ~= "decide" or #a.given > 2 then return end
+  local names = {}
+  for _, group in pairs(require "caisson.policy.groups") do
+    for name in group:gmatch "%f[%S][^@%s]%S*" do names[name] = true end
+  end
+  several(a, names)
 end
 
 function kinds.COMMAND(a)
@@ -146,6 +181,7 @@ local positional = {
   new = { "" },
   export = { "RECIPE", { "NAME=VALUE", "DIR" } },
   probe = { "RECIPE", { "NAME=VALUE", "RECIPE" } },
+  check = { "RECIPE", { "NAME=VALUE", "RECIPE" } },
 }
 
 -- What an option's value is.
@@ -165,7 +201,8 @@ function kinds.VARIABLE(a)
   a:tell "open"
 end
 
-local function offer(a, kind)
+local function offer(a, kind, choices)
+  for _, word in ipairs(choices or {}) do a:add(word) end
   if type(kind) == "table" then
     for _, k in ipairs(kind) do offer(a, k) end
     return
@@ -210,8 +247,23 @@ local function options(a, parsers)
   end
 end
 
+local look
+
 -- The answers for a line: its words after the command's name, the last being the one that is typed.
 function M.answers(words)
+  local a = look(words)
+  -- a blank stands behind what may be whole
+  local list, whole = {}, false
+  for _, line_ in ipairs(a) do
+    whole = whole or line_:sub(1, 1) ~= ":" and not line_:match("^[^\t]*"):find "=$"
+  end
+  for _, line_ in ipairs(a) do
+    if not (whole and line_ == ":open") then list[#list + 1] = line_ end
+  end
+  return list
+end
+
+function look(words)
   local a = setmetatable({ word = words[#words] or "", given = {}, seen = {} }, Answers)
   local root, commands = require("caisson.cli.arguments").parser()
   local command, value_of, value_name
@@ -239,6 +291,7 @@ function M.answers(words)
     a:tell "files"
     return a
   end
+  a.command = command
   local parsers = { root, command and commands[command] }
   local long, value = a.word:match "^(%-%-[^=]*)=(.*)$"
   if value_of then
@@ -247,7 +300,7 @@ function M.answers(words)
     local option, alias = option_of(parsers, long)
     if option and takes_value(option) then
       -- what is offered is the whole word, as it is to stand there
-      local inner = setmetatable({ word = value, given = a.given, seen = {}, root = a.root }, Answers)
+      local inner = setmetatable({ word = value, given = a.given, seen = {}, root = a.root, command = command }, Answers)
       offer(inner, valued[alias] or argname(option, 1))
       for _, answer in ipairs(inner) do a[#a + 1] = answer:sub(1, 1) == ":" and answer or long .. "=" .. answer end
     end
@@ -267,7 +320,7 @@ function M.answers(words)
       for _, argument in ipairs(names) do
         local kind = argname(argument, at)
         if argument._maxargs >= at or type(argument._argname) == "table" then
-          offer(a, kind)
+          offer(a, kind, argument._choices)
           break
         end
         at = at - argument._maxargs
