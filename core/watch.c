@@ -177,7 +177,8 @@ on_filter(struct watcher *w, pid_t tid, struct call **told)
   d.instruction_pointer = i.instruction_pointer;
   memcpy(d.args, i.seccomp.args, sizeof(d.args));
   answer = evaluate(w, tid, &d);
-  if (answer >= SECCOMP_RET_LOG && answer <= SECCOMP_RET_ALLOW && w->filters && wants_listener(&d))
+  if (answer >= SECCOMP_RET_LOG && answer <= SECCOMP_RET_ALLOW && w->filters && w->whole &&
+      wants_listener(&d))
     answer = SECCOMP_RET_ERRNO | EBUSY;
   c = new_call(w, tid);
   if (c) {

@@ -70,6 +70,7 @@ end
 -- Into the result: explained, in the order in which things happened, and explained_more, what there was no room for.
 function Explaining:account(r)
   hear_out(self)
+  if not self.over then self.error = self.error or "its process is gone" end
   local over = self.over or {}
   local list = {}
   for i, e in ipairs(self.events) do
@@ -79,7 +80,7 @@ function Explaining:account(r)
   require("caisson.explain.limits").account(self.built, r, list, over)
   r.explained = list
   r.explained_more = over.more and over.more > 0 and over.more or nil
-  r.trace_error = r.trace_error or self.error
+  if self.error then r.trace_error, r.status = self.error, "failed" end
 end
 
 local function class()

@@ -208,6 +208,13 @@ describe("run with explain", function()
     assert.same({ "EBUSY", "explain" }, { e.code, cause.kind })
   end)
 
+  it("works beside functions that answer for calls", function()
+    local list, r = explained("  seccomp_notify = { unshare = function(call) return call:fake(0) end },\n"
+      .. "  seccomp = policy.default() + { \"unshare\" },", "unshare")
+    assert.same({}, list)
+    assert.equal("unshare 0 \n", r.stdout)
+  end)
+
   it("leaves nothing, whatever the end", function()
     local fds, children = t.count_fds(), t.count_children()
     for _ = 1, 5 do run(recipe(nil), true, "processes", "3") end

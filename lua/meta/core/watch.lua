@@ -16,7 +16,7 @@ local watcher = {}
 ---Sees all that a helper traces, and tells what fails; all else goes on at once. Where a filter asks (action trace), the
 ---programs are evaluated in C: what they deny gets their errno; what they allow is made, and its end looked at where the
 ---filter's data is `tag`; else it was asked by a filter of the program's own, which has no tracer: ENOSYS. A filter with a
----listener is refused (EBUSY). To seize with "sysgood", "seccomp", "exit", "exec" and what follows children. For a helper.
+---listener is refused (EBUSY) once they are whole. To seize with "sysgood", "seccomp", "exit", "exec" and what follows children. For a helper.
 ---```lua
 ---local w = core.ptrace.watch { programs = { program }, tag = 7, errnos = { core.errno.EACCES } }
 ---local tid, kind, value, call = w:next()
