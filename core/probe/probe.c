@@ -4,7 +4,7 @@
  * calls that it is asked for, and says what came of each. What to ask, and what it means, is its host's business
  * (lua/caisson/probe); so it needs nothing of the container's: no file, no shell, no library.
  *
- *     probe        asked on descriptor 3, answering on 4, until 3 is at its end
+ *     probe        asked and answering on descriptor 3, a socket, until that is at its end
  *
  * Calls come in batches. A batch is made here, or in a child that ends with it: one that may be killed, and may do to
  * itself what it likes. A filtered one has loaded the recipe's filters first, which the prober itself is not under, so
@@ -18,8 +18,7 @@
 #include <linux/seccomp.h>
 #include <linux/time.h>
 
-#define ASK 3
-#define ANSWER 4
+#define CHANNEL 3
 #define MAX_CALLS 1024
 #define MAX_DATA (256u << 10)
 #define MAX_FILTERS 64
@@ -104,7 +103,7 @@ static bool
 take(void *buf, size_t n)
 {
   for (u8 *p = buf; n > 0;) {
-    long got = CSN_RETRY(csn_sys(__NR_read, ASK, p, n));
+    long got = CSN_RETRY(csn_sys(__NR_read, CHANNEL, p, n));
 
     if (got <= 0)
       return false;
@@ -118,7 +117,7 @@ static void
 give(const void *buf, size_t n)
 {
   for (const u8 *p = buf; n > 0;) {
-    long put = CSN_RETRY(csn_sys(__NR_write, ANSWER, p, n));
+    long put = CSN_RETRY(csn_sys(__NR_write, CHANNEL, p, n));
 
     if (put <= 0)
       leave(1);

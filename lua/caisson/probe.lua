@@ -225,9 +225,9 @@ local function syscalls(p)
     local r = by_name[name]
     if r and (r.action == "allow" or r.action == "log") and r.kernel ~= "ENOSYS" then pass[#pass + 1] = name end
   end
-  out[#out + 1] = { key = "of those that containers do not need", value = #pass > 0 and ("%d pass"):format(#pass)
-    or "none pass",
-    names = pass, level = #pass > 0 and "warning" or "ok", how = "tried" }
+  out[#out + 1] = { key = "of those that containers do not need",
+    value = #pass > 0 and ("%d pass"):format(#pass) or "none pass", names = pass, how = "tried",
+    level = #pass > 0 and "warning" or "ok" }
   out[#out + 1] = { key = "tried, not just evaluated", value = ("%d of %d"):format(tried, #rows), level = "ok",
     how = "tried" }
   if #p.programs == 0 then
@@ -272,8 +272,8 @@ local function limits(p)
   local as = p.rlimits.as and p.rlimits.as.hard ~= "max"
   row("memory", g.memory and size_text(g.memory) or "not limited", not g.memory and "warning" or "ok", "cgroup")
   if not g.memory then
-    p:found("no-memory-limit", as and "note" or "warning", as and "no cgroup limit (each process has RLIMIT_AS)"
-      or "no cgroup limit")
+    p:found("no-memory-limit", as and "note" or "warning",
+      as and "no cgroup limit (each process has RLIMIT_AS)" or "no cgroup limit")
   end
   row("processes", g.pids and ("%d"):format(g.pids) or "not limited", not g.pids and "warning" or "ok", "cgroup")
   if not g.pids then
@@ -318,9 +318,9 @@ local function put_prober(built)
   local options = exec.options
   options.argv, options.fd, options.path = { "caisson-probe" }, "probe", nil
   local files = {}
-  for i, slot in ipairs(options.files or { "stdin", "stdout", "stderr" }) do files[i <= 3 and i or i + 2] = slot end
+  for i, slot in ipairs(options.files or { "stdin", "stdout", "stderr" }) do files[i <= 3 and i or i + 1] = slot end
   for i = 1, 3 do files[i] = files[i] or "-" end
-  files[4], files[5] = "ask", "answer"
+  files[4] = "channel"
   options.files = files
   if built.notifier then
     built.notifier:close()
@@ -338,8 +338,9 @@ local function give_filters(session, filters)
   local programs = {}
   for i, f in ipairs(filters) do
     local flags = 0
-    for _, word in ipairs(type(f.flags) == "table" and f.flags or { f.flags }) do flags = flags + (flag_values[word]
-      or 0) end
+    for _, word in ipairs(type(f.flags) == "table" and f.flags or { f.flags }) do
+      flags = flags + (flag_values[word] or 0)
+    end
     session:filter(f.program, flags)
     programs[i] = f.program
   end
@@ -355,11 +356,12 @@ local function examine(p)
   facts.mounts(p)
   facts.rlimits(p)
   facts.cgroups(p)
-  local r = p.session:batch():go { child = true }
-  if r.errno then
-    p.no_process = core.errno.name(r.errno) or r.errno
-    p:untried("what takes a process of its own",
-      ("none can be made (%s); system calls are evaluated"):format(p.no_process))
+  -- a process, and the filters in it
+  local r = p.session:batch():go { filtered = true }
+  if r.errno and r.errno ~= core.errno.ETIME then
+    p.no_process = core.errno.name(r.errno) or tostring(r.errno)
+    p:untried("what takes a process of its own behind the filters", ("there can't be one (%s); system calls are evaluated")
+      :format(p.no_process))
   end
   identity(p)
   capabilities(p)
@@ -408,16 +410,14 @@ function M.run(recipe, opts)
     recipe, message = require("caisson.recipe").load(recipe)
     if not recipe then return nil, message, core.errno.ENOENT end
   end
-  local me = core.identity()
-  local report = { recipe = name, summary = recipe.summary, params = opts.params or {}, kernel = "Linux "
-    .. (machine.read("/proc/sys/kernel/osrelease") or "?"),
-    user = ("uid %d"):format(me.euid), time = os.date("%Y-%m-%d %H:%M"), sections = {}, calls = {}, findings = {},
-    rules = {}, untried = {} }
+  local report = { recipe = name, summary = recipe.summary, params = opts.params or {},
+    kernel = "Linux " .. (machine.read("/proc/sys/kernel/osrelease") or "?"), user = ("uid %d"):format(core.identity().euid),
+    time = os.date("%Y-%m-%d %H:%M"), sections = {}, calls = {}, findings = {}, rules = {}, untried = {} }
   local p = setmetatable({ report = report, findings = {}, by_rule = {}, looked = {} }, Probe)
-  local program, message, errno = core.prober()
+  local program, message, errno = core.prober.program()
   if not program then return nil, message, errno end
   local slots
-  slots, p.session = session.pipes()
+  slots, p.session = session.open()
   if not slots then
     program:close()
     return nil, p.session
@@ -440,18 +440,20 @@ function M.run(recipe, opts)
   end
   p.pid, p.machine = running:pid(), core.seccomp.architecture()
   local ok, err = xpcall(function()
-    p.bait = assert(require("caisson.probe.bait").new())
+    local why
+    p.bait, why = require("caisson.probe.bait").new()
+    if not p.bait then error({ gone = why }, 0) end
     p.programs = give_filters(p.session, filters)
     p.answers = require("caisson.policy.answers").of(p.programs)
     examine(p)
   end, function(e) return type(e) == "table" and e or debug.traceback(tostring(e), 2) end)
   if p.bait then p.bait:close() end
-  p.session.ask:close()
+  p.session:close()
+  if not ok then running:kill "KILL" end -- it may not come to its end by itself
   -- its program is at its end; hooks that clean up are run
   local ended, why = pcall(function()
     if running:wait() == nil then running:close() end
   end)
-  p.session.answer:close()
   if not ended then running:close() end
   if not ok then
     if type(err) == "table" and err.gone then return nil, "the probe has ended early: " .. err.gone, core.errno.ECHILD end

@@ -117,7 +117,7 @@ describe("a probe", function()
   it("says what it could not try where it can't make a process", function()
     if not t.needs "root" then return end
     local r = probe { cgroup = { pids = { max = 1 } } }
-    assert.matches("none can be made %(EAGAIN%)", r.untried[1])
+    assert.matches("there can't be one %(EAGAIN%)", r.untried[1])
     assert.same({ "unknown", "unknown", "ok" }, { r.rules["nested-userns"], r.rules["abstract-sockets"], r.rules["host-network"] })
     assert.same({ "errno", "EPERM", "policy" }, { call(r, "init_module").action, call(r, "init_module").errno,
       call(r, "init_module").how })
@@ -146,6 +146,14 @@ describe("a probe", function()
     probe { hooks = { createRuntime = function(s) seen[#seen + 1] = s.status end,
       poststop = function(s) seen[#seen + 1] = s.status end } }
     assert.same({ "created", "stopped" }, seen)
+  end)
+
+  it("comes back from a container in which nothing can live", function()
+    local before = require("support.remains").now()
+    local r, message = caisson.probe.run(recipe { rlimits = { as = 16384 } }) -- and no SIGPIPE ends this process
+    assert.is_nil(r)
+    assert.matches("^the probe has ended early: ", message)
+    assert.same(before, require("support.remains").now())
   end)
 
   it("says what is wrong with a recipe that can't be built", function()

@@ -166,7 +166,7 @@ function M.mounts(p)
   p.mounts, p.visible = M.mountinfo(outside(p, "mountinfo")), {}
   local paths = {}
   for _, m in ipairs(p.mounts) do
-    if not p.own.mount or p.own.mount then m.host = host_path(m, host) end
+    m.host = host_path(m, host)
     m.reaches_host = m.shared and peers[m.shared] or false
     m.follows_host = m.master and peers[m.master] or false
     p.visible[m.at] = m
@@ -201,8 +201,7 @@ end
 -- ---- limits ----
 
 local limit_names = { "cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks",
-  "sigpending",
-  "msgqueue", "nice", "rtprio", "rttime" }
+  "sigpending", "msgqueue", "nice", "rtprio", "rttime" }
 
 -- p.rlimits by name: { soft, hard }, "max" for none.
 function M.rlimits(p)

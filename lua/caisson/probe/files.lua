@@ -8,7 +8,7 @@ local facts = require "caisson.probe.facts"
 local M = {}
 
 local AT_FDCWD, NOTHING = -100, 0x80900 -- O_CLOEXEC | O_NONBLOCK | O_NOCTTY
-local READ, WRITE, BOTH = 0, 1, 2
+local READ, WRITE = 0, 1
 
 -- How this container may open files at all: the name of the call, or nil where the filters let none through.
 local function opener(p)
@@ -59,11 +59,11 @@ end
 -- ---- mounts ----
 
 local kernel_types = { proc = true, sysfs = true, cgroup = true, cgroup2 = true, devpts = true, mqueue = true,
-  devtmpfs = true,
-  securityfs = true, debugfs = true, tracefs = true, bpf = true, pstore = true, efivarfs = true, binfmt_misc = true,
+  devtmpfs = true, securityfs = true, debugfs = true, tracefs = true, bpf = true, pstore = true, efivarfs = true,
+    binfmt_misc = true,
   configfs = true, fusectl = true, hugetlbfs = true }
 
--- Directories of the host whose writing is as good as being root there. (Longest first is not needed: under() decides.)
+-- Directories of the host whose writing is as good as being root there.
 local critical = { "/etc", "/root", "/boot", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/var/lib/docker",
   "/var/lib/containerd", "/var/lib/containers", "/var/lib/kubelet", "/var/spool/cron", "/run", "/var/run", "/dev" }
 
@@ -492,7 +492,5 @@ function M.others(p)
   rows[#rows + 1] = setuid(p)
   return rows
 end
-
-M.modes = { read = READ, write = WRITE, both = BOTH }
 
 return M

@@ -132,13 +132,13 @@ local function terminal(p, row)
   p:checked("filter-upper-bits")
 end
 
--- Descriptors beyond 0, 1, 2 and the prober's own two.
+-- Descriptors beyond 0, 1, 2 and the prober's own.
 local function descriptors(p, row)
   local b = p.session:batch()
   for fd = 0, 255 do b:call("fcntl", fd, 1, 0) end
   local r, open, kinds = b:go(), {}, {}
   for fd = 0, 255 do
-    if r[fd + 1] >= 0 and fd > 4 then open[#open + 1] = fd end
+    if r[fd + 1] >= 0 and fd > 3 then open[#open + 1] = fd end
   end
   for _, fd in ipairs(open) do
     local target = p.session:readlink("/proc/self/fd/" .. fd)

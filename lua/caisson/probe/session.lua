@@ -130,31 +130,25 @@ end
 local Session = {}
 Session.__index = Session
 
--- The two ends that a prober has, as slots "ask" and "answer", and this side of them.
-function M.pipes()
-  local ask_r, ask_w, errno = core.pipe()
-  if not ask_r then return nil, ask_w, errno end
-  local answer_r, answer_w, number = core.pipe()
-  if not answer_r then
-    ask_r:close()
-    ask_w:close()
-    return nil, answer_w, number
-  end
-  return { ask = ask_r, answer = answer_w }, setmetatable({ ask = ask_w, answer = answer_r, buffer = "" }, Session)
+-- A prober's end, as slot "channel", and this side of it | nil, message, errno.
+function M.open()
+  local theirs, ours, errno = core.prober.channel()
+  if not theirs then return nil, ours, errno end
+  return { channel = theirs }, setmetatable({ channel = ours, buffer = "" }, Session)
 end
 
 -- A prober on the host, in nothing at all.
 function M.host()
-  local slots, self, errno = M.pipes()
+  local slots, self, errno = M.open()
   if not slots then return nil, self, errno end
   local message
   slots.null = core.open("/dev/null", "readwrite")
-  slots.probe, message, errno = core.prober()
+  slots.probe, message, errno = core.prober.program()
   if slots.probe and slots.null then
     self.process, message, errno = core.spawn { slots = slots, plan = core.plan {
       { step = "clone", options = { namespaces = {} } },
       { step = "exec", options = { argv = { "caisson-probe" }, fd = "probe",
-        files = { "null", "null", "null", "ask", "answer" } } } } }
+        files = { "null", "null", "null", "channel" } } } } }
   end
   for _, fd in pairs(slots) do fd:close() end
   if not self.process then
@@ -171,13 +165,7 @@ local function gone(self)
 end
 
 function Session:send(bytes)
-  local at = 1
-  while at <= #bytes do
-    local n, _, errno = self.ask:write(at == 1 and bytes or bytes:sub(at))
-    if not n and errno ~= core.errno.EAGAIN then gone(self) end
-    if type(n) ~= "number" then return end
-    at = at + n
-  end
+  if not core.prober.send(self.channel, bytes) then gone(self) end
 end
 
 function Session:take(n, seconds)
@@ -189,9 +177,9 @@ function Session:take(n, seconds)
       self.ended = "the prober does not answer"
       gone(self)
     end
-    local ready = core.poll({ { fd = self.answer, events = "r" } }, left)
+    local ready = core.poll({ { fd = self.channel, events = "r" } }, left)
     if ready and next(ready) then
-      local s = self.answer:read()
+      local s = self.channel:read()
       if not s or s == "" then gone(self) end
       parts[#parts + 1] = s
       have = have + #s
@@ -209,8 +197,7 @@ function Session:filter(program, flags)
 end
 
 function Session:close()
-  self.ask:close()
-  self.answer:close()
+  self.channel:close()
   if self.process then
     self.process:wait(5)
     self.process:close()
