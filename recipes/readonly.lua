@@ -13,7 +13,8 @@ return caisson.recipe {
   mounts = { { proc = "/proc" }, { tmpfs = "/run", size = "1M" },
     { tmpfs = "/dev", dev = true, size = "64K" } }, -- disks are written to through any mount
   devices = { "default" }, readonly = { "/proc/sys" },
-  masked = { "/proc/sysrq-trigger", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/acpi" },
+  masked = { "/proc/sysrq-trigger", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/acpi",
+    "/proc/scsi" },
   capabilities = { "dac_read_search" },
   accept = { capabilities = "it is there to read all", ["host-secret"] = "so it is there to read",
     ["host-uid"] = "as root, with that capability alone" },

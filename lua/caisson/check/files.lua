@@ -254,7 +254,7 @@ local function sockets(m, list, found, over)
     local path, what = e[1], e[2]
     for _, x in ipairs(m:shown(path)) do
       -- one that is bound by name counts, there or not; below a directory it has to be there
-      if x.mount.kind == "bind" and (x.whole or not m.here or core.lstat(path)) then
+      if x.mount.kind == "bind" and (x.whole or m.here and core.lstat(path)) then
         found(("%s, the socket of %s, is shown at %s"):format(path, what, x.at), x.mount.step, over and over(what))
       end
     end

@@ -192,6 +192,15 @@ function Model:shown(host)
           readable = self:landlock(at, "read_file"), whole = host == e.source }
       end
     end
+    for _, lower in ipairs(e.kind == "overlay" and e.options.lower or {}) do -- to be read
+      if lower:sub(1, 9) ~= "/proc/fs/" and within(host, real(lower)) then
+        local at = join(e.target, below(host, real(lower)))
+        if self:top(at) == e then
+          list[#list + 1] = { at = at, mount = e, writable = false, readable = self:landlock(at, "read_file"),
+            whole = host == real(lower) }
+        end
+      end
+    end
   end
   return list
 end

@@ -53,7 +53,10 @@ rule("target-missing", "error", "The place of each mount is there, or can be mad
 rule("mount-covered", "warning", "No mount covers an earlier one.", "what was mounted first is never seen",
   "leave one of them out, or put the outer one first", function(m, found)
     for _, e in ipairs(m.gone) do
-      if e.step and not e.layer and e.covered.kind ~= "mask" and e.kind ~= "mask" and e.covered.step then
+      if e.kind == "mask" and e.covered.kind ~= "mask" and e.covered.step then
+        found(("the mask of %s is covered by the mount on %s (step %d)"):format(e.target, e.covered.target,
+          e.covered.step.number), e.step, { why = "what it hides is seen again", fix = "the mask behind the mount" })
+      elseif e.step and not e.layer and e.covered.kind ~= "mask" and e.kind ~= "mask" and e.covered.step then
         -- a recipe may put something else in the place of what it extends
         local ours, theirs = m:at(e.step) or "", m:at(e.covered.step) or ""
         found(("%s is covered by the mount on %s (step %d)"):format(e.target, e.covered.target, e.covered.step.number),
@@ -123,6 +126,14 @@ rule("landlock-denies-exec", "error", "Landlock lets the program be executed.", 
     if not m:landlock(inside, "execute") then
       found(("no rule lets %s be executed"):format(inside), m:domain(true).step,
         { why = "the program can't be started: EACCES" })
+    end
+  end)
+
+rule("landlock-left-out", "note", "This kernel knows every right that Landlock is to deny.",
+  "best_effort leaves out what it lacks", "a newer kernel; or go without best_effort", function(m, found)
+    local list = m.here and m.built and m.built.landlock_left_out
+    if list and #list > 0 then
+      found(("left out of Landlock: %s"):format(table.concat(list, ", ")), m:domain() and m:domain().step or m.last.exec)
     end
   end)
 
