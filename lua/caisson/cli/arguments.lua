@@ -64,7 +64,8 @@ local commands = {
       :argname { "RECIPE", "NAME=VALUE" }
     c:option("-o --output", "The file to write, learnt.lua by default; - is the standard output."):argname("FILE")
     c:option("--oci", "Write it as JSON for other runtimes too: seccomp, capabilities, limits, mounts."):argname("FILE")
-    c:option("--merge", "Add this run to a policy that was learnt before, and write it there (or to --output)."
+    c:option("--merge", "Add this run to a policy that was learnt before, and write it there (or to --output). Without RECIPE "
+      .. "in what that one was learnt in."
       ):argname("FILE")
     c:flag("--check", "Run it once more, by what was learnt, and say how that went.")
     c:flag("--trace-all", "Trace each call, also those that one place makes again and again: slow, and the program's code "

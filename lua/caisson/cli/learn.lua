@@ -98,8 +98,21 @@ local function check(o, output, params, status)
   return again
 end
 
+-- What was learnt before says in what: the recipe, and its parameters, as words.
+local function words_of(path)
+  local made, message = require("caisson.recipe").load(path)
+  if not made then cli.fail("--merge " .. message) end
+  local words = { made.def.extends }
+  for name, d in pairs(made.params) do
+    local v = type(d.default) == "table" and table.concat(d.default, ",") or d.default
+    if v ~= nil then words[#words + 1] = name .. "=" .. tostring(v) end
+  end
+  return words
+end
+
 function M.main(o)
   local learn, plan = require "caisson.learn", require "caisson.cli.plan"
+  if o.merge and not o.words[1] then o.words = words_of(o.merge) end
   local name = o.words[1]
   local recipe = plan.recipe(o.words)
   local params = plan.parameters(o.words, 2)
