@@ -390,7 +390,7 @@ br0 eth9 eth9x
     assert.is_nil(ok)
     assert.equal(1, errno)
     assert.matches("link.veth%[1%] eth0, veth%* outside: .*Operation not permitted", message)
-    assert.matches("CAP_NET_ADMIN; without it join a namespace .* or give the container a user%-mode network", failure.hint)
+    assert.matches("CAP_NET_ADMIN; without it join a namespace .* or have pasta serve one", failure.hint)
   end)
 
   it("goes with its host, at whatever step that is killed", function()
