@@ -542,13 +542,28 @@ read_rule(lua_State *L, int at, struct rule *r)
   }
 }
 
+/* learner:rule(nr, rule): another one from here on */
+static int
+l_rule(lua_State *L)
+{
+  struct learner *l = check_learner(L);
+  lua_Integer nr = luaL_checkinteger(L, 2);
+
+  luaL_argcheck(L, nr >= 0 && nr < CALLS, 2, "the number of a system call expected");
+  memset(&l->rules[nr], 0, sizeof(l->rules[nr]));
+  read_rule(L, 3, &l->rules[nr]);
+  return csn_pushok(L);
+}
+
 /* core.learn.new(rules, [sites]) -> learner. rules: by a call's number; sites: let hot calls go at full speed. */
 static int
 l_new(lua_State *L)
 {
-  static const luaL_Reg methods[] = {
-    { "next", l_next }, { "begin", l_begin }, { "figures", l_figures }, { NULL, NULL }
-  };
+  static const luaL_Reg methods[] = { { "next", l_next },
+                                      { "begin", l_begin },
+                                      { "figures", l_figures },
+                                      { "rule", l_rule },
+                                      { NULL, NULL } };
   struct learner *l;
 
   luaL_checktype(L, 1, LUA_TTABLE);

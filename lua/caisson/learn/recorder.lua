@@ -125,8 +125,8 @@ local changes = { mkdir = true, mkdirat = true, mknod = true, mknodat = true, rm
 local function paths(self, call)
   self.there_path = nil
   for i, p in ipairs(call:paths()) do
-    local path = p.path
-    if p.errno and p.errno ~= core.errno.ENOENT and p.errno ~= core.errno.EFAULT and p.text then
+    local path = p.access ~= "stat" and p.path -- who looks needs no rule
+    if path ~= false and p.errno and p.errno ~= core.errno.ENOENT and p.errno ~= core.errno.EFAULT and p.text then
       self.unknown[p.text] = p.message or "?"
     end
     if path and path:sub(1, 1) == "/" and not path:find(" %(deleted%)$") and not path:find("^/memfd:") then
@@ -293,6 +293,14 @@ local function begin(self, tid)
   self.privileged = self.had and self.had:find "[^0]" ~= nil
   local cwd = core.lstat(("/proc/%d/cwd"):format(tid))
   self.cwd = cwd and cwd.target
+  if not self.privileged then
+    for nr, name in pairs(self.names) do
+      if rules.looking[name] and nr < 1024 then
+        self.learner:rule(nr, rules.of_looking(name))
+        self.takes_path[name] = nil
+      end
+    end
+  end
   self.learner:begin(tid)
 end
 

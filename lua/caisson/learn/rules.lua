@@ -121,6 +121,18 @@ for _, name in ipairs { "setuid", "setgid", "setresuid", "setresgid", "setreuid"
   M.identities[name] = true
 end
 
+-- Calls that look at a file by its name, and at nothing in it: no rule on files is about them. Who has no capability
+-- needs none for them, and then they are calls like any other.
+M.looking = {}
+for name, list in pairs(paths) do
+  local all = name ~= "chroot"
+  for _, p in ipairs(list) do all = all and p.access == "stat" end
+  M.looking[name] = all or nil
+end
+
+-- The rule of one of those then.
+function M.of_looking(name) return { fd = descriptor[name], hot = true } end
+
 -- The rule of a call, as core.learn.new takes it.
 function M.of(name)
   local rule = { keep = {}, fd = descriptor[name] }

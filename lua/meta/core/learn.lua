@@ -55,6 +55,12 @@ function Learner:next() end
 ---@return true ok
 function Learner:begin(first) end
 
+---Another rule for a call, from here on.
+---@param nr integer
+---@param rule caisson.core.learn.Rule
+---@return true ok
+function Learner:rule(nr, rule) end
+
 ---@return caisson.core.learn.Figures
 function Learner:figures() end
 
