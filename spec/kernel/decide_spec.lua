@@ -22,6 +22,8 @@ local function policies()
     { "one that denies a list", 300, policy.new { default = "allow", deny = "EACCES" } - { "@mount", { "ioctl",
       args = { { 1, "masked", "0xffffffff", "0x5412" } } } } },
     { "one that is both", 300, assert(policy.both(policy.default(), (rules - "ioctl"):with { default = "EACCES" })) },
+    { "one that is both, of a profile and a list", 300, assert(policy.both(assert(policy.from_oci(policy.default():json())),
+      rules - "ioctl")) },
     { "one that kills", 60, policy.new { "@basic-io", "@file-system", default = "kill_process" }:answer("trap", "lseek")
       :answer("kill_thread", "@mount") },
     { "no setuid files", 300, policy.no_setuid() },

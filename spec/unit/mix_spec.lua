@@ -49,10 +49,29 @@ describe("policy.both", function()
     assert.same({ "allow", "errno 1", "errno 1" }, { answer(p, "socket", 1), answer(p, "socket", 2), answer(p, "read") })
   end)
 
+  it("knows the calls and the machines that both know", function()
+    local a, b = policy.new { "read", "getppid", newest = "getpid" }, policy.new { "read", "getppid", "write", newest = false }
+    for _, p in ipairs { assert(policy.both(a, b)), assert(policy.both(b, a)) } do
+      assert.same({ "getpid", "allow", "errno 1", "errno 38" }, { p.newest, answer(p, "read"), answer(p, "write"), answer(p, "getppid") })
+    end
+    local profile = assert(policy.from_oci { defaultAction = "SCMP_ACT_ERRNO", architectures = { "SCMP_ARCH_X86_64", "SCMP_ARCH_X86",
+      "SCMP_ARCH_AARCH64" }, syscalls = { { names = { "read", "close" }, action = "SCMP_ACT_ALLOW" } } })
+    local p = assert(policy.both(profile, policy.new { "read" }))
+    assert.is_nil(p.architectures)
+    assert.same({ "close", "allow", "errno 1", "errno 38" }, { p.newest, answer(p, "read"), answer(p, "close"), answer(p, "mount") })
+  end)
+
   it("can't be where one filter has no words for it", function()
-    local p, message = policy.both(policy.new { "read", newest = "getpid" }, policy.new { "read" })
+    local p, message = policy.both(policy.new { "read", flags = "log" }, policy.new { "read" })
+    assert.is_nil(p)
+    assert.equal("their flags differ", message)
+    p, message = policy.both(policy.new { "read", newest = "getpid" }, policy.new { "read", default = "kill_process" })
     assert.is_nil(p)
     assert.equal("their newest calls differ", message)
+    p, message = policy.both(policy.new { "read", architectures = { "x86_64", "x86" }, bad_architecture = "ENOSYS" },
+      policy.new { "read", architectures = { "x86_64" } })
+    assert.is_nil(p)
+    assert.equal("their architectures differ", message)
     local function range(op, v) return policy.new { { "read", args = { { 0, op, v } } } } end
     p, message = policy.both(range("<", 9), range(">", 3))
     assert.is_nil(p)
@@ -295,7 +314,7 @@ describe("policy.mix", function()
   end)
 
   it("loads a second filter where two can't be one, each so that the other can be loaded", function()
-    local first, second = policy.new { "@basic-io", newest = "getpid" }, policy.new { "@basic-io", "seccomp" }
+    local first, second = policy.new { "@basic-io", flags = "log" }, policy.new { "@basic-io", "seccomp" }
     local o = merged({ seccomp = first }, { policy.mix { seccomp = second } })
     assert.same({ second, first }, o.seccomp)
     local r = caisson.recipe { seccomp = first }

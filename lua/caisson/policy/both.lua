@@ -109,16 +109,64 @@ end
 
 local function list_text(v) return v and table.concat(v, " ") or "" end
 
-local function machines(p) return p.architectures and list_text(p.architectures) or core.seccomp.architecture() end
+-- The machines whose calls both know. What one does not know must get the strictest answer from it; or nil, message.
+local function machines(a, b)
+  local own = { core.seccomp.architecture() }
+  local x, y, common = a.architectures or own, b.architectures or own, {}
+  for _, m in ipairs(x) do
+    for _, n in ipairs(y) do if m == n then common[#common + 1] = m end end
+  end
+  local differ = #common < #x or #common < #y
+  if differ and (#common == 0 or a.bad_architecture ~= "kill_process" or b.bad_architecture ~= "kill_process") then
+    return nil, "their architectures differ"
+  end
+  if #common == 1 and common[1] == own[1] then return {} end
+  return { list = common }
+end
+
+-- The number of the newest call that a policy knows on this machine, and its name.
+local function newest_of(p)
+  if p.newest == false then return math.huge, false end
+  if type(p.newest) == "string" and p.newest ~= "known" then return core.seccomp.number(p.newest) or -1, p.newest end
+  local best, newest = -1, nil
+  for name in pairs(p.newest == true and p.calls or core.seccomp.syscalls()) do
+    local nr = core.seccomp.number(name)
+    if nr and nr > best then best, newest = nr, name end
+  end
+  return best, newest
+end
+
+local errno_rank = 4
+
+-- The newest call that both know: above it one of them says ENOSYS, and the other may say nothing that is stricter.
+local function common_newest(a, b, only_this_machine)
+  if a.newest == b.newest and a.newest ~= true then return a.newest end
+  if not only_this_machine then return nil end
+  local x, first = newest_of(a)
+  local y, second = newest_of(b)
+  local least, name, other = x, first, b
+  if y < x then least, name, other = y, second, a end
+  if not name or rank(other.default) < errno_rank then return nil end
+  for call, clauses in pairs(other.calls) do
+    if (core.seccomp.number(call) or -1) > least then
+      for _, c in ipairs(clauses) do
+        if rank(c.action == "deny" and other.deny or c.action) < errno_rank then return nil end
+      end
+    end
+  end
+  return name
+end
 
 -- The fields of the policy that is both; or nil, message where there is none, and two filters must be loaded.
 function M.of(a, b)
-  if a.newest ~= b.newest then return nil, "their newest calls differ" end
-  if machines(a) ~= machines(b) then return nil, "their architectures differ" end
+  local known, why = machines(a, b)
+  if not known then return nil, why end
+  local newest = common_newest(a, b, known.list == nil)
+  if newest == nil then return nil, "their newest calls differ" end
   if list_text(a.flags) ~= list_text(b.flags) then return nil, "their flags differ" end
   if a.listener and b.listener and a.listener ~= b.listener then return nil, "each has a listener of its own" end
-  local both = { default = M.stricter(b.default, a.default), deny = M.stricter(b.deny, a.deny), newest = a.newest,
-    bad_architecture = M.stricter(b.bad_architecture, a.bad_architecture), architectures = a.architectures,
+  local both = { default = M.stricter(b.default, a.default), deny = M.stricter(b.deny, a.deny), newest = newest,
+    bad_architecture = M.stricter(b.bad_architecture, a.bad_architecture), architectures = known.list,
     flags = a.flags, listener = a.listener or b.listener, calls = {}, gone = {} }
   both.from = rank(a.default) < rank(b.default) and a.from or b.from
   local calls = {}

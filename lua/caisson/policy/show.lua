@@ -251,7 +251,15 @@ end
 function M.items(v, part)
   local list = {}
   if type(v) ~= "table" then return { { key = "", value = tostring(v) } } end
-  if part == "mounts" then
+  if part == "rlimits" then
+    for name, limit in pairs(v) do
+      local soft, hard = limit, limit
+      if type(limit) == "table" then soft, hard = limit.soft or limit[1], limit.hard or limit[2] or limit.soft or limit[1] end
+      list[#list + 1] = { key = name, value = soft == hard and tostring(soft) or tostring(soft) .. ":" .. tostring(hard) }
+    end
+    table.sort(list, function(a, b) return a.key < b.key end)
+    return list
+  elseif part == "mounts" then
     for i, m in ipairs(v) do list[i] = { key = mount_text(m):gsub("%c", "?"), value = "" } end
     return list
   elseif part == "namespaces" then
