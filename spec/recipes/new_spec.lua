@@ -69,11 +69,20 @@ describe("caisson new", function()
     assert.truthy(out:find("status 0", 1, true), out)
   end)
 
+  it("writes what caisson check finds nothing wrong in", function()
+    t.needs(t.is_root and "root" or "userns")
+    for _, from in ipairs { "sandbox", "shell" } do
+      new(from, "--from", from)
+      local r = cli.caisson({ "check", "--strict", from .. ".lua" }, { cwd = dir })
+      assert.same({ 0, "" }, { r.code, r.err }, r.out)
+    end
+  end)
+
   it("begins from a file, by its place beside the new one wherever both are, or from the root", function()
     new("one")
     new("two", "--from", "./one.lua")
     t.sh(("mkdir %s/elsewhere"):format(dir))
-    new("elsewhere/three", "--from", "one.lua")
+    new("elsewhere/three", "--from", "one") -- no recipe is called so
     for _, name in ipairs { "two.lua", "elsewhere/three.lua" } do
       local plan = cli.caisson({ "plan", dir .. "/" .. name, "--", "/bin/true" }, { cwd = "/" })
       assert.same({ 0, "" }, { plan.code, plan.err })

@@ -194,9 +194,12 @@ end
   it("explains each run, and takes mix-ins, which it watches too", function()
     write("r.lua", recipe [[hostname = "one", seccomp = require("caisson").policy.default()]])
     write("mix.lua", [[return require("caisson").policy.mix { limits = { time = 60 } }]])
-    start(dir .. "/r.lua", "--explain", "--mix", dir .. "/mix.lua", program "mkdir /tmp; unshare -n true; true")
+    start(dir .. "/r.lua", "--explain", "--mix", dir .. "/mix.lua", program "echo $$ >/tmp/$$; unshare -n true 2>/dev/null; true")
     watch:expect "unshare(CLONE_NEWNET)"
     watch:expect "exited 0"
+    watch:expect "watching "
+    watch:send "\n" -- what explains is no output of the program's
+    watch:expect "output: the same"
     watch:expect "watching "
     write("mix.lua", [[return require("caisson").policy.mix { rlimits = { nofile = 60 } }]])
     watch:expect "mix.lua changed"
@@ -276,7 +279,7 @@ end
     assert.equal(125, r.code)
     assert.truthy(r.err:find("no recipe is called 'no-such-recipe'", 1, true))
     assert.truthy(cli.caisson({ "watch" }).err:find("a recipe is expected", 1, true))
-    assert.equal(125, cli.caisson({ "watch", "--worker", "7,8", "sandbox", "--", "true" }).code)
+    assert.equal(125, cli.caisson({ "watch", "--worker", "7,8,9", "sandbox", "--", "true" }).code)
     write("r.lua", recipe())
     local before = core.list "/proc/self/fd"
     start(dir .. "/r.lua", "--env", "A=b c", program "echo $A")

@@ -18,6 +18,12 @@ local function explain_option(c)
     .. "allow them.")
 end
 
+local function trace_options(c)
+  c:flag("--trace", "Write a line for each step as it happens: its time, its system calls and what came of them.")
+  c:flag("--trace-calls", "The same, with each system call and its arguments on a line of its own.")
+  c:option("--timeline", "Draw when each step began and ended, to a file that ends in .svg or .html."):argname("FILE")
+end
+
 -- Every command: name, summary, what it takes.
 local commands = {
   { "run", "Make a container from a recipe and run a program in it.", function(c)
@@ -30,9 +36,7 @@ local commands = {
     c:option("--break", "Stop before a step (its name, name[2], or number; exec: right before the program) and give a shell "
       .. "there, in the half-built container; then continue, step, skip it or abort."):argname("STEP,..."):count("*")
     c:flag("--repl", "With --break: a Lua prompt instead of the shell, with state, plan and the core.")
-    c:flag("--trace", "Write a line for each step as it happens: its time, its system calls and what came of them.")
-    c:flag("--trace-calls", "The same, with each system call and its arguments on a line of its own.")
-    c:option("--timeline", "Draw when each step began and ended, to a file that ends in .svg or .html."):argname("FILE")
+    trace_options(c)
     c:option("--result", "Write the result as JSON to a file."):argname("FILE")
     explain_option(c)
     c:option("--status-fd", "Write what becomes of it to this descriptor, as lines of JSON: the pid and namespaces, "
@@ -47,6 +51,7 @@ local commands = {
     env_option(c)
     mix_option(c)
     explain_option(c)
+    trace_options(c)
     c:option("--worker"):hidden(true)
   end },
   { "plan", "Show every step of a container's construction. Does nothing; needs no privileges.", function(c)

@@ -130,6 +130,10 @@ function M.main(o)
   end
   local from = o.from or "sandbox"
   local base, message = recipe.load(from)
+  if not base and not recipe.locate(from) and recipe.locate(from .. ".lua") then -- learnt, say
+    from = from .. ".lua"
+    base, message = recipe.load(from)
+  end
   if not base then cli.fail("--from: " .. message) end
   local text = M.text(path, from, base)
   local fd, why, errno = core.open(path, { "write", "create", "exclusive", "nofollow" }, 420)

@@ -46,7 +46,7 @@ local function worker_words()
     words[i] = w
   end
   at = at or #words + 1
-  table.insert(words, at, "3,4")
+  table.insert(words, at, "3,4,5")
   table.insert(words, at, "--worker")
   return words
 end
@@ -74,11 +74,12 @@ local function drain(self, name)
     elseif name == "report" then
       run.told = (run.told or "") .. bytes
     else
-      local output = run.output
-      io[name]:write(bytes)
-      io[name]:flush()
+      local output, file = run.output, name == "stdout" and io.stdout or io.stderr
+      file:write(bytes)
+      file:flush()
       output.last = bytes:sub(-1)
-      if #output[name] < kept then output[name] = (output[name] .. bytes):sub(1, kept) end
+      -- what is compared is the program's; caisson's own words are not
+      if output[name] and #output[name] < kept then output[name] = (output[name] .. bytes):sub(1, kept) end
     end
   end
 end
@@ -108,7 +109,7 @@ function Watch:start(why)
   self.number = self.number + 1
   self.report:begins(self.number, os.date "%H:%M:%S", why)
   local pipes = {}
-  for _, name in ipairs { "stdout", "stderr", "report", "control" } do
+  for _, name in ipairs { "stdout", "stderr", "say", "report", "control" } do
     local r, w = core.pipe()
     if not r then cli.fail(w) end
     pipes[name] = { r, w }
@@ -119,14 +120,14 @@ function Watch:start(why)
     { step = "clone", options = {} },
     -- the control pipe tells it of this process's death, and it has something to take away then
     { step = "exec", options = { argv = argv, env = environment(), death_signal = "none",
-      files = { "stdin", "stdout", "stderr", "report", "control" } } },
-  }, slots = { stdin = null, stdout = pipes.stdout[2], stderr = pipes.stderr[2], report = pipes.report[2],
-    control = pipes.control[1] } }
+      files = { "stdin", "stdout", "say", "report", "control", "stderr" } } },
+  }, slots = { stdin = null, stdout = pipes.stdout[2], stderr = pipes.stderr[2], say = pipes.say[2],
+    report = pipes.report[2], control = pipes.control[1] } }
   null:close()
   for name, p in pairs(pipes) do p[name == "control" and 1 or 2]:close() end
   if not process then cli.fail(argv[1] .. ": " .. message) end
   local run = { process = process, control = pipes.control[2], started = core.now(), output = { stdout = "", stderr = "" } }
-  for _, name in ipairs { "stdout", "stderr", "report" } do
+  for _, name in ipairs { "stdout", "stderr", "say", "report" } do
     run[name] = pipes[name][1]
     run[name]:nonblock(true)
   end
@@ -144,9 +145,9 @@ end
 -- The worker has gone.
 function Watch:ended(status)
   local run = self.run
-  for _, name in ipairs { "stdout", "stderr" } do drain(self, name) end
+  for _, name in ipairs { "stdout", "stderr", "say" } do drain(self, name) end
   self:hear()
-  for _, name in ipairs { "stdout", "stderr", "report", "control" } do
+  for _, name in ipairs { "stdout", "stderr", "say", "report", "control" } do
     if run[name] then run[name]:close() end
   end
   run.process:close()
@@ -296,7 +297,7 @@ function Watch:step()
   poll(self.files:fileno(), "files")
   local run = self.run
   if run then
-    for _, name in ipairs { "stdout", "stderr", "report" } do poll(run[name], name) end
+    for _, name in ipairs { "stdout", "stderr", "say", "report" } do poll(run[name], name) end
     poll(run.process:end_fd(), "process")
   end
   if self.terminal and not self.ending and in_foreground() then poll(0, "keys") end
@@ -319,8 +320,7 @@ function Watch:step()
     end
   end
   if run then
-    drain(self, "stdout")
-    drain(self, "stderr")
+    for _, name in ipairs { "stdout", "stderr", "say" } do drain(self, name) end
     self:hear()
   end
   if is.files then self:changed(self:own_work(self.files:news())) end

@@ -73,6 +73,8 @@ function Observer:observe(recipe)
       -- From now on there is something to take away, whatever comes: the terminal's keys, its end, and that of whom the
       -- result is told. The watching process hears of them too.
       self.held = self.held or assert(core.signal.open { "INT", "TERM", "HUP", "QUIT", "PIPE" })
+      -- the program's errors apart from what is said here
+      if opts and built.options.stderr == nil and not built.options.tty then opts.stderr = self.stderr end
       self:tell { plan = shown.plan:json() }
       self:tell_files()
     end
@@ -117,13 +119,13 @@ function M.sweep()
   end
 end
 
--- o: as of caisson run; worker: "REPORT,CONTROL", the descriptors.
+-- o: as of caisson run; worker: "REPORT,CONTROL,STDERR", the descriptors.
 function M.main(o)
-  local report, control = o.worker:match "^(%d+),(%d+)$"
+  local report, control, stderr = o.worker:match "^(%d+),(%d+),(%d+)$"
   local out = report and io.open("/proc/self/fd/" .. report, "w")
   if not out then require("caisson.cli").fail("--worker is for caisson watch itself") end
   core.subreaper(true)
-  local observer = setmetatable({ report = out, files = {} }, Observer)
+  local observer = setmetatable({ report = out, files = {}, stderr = tonumber(stderr) }, Observer)
   o.observer, o.cancel = observer, tonumber(control)
   local words = o.words[1]
   if words and core.lstat(words .. "/config.json") then observer:note(words .. "/config.json") end
