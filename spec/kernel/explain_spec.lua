@@ -155,6 +155,14 @@ describe("run with explain", function()
     assert.same({}, explained("  " .. cause.fix .. ",", "chown", "/tmp"))
   end)
 
+  it("says what no capability inside is enough for", function()
+    local source = "  namespaces = { user = true }, idmap = { uid = { { 0, %d, 1 } }, gid = { { 0, %d, 1 } }, setgroups = \"deny\" }, user = 0,"
+    local id = core.identity()
+    local e, cause = only(explained(source:format(id.euid, id.egid), "nice"))
+    assert.same({ "setpriority(PRIO_PROCESS, 0, -5)", "EACCES", "userns" }, { e.text, e.code, cause.kind })
+    assert.is_truthy(cause.why:find("CAP_SYS_NICE over the host", 1, true), cause.why)
+  end)
+
   it("says what a network of its own does not have", function()
     local _, cause = only(explained(nil, "bind", "80"))
     assert.equal("capability", cause.kind)

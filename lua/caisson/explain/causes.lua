@@ -95,6 +95,10 @@ local function capabilities_rule(b)
   return b.options.capabilities and "capabilities = " .. show(b.options.capabilities) or nil
 end
 
+-- What the kernel wants of the host's own user namespace, whatever the container's has.
+local of_host = { sys_nice = true, sys_time = true, sys_module = true, sys_rawio = true, sys_resource = true, mknod = true,
+  sys_tty_config = true, syslog = true, perfmon = true, sys_pacct = true, linux_immutable = true, dac_read_search = true }
+
 local function capability(ctx, call)
   local name = capability_for(call)
   local bit = name and capability_number(name)
@@ -106,6 +110,13 @@ local function capability(ctx, call)
     return { kind = "userns", why = ("CAP_%s is there, but over the container's own user namespace only: what the call is about "
       .. "belongs to the host"):format(name:upper()), at = of_recipe.at(b, "namespaces/user") or of_recipe.at(b, "namespaces"),
       rule = "namespaces.user" }
+  end
+  if ctx.creds.inside and of_host[name] then
+    return { kind = "userns", why = ("it takes CAP_%s over the host, which nothing in a user namespace has"):format(name:upper()),
+      at = of_recipe.at(b, "namespaces/user") or of_recipe.at(b, "namespaces"), rule = "namespaces.user" }
+  elseif not ctx.creds.inside and core.identity().euid ~= 0 then -- who has none has none to give
+    return { kind = "capability", why = ("CAP_%s is missing, and its user has none"):format(name:upper()),
+      fix = "namespaces = { user = true, ... }, if what it is about is the container's own; or run it as root" }
   end
   return { kind = "capability", why = ("CAP_%s is missing"):format(name:upper()), at = of_recipe.at(b, "capabilities"),
     rule = capabilities_rule(b),
