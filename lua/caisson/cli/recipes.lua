@@ -36,6 +36,16 @@ local function as_json(list)
   return out
 end
 
+-- Those that it does not just have of the recipe that it extends, and that one's name.
+local function own_parameters(r)
+  local rows, base = {}, type(r.def.extends) == "string" and r.def.extends or nil
+  for _, row in ipairs(help.parameters(r)) do
+    if not base or r.params[row.name] or (r.defaults or {})[row.name] ~= nil then rows[#rows + 1] = row end
+  end
+  if base then rows[#rows + 1] = { name = "...", type = "", about = "and those of " .. base } end
+  return rows
+end
+
 function M.main(o)
   local list = M.all()
   if o.json then
@@ -44,7 +54,7 @@ function M.main(o)
   end
   for _, r in ipairs(list) do
     if r.recipe then
-      io.write(r.name, ": ", r.recipe.summary, "\n", help.table(help.parameters(r.recipe), { "name", "type", "about" }, "    "))
+      io.write(r.name, ": ", r.recipe.summary, "\n", help.table(own_parameters(r.recipe), { "name", "type", "about" }, "    "))
     else
       io.write(r.name, ": can't be loaded: ", r.message, "\n")
     end
