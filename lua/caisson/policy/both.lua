@@ -66,7 +66,9 @@ local function simple(a, b)
   if #a < 2 or #b < 2 or not (one_action(a) and one_action(b)) then return nil end
   local rest, from = pair(a[#a], b[#b])
   local one, other = pair(a[1], b[#b]), pair(a[#a], b[1])
-  if not same(one, rest) or not same(other, rest) then return nil end
+  -- which of two defaults' errnos it is makes no difference that is worth a rule
+  local defaults = a[#a].default and b[#b].default and rank(one) == rank(rest) and rank(other) == rank(rest)
+  if not defaults and not (same(one, rest) and same(other, rest)) then return nil end
   local common = args.intersect(conditions(a), conditions(b))
   if not common then return nil end
   local out = {}
