@@ -34,7 +34,8 @@ end
 
 -- ---- a tracer of its own ----
 
-local Tracing = {} -- the host's side of one
+---@class caisson.trace.Tracing  the host's side of a tracer
+local Tracing = {}
 Tracing.__index = Tracing
 M.Tracing = Tracing
 
@@ -50,6 +51,8 @@ local function read_line(fd)
 end
 
 -- The step of the host's: a tracer for the child that has just been made.
+---@param pid integer
+---@return true? ok, string? message, integer? errno
 function Tracing:start(pid)
   local r, w, errno = core.pipe()
   if not r then return nil, w, errno end
@@ -76,6 +79,7 @@ function Tracing:start(pid)
 end
 
 -- What the tracer says, in chunks.
+---@param chunk string
 function Tracing:hear(chunk)
   local text, from = (self.text or "") .. chunk, 1
   while true do
@@ -105,6 +109,7 @@ function Tracing:hear_all()
 end
 
 -- Into the result of the run.
+---@param r caisson.Result
 function Tracing:account(r)
   if self.spec.recorder and self.report then self:hear_all() end
   r.learnt = self.learnt
@@ -123,6 +128,7 @@ function Tracing:kill()
   if self.pidfd then core.pidfd.kill(self.pidfd, "KILL") end
 end
 
+-- Let go of the tracer and of what it says.
 function Tracing:close()
   if not self.pidfd then return end
   self:kill()
