@@ -80,7 +80,10 @@ function Explaining:account(r)
   require("caisson.explain.limits").account(self.built, r, list, over)
   r.explained = list
   r.explained_more = over.more and over.more > 0 and over.more or nil
-  if self.error then r.trace_error, r.status = self.error, "failed" end
+  -- a limit that has ended the program may have had to end its tracer, too
+  if self.error and r.status ~= "time_limit" and r.status ~= "output_limit" then
+    r.trace_error, r.status = self.error, "failed"
+  end
 end
 
 local function class()

@@ -223,6 +223,12 @@ describe("run with explain", function()
     assert.equal("unshare 0 \n", r.stdout)
   end)
 
+  it("ends with a limit as without", function()
+    local r = assert(caisson.run(recipe(nil), { args = { "/bin/sh", "-c", "/mnt/denied mkdir /mnt/x; sleep 100" }, stdout = "null",
+      limits = { time = 0.5 }, explain = true }))
+    assert.same({ "time_limit", nil, "mkdir" }, { r.status, r.trace_error, (r.explained[1] or {}).call })
+  end)
+
   it("leaves nothing, whatever the end", function()
     local fds, children = t.count_fds(), t.count_children()
     for _ = 1, 5 do run(recipe(nil), true, "processes", "3") end
