@@ -168,7 +168,7 @@ for key, metatable in pairs(debug.getregistry()) do
     end
   end
 end
-for _, module in ipairs { "policy", "cgroup", "landlock", "trace" } do
+for module in pairs(getmetatable(caisson).lazy) do
   local _ = caisson[module] -- loaded when first asked for
 end
 walk(caisson, "caisson", true)

@@ -351,6 +351,48 @@ sections["The OCI runtime"] = {
   ["escapes (attacks/rows_spec.lua has them one by one)"] = { "attacks/rows", "" },
 }
 
+sections["Prototyping policies"] = {
+  ["policies as mix-ins"] = { "unit/mix", "narrows each of a recipe's options, and leaves what it does not speak of",
+    "kernel/mix", "narrows a container", "kernel/mix", "every ruleset must allow it" },
+  ["mix-ins as values"] = { "unit/mix", "of two makes one that holds both (*), or allows what either does (+)",
+    "unit/mix", "gives up calls, paths and capabilities (-)" },
+  ["decide"] = { "kernel/decide", "says of random calls what the kernel does",
+    "unit/decide", "says the action, the rule, and where that is written" },
+  ["policy diff"] = { "unit/policy_diff", "tells each call whose answer changed, and where",
+    "unit/policy_diff", "tells which arguments count otherwise", "unit/policy_diff", "agrees with what the programs answer" },
+  ["bpf listing and bytes"] = { "unit/policy_diff", "is the program, as bytes and as a listing that is the same program",
+    "kernel/policy_command", "has bytes that bwrap loads: what is denied fails, and what is allowed works" },
+  ["groups of systemd"] = { "unit/policy", "have all of systemd's, @default for what every program does, and @known for all" },
+  ["profiles of engines"] = { "unit/policy",
+    "of engines are resolved as those do, for this machine, this kernel and these capabilities" },
+  ["run --explain"] = { "kernel/explain", "names the policy that does not list a call, with the line and what would allow it",
+    "kernel/explain", "says nothing of what is allowed" },
+  ["explain: SIGSYS"] = { "kernel/explain", "tells what a filter killed for, and a trap" },
+  ["explain: EPERM, EACCES, ENOSYS of a policy"] = { "kernel/explain",
+    "has every errno of a policy's answered as the filter would" },
+  ["explain: OOM and pids"] = { "kernel/explain", "names the group's limits" },
+  ["explain: mounts, Landlock, modes, capabilities"] = { "kernel/explain", "names the mount that is read-only, by its entry",
+    "kernel/explain", "names the right that Landlock does not give",
+    "kernel/explain", "names the file's own mode, and the capability that is missing" },
+  ["explain: threads, forks, exec"] = { "kernel/explain", "follows threads, forks and what they execute, and counts" },
+  ["explain: the same for the program"] = { "kernel/explain", "leaves signals and masks as they are",
+    "kernel/explain", "lets no filter of the program's own loosen the policy" },
+  ["decode as strace"] = { "kernel/decode", "writes what strace does" },
+  ["learn: calls equal strace's"] = { "kernel/learn", "are those that strace sees" },
+  ["learn: threads, union of runs"] = { "kernel/learn", "of threads: those of several runs hold what strace sees" },
+  ["learn: arguments"] = { "kernel/learn", "come with the arguments that count" },
+  ["learn: policy passes and denies"] = { "kernel/learn", "are all there is, once they are a policy" },
+  ["learn: files folded"] = { "kernel/learn", "become few rules, and temporary ones the folder that they were in" },
+  ["learn: network"] = { "kernel/learn", "are ports that may be bound and connected to, and no others" },
+  ["learn: capabilities"] = { "kernel/learn", "tells of capabilities what was used of those that were there" },
+  ["learn: command, --merge, --oci"] = { "kernel/learn", "writes a recipe that the program passes with, and adds to it" },
+  ["watch"] = { "recipes/watch", "shows what a change does to the plan and the result",
+    "recipes/watch", "ends a program that runs, and all that it has started", "recipes/watch", "leaves nothing when it is killed" },
+  ["new"] = { "recipes/new", "begins a recipe from", "recipes/new", "never writes over a file" },
+  ["annotations"] = { "unit/annotations", "has an annotation of each public function and method",
+    "unit/annotations", "has all that is annotated", "unit/annotations", "has a class with every option" },
+}
+
 describe("coverage of", function()
   for section, rows in pairs(sections) do
     it(section .. ": each row has its specs", function()
