@@ -110,8 +110,32 @@ local function on_host(name)
   end
 end
 
+-- Is the program's own right to be executed what Landlock withholds?
+local function withheld(plan, name)
+  local path = core.realpath(name:find("/", 1, true) and name or on_host(name) or "")
+  local st, handled = path and core.lstat(path), false
+  if not st or st.type ~= "file" or not core.access(path, "x") then return nil end
+  for _, s in ipairs(plan.steps) do
+    if s.step == "landlock.ruleset" or s.step == "landlock.path" then
+      local executes = false
+      for _, w in ipairs(s.options.fs or s.options.access or {}) do executes = executes or w == "execute" end
+      if executes and s.step == "landlock.ruleset" then
+        handled = true
+      elseif executes then
+        local place = core.realpath(s.options.path) or s.options.path
+        if place == "/" or path == place or path:sub(1, #place + 1) == place .. "/" then return nil end
+      end
+    end
+  end
+  if not handled then return nil end
+  return ('Landlock does not let it be executed: landlock = { execute = { "%s" } }; what was learnt: '
+    .. "caisson learn --merge"):format(path)
+end
+
 local function program(failure, plan, options)
   local name = options.path or options.argv[1]
+  local why = failure.code == "EACCES" and withheld(plan, name)
+  if why then return why end
   if failure.code == "ENOENT" and not name:find("/", 1, true) then
     local path = on_host(name)
     if path then return ('it is "%s" on the host, which the container does not show at a place in its PATH'):format(path) end

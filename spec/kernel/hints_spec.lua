@@ -51,6 +51,18 @@ describe("hints", function()
     assert.equal('"' .. closed .. '" may not be searched by this user (chmod o+x, or a directory elsewhere)', f.hint)
   end)
 
+  it("tell what Landlock does not let be executed", function()
+    if not t.needs "landlock" then return end
+    local function run(execute)
+      return select(4, caisson.run(caisson.recipe { extends = "sandbox", landlock = { execute = execute, read = { "/etc" } } },
+        { args = { "sh", "-c", "true" } }))
+    end
+    local f = run { "/usr/bin/true", "/usr/lib" }
+    assert.same({ "exec", "EACCES" }, { f.step, f.code })
+    assert.truthy(f.hint:find("landlock = { execute = { \"" .. core.realpath "/bin/sh", 1, true), f.hint)
+    assert.is_nil(run { "/usr" })
+  end)
+
   it("tell of a program that is the host's alone", function()
     local f = failure({}, { "sh" })
     assert.same({ "exec", "ENOENT" }, { f.step, f.code })
