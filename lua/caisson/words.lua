@@ -30,18 +30,19 @@ function M.nearest(word, known)
   return best and least <= 1 + #best / 3 and best or nil
 end
 
-local function code(c) return ("\\x%02x"):format(c:byte()) end
+-- (one byte, or the two of a control character above 127: CSI, say, which terminals take as they take ESC [)
+local function code(c) return (c:gsub(".", function(b) return ("\\x%02x"):format(b:byte()) end)) end
 
 -- A message that may be shown at a terminal, whatever of others' is in it.
 function M.message(s)
   if #s > 2000 then s = s:sub(1, 1900) .. "..." end
-  return (s:gsub("[%z\1-\8\11-\31\127]", code))
+  return (s:gsub("[%z\1-\8\11-\31\127]", code):gsub("\194[\128-\159]", code))
 end
 
 -- A value as an error shows it: one line, the beginning of what is long.
 function M.show(v)
   local s = tostring(v)
-  return ((#s > 80 and s:sub(1, 64) .. "..." or s):gsub("[%z\1-\31\127]", code))
+  return ((#s > 80 and s:sub(1, 64) .. "..." or s):gsub("[%z\1-\31\127]", code):gsub("\194[\128-\159]", code))
 end
 
 -- "what 'word' (did you mean 'x'?)", or the list of what is known.

@@ -222,6 +222,28 @@ describe("learn", function()
     assert.same({ "script 1\n", 0 }, { done and done.stdout or message, done and done.code })
   end)
 
+  it("keeps names whatever bytes they are of, and none of them is a word of Lua", function()
+    local name = "\255\254 \"]]..os.exit()--\n\27[1m\194\155"
+    local work = dir .. "/" .. name
+    local args = { "/bin/sh", "-c", "set -e; cd \"$0\"; mkdir -p made; read -r x < file; echo $x > out; echo $x", work }
+    assert(core.files.mkdir(assert(core.open(dir, "directory")), name, 511))
+    local function put(path, text)
+      local f = assert(io.open(path, "w"))
+      f:write(text)
+      f:close()
+    end
+    put(work .. "/file", "in it\n")
+    local learnt, r = learnt_of(args)
+    assert.same({ 0, "in it\n" }, { r.code, r.stdout })
+    assert.truthy(learnt.needs.files.write[work])
+    assert.equal("in it\n", again(learnt, args).stdout)
+    put(dir .. "/kept.lua", learnt:text())
+    assert.truthy(assert(learn.read(dir .. "/kept.lua")).needs.files.write[work])
+    local text, message = learnt:oci()
+    assert.falsy(text)
+    assert.matches("no UTF-8", message, 1, true)
+  end)
+
   it("tells of capabilities what was used of those that were there", function()
     if not t.is_root then return end
     local args = { "/bin/sh", "-c", ": > $0/owned; chown 5:5 $0/owned; chmod 600 $0/owned; chmod 755 $0/owned; rm -f $0/owned", dir }
@@ -271,6 +293,24 @@ describe("learn", function()
       assert.equal("SCMP_ACT_ERRNO", config.linux.seccomp.defaultAction)
       assert.truthy(caisson.policy.from_oci(config.linux.seccomp))
       assert.same({}, config.process.capabilities.bounding)
+    end)
+
+    it("writes where it was told to, whatever links the program leaves there", function()
+      local cwd = dir .. "/cwd"
+      t.sh(("echo kept > %s/kept; chmod 666 %s/kept"):format(dir, dir))
+      if t.is_root then t.sh(("chown 65534:65534 %s"):format(cwd)) end
+      local plant = ("for n in a.lua a.json a.result; do rm -f $n; ln -s %s/kept $n; done; ls -A"):format(dir)
+      local r = run("sandbox", "dir=.", "write=yes", "-o", "a.lua", "--oci", "a.json", "--", "/bin/sh", "-c", plant)
+      assert.same({ "a.json\na.lua\na.result\n", 0 }, { r.out, r.code }, r.err)
+      assert.matches("What this needed", t.read_file(cwd .. "/a.lua"), 1, true)
+      assert.matches("ociVersion", t.read_file(cwd .. "/a.json"), 1, true)
+      -- the link that was there before is no way out either
+      r = cli.run(cli.argv { "run", "--result", "a.result", "sandbox", "dir=.", "write=yes", "--", "/bin/sh", "-c", plant },
+        { cwd = cwd })
+      assert.equal(0, r.code, r.err)
+      assert.matches('"status": "exited"', t.read_file(cwd .. "/a.result"), 1, true)
+      assert.equal("kept\n", t.read_file(dir .. "/kept"))
+      assert.equal("a.json\na.lua\na.result\n", t.sh(("ls -A %s"):format(cwd)))
     end)
 
     it("overwrites nothing but its own", function()

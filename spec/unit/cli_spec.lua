@@ -56,3 +56,12 @@ describe("update's limits", function()
     assert.has_error(function() container.limits { "pids.max=1", "pids.max=1" } end)
   end)
 end)
+
+describe("words at a terminal", function()
+  local words = require "caisson.words"
+
+  it("have no control characters, those above 127 neither", function()
+    assert.equal("a\\x1b[1m\\xc2\\x9b1m\n\195\164", words.message("a\27[1m\194\155" .. "1m\n\195\164"))
+    assert.equal("a\\x0a\\xc2\\x9b1m\195\164", words.show("a\n\194\155" .. "1m\195\164"))
+  end)
+end)

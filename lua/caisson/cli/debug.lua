@@ -11,11 +11,6 @@ local function places(o)
   return list
 end
 
-local function write(path, text)
-  local f, message = io.open(path, "w")
-  if not f or not f:write(text) or not f:close() then cli.fail("--timeline: " .. (message or path .. ": it can't be written")) end
-end
-
 -- What caisson.run takes as `watch`, as .build; close(failure) once the container is made, or is not; aborted(failure).
 function M.new(o)
   local stops = places(o)
@@ -24,6 +19,7 @@ function M.new(o)
   if o.timeline and kind ~= "svg" and kind ~= "html" then
     cli.fail(("--timeline %s: a file that ends in .svg or .html expected"):format(o.timeline))
   end
+  local drawing = o.timeline and require("caisson.cli.output").open(o.timeline)
   local session, timeline
   local self = {}
 
@@ -54,7 +50,7 @@ function M.new(o)
     if timeline.traced then
       io.stderr:write(require("caisson.cli.color").of(io.stderr).dim(timeline:summary()), "\n")
     end
-    if o.timeline then write(o.timeline, kind == "svg" and timeline:svg() or timeline:html()) end
+    if drawing then drawing:write(kind == "svg" and timeline:svg() or timeline:html()) end
   end
 
   -- Was it the user's own wish? Then one line says so.

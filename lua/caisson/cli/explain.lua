@@ -42,7 +42,7 @@ local function event(c, columns, e)
   local lines = {}
   local tail = (" = %s"):format(result)
   if e.call == "" then tail = "" end
-  local by = "  " .. words.message(who(e))
+  local by = "  " .. words.message((who(e):gsub("[\t\n]", " ")))
   local style = e.signal and c.red or c.bold
   if color.width(head .. tail .. by) + 2 <= columns then
     lines[1] = "  " .. style(head .. tail) .. c.dim(by)
@@ -120,7 +120,7 @@ function M.text(r, c)
   end
   for _, e in ipairs(expected) do
     out[#out + 1] = c.dim(color.cut(("  (%s = ENOSYS, by the policy: programs then do without; %s)"):format(e.call,
-      words.message(who(e))), columns))
+      words.message((who(e):gsub("[\t\n]", " ")))), columns))
   end
   if r.explained_more then
     out[#out + 1] = ("  ... and %s"):format(plural(r.explained_more, "one more", "%d more"))

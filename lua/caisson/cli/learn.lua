@@ -15,25 +15,10 @@ local function read(path)
   return s
 end
 
-local function write(path, text)
-  if path == "-" then
-    io.write(text)
-    return
-  end
-  local f, message = io.open(path, "wb")
-  if not f then cli.fail(message) end
-  f:write(text)
-  f:close()
-end
-
 -- Before the run: what it has learnt is not to be lost.
-local function check_writable(path)
-  if path == "-" then return end
-  local there = read(path)
-  local f, message = io.open(path, "ab")
-  if not f then cli.fail(message) end
-  f:close()
-  if not there then os.remove(path) end
+local function open_output(path)
+  if path == "-" then return io.stdout end
+  return path and require("caisson.cli.output").open(path)
 end
 
 local function count(set)
@@ -125,11 +110,11 @@ function M.main(o)
   local output = o.output or o.merge or "learnt.lua"
   if output ~= "-" and not o.merge then
     local there = read(output)
-    if there and there:sub(1, #mark) ~= mark then
+    if there and there ~= "" and there:sub(1, #mark) ~= mark then
       cli.fail(("%s is there, and not of learn's making: --output names another file"):format(output))
     end
   end
-  for _, path in ipairs { output, o.oci } do check_writable(path) end
+  local file, oci = open_output(output), open_output(o.oci)
   local by, options = learn.recipe(recipe, { params = params, trace_all = o.trace_all })
   if not by then cli.fail(options) end
   local attending = attendant.new()
@@ -147,12 +132,12 @@ function M.main(o)
   local learnt = learn.of(r, { extends = name, params = params, args = running.built.options.args, options = options,
     types = learn.types_of(recipe) })
   if before then learnt = before + learnt end
-  write(output, learnt:text())
-  if o.oci then
+  file:write(learnt:text())
+  if oci then
     local json
     json, message = learnt:oci()
     if not json then cli.fail("--oci: " .. message) end
-    write(o.oci, json)
+    oci:write(json)
   end
   local status = attendant.exit_status(r)
   if status ~= 0 then

@@ -48,12 +48,7 @@ local function write_json(o, document)
   if o.observer then o.observer:ended(document) end
   local text = require("caisson.json").document(document) .. "\n"
   if o.json then io.write(text) end
-  if o.result then
-    local f, message = io.open(o.result, "w")
-    if not f then cli.fail(message) end
-    f:write(text)
-    f:close()
-  end
+  if o.result_file then o.result_file:write(text) end
 end
 
 -- ---- the command ----
@@ -97,6 +92,7 @@ end
 function M.main(o)
   local recipe, status = what_to_run(o), status_of(o)
   local watch = require_debug(o)
+  o.result_file = o.result and require("caisson.cli.output").open(o.result)
   if o.observer then o.observer:observe(recipe) end
   local by = attendant.new(o.cancel)
   local running, message, _, failure = run.start(recipe, { watch = watch and watch.build,

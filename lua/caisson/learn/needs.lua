@@ -17,10 +17,17 @@ local function set_of(list)
   return set
 end
 
+-- { { name, value }, ... } as a table of names.
+local function named(list)
+  local t = {}
+  for _, pair in ipairs(list or {}) do t[pair[1]] = pair[2] end
+  return t
+end
+
 -- Names that files were asked for by, which lead to others. Of libraries' folders the folders: /lib64 is /usr/lib64.
 local function links_of(links)
   local t = {}
-  for text, path in pairs(links or {}) do
+  for text, path in pairs(links) do
     local dir = text:match "^/lib%w*%f[/]"
     if not text:find "/%.%.?%f[/%z]" and not text:find "//" and not text:find "^/proc%f[/%z]" and not text:find "/$" then
       t[dir or text] = dir and "/usr" .. dir or path
@@ -39,13 +46,13 @@ function M.of(facts, result)
       n.calls[name] = set_of(keys)
     end
   end
-  n.files = fold.files(facts.files)
+  n.files = fold.files(named(facts.files))
   for _, text in ipairs(facts.net) do
     local what, kind, port = text:match "^(%a+) (%a+) %S+ (%d+)$"
     if kind == "tcp" then n[what][tonumber(port)] = true else n.other[text] = true end
     if kind then n.inet = true end
   end
-  n.links = links_of(facts.links)
+  n.links = links_of(named(facts.links))
   n.capabilities = set_of(facts.capabilities)
   for _, k in ipairs { "tasks", "fd", "file" } do n.peaks[k] = facts.peaks[k] end
   n.peaks.memory = result.memory_peak and result.memory_peak * (result.memory_from == "cgroup" and 1 or facts.peaks.tasks)
@@ -57,7 +64,7 @@ function M.of(facts, result)
     n.notes[#n.notes + 1] = "the memory of a process could not be read, since it let nobody (PR_SET_DUMPABLE): the paths "
       .. "that it used then are missing"
   end
-  for path, message in pairs(facts.unknown) do
+  for path, message in pairs(named(facts.unknown)) do
     if message == "a mount namespace of its own" then
       n.elsewhere = true
     else

@@ -1,6 +1,7 @@
 -- What a program needs, as the parts of an OCI configuration that are about it: linux.seccomp, the process's
 -- capabilities and limits, mounts of what it used.
 local fold = require "caisson.learn.fold"
+local is_utf8 = require("caisson.json").is_utf8
 local needs = require "caisson.learn.needs"
 local text = require "caisson.learn.text"
 
@@ -32,7 +33,10 @@ local function mounts_of(n)
     end
     if used and not there then bind(name, false, path) end
   end
-  for path in pairs(at) do names[#names + 1] = path end
+  for path in pairs(at) do
+    if not is_utf8(path) then return nil, ("mounts: %s: JSON has no words for a name that is no UTF-8"):format(path) end
+    names[#names + 1] = path
+  end
   table.sort(names) -- a folder before what is in it
   local list = {}
   for i, path in ipairs(names) do list[i] = at[path] end
@@ -43,6 +47,8 @@ end
 function M.config(n, policy)
   local seccomp, message = policy:oci()
   if not seccomp then return nil, message end
+  local mounts, why = mounts_of(n)
+  if not mounts then return nil, why end
   local limits, capabilities = needs.limits(n), {}
   for i, name in ipairs(text.sorted(n.capabilities or {})) do capabilities[i] = "CAP_" .. name:upper() end
   local process = { noNewPrivileges = true, rlimits = {}, capabilities = { bounding = capabilities, effective = capabilities,
@@ -54,7 +60,7 @@ function M.config(n, policy)
   local resources = {}
   if limits.memory then resources.memory = { limit = limits.memory } end
   if limits.pids then resources.pids = { limit = limits.pids } end
-  return { ociVersion = "1.2.0", process = process, mounts = mounts_of(n),
+  return { ociVersion = "1.2.0", process = process, mounts = mounts,
     linux = { seccomp = seccomp, resources = resources } }
 end
 

@@ -320,6 +320,13 @@ local function sorted_keys(t)
   return list
 end
 
+-- Names are bytes, and no keys of JSON: { { name, value }, ... }.
+local function pairs_of(t)
+  local list = {}
+  for k, v in pairs(t) do list[#list + 1] = { k, v } end
+  return list
+end
+
 local function facts(self)
   local figures = self.learner:figures()
   local calls, files = {}, {}
@@ -335,8 +342,8 @@ local function facts(self)
   end
   local privileges
   if self.privileged then privileges = sorted_keys(self.capabilities) end
-  return { calls = calls, files = files, net = sorted_keys(self.net), cwd = self.cwd, foreign = self.foreign,
-    links = self.links, unknown = self.unknown, had = self.had, capabilities = privileges,
+  return { calls = calls, files = pairs_of(files), net = sorted_keys(self.net), cwd = self.cwd, foreign = self.foreign,
+    links = pairs_of(self.links), unknown = pairs_of(self.unknown), had = self.had, capabilities = privileges,
     peaks = { tasks = figures.tasks, fd = figures.fd, file = largest },
     unreadable = figures.unreadable or nil,
     figures = { stops = figures.stops, events = figures.events, sites = figures.sites } }
