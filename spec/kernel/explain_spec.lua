@@ -114,6 +114,24 @@ describe("run with explain", function()
     assert.equal('mounts = { { tmpfs = "/etc", copyup = true } }', root.fix)
   end)
 
+  it("speaks of the parameter write where that is about the mount, and no escape of the program's comes through", function()
+    t.sh(("chmod 755 %s"):format(dir))
+    local place = dir .. "/a\194\155b"
+    t.sh(("mkdir -p '%s'"):format(place))
+    local _, r = only(assert(caisson.run("sandbox", { params = { dir = dir }, stdout = "capture", stderr = "capture",
+      explain = true, args = { "/bin/mkdir", place .. "/x" } })).explained)
+    assert.matches("^the parameter write=yes; or mounts: ", r.fix)
+    local list = assert(caisson.run("sandbox", { stdout = "capture", stderr = "capture", explain = true,
+      args = { "/bin/mkdir", "/usr/x\194\155" } })).explained
+    local e
+    e, r = only(list)
+    assert.equal('mounts: { bind = "/usr", writable = true }', r.fix)
+    assert.equal("/usr/x\194\155", e.path)
+    e.comm = "a\nfix: none"
+    local text = require("caisson.cli.explain").text({ explained = list }, require("caisson.cli.color").of(false))
+    assert.falsy(text:find "\194\155" or text:find "\nfix")
+  end)
+
   it("names a masked path", function()
     local list = explained("  mounts = { { tmpfs = \"/m\" }, { bind = \"" .. dir .. "\", at = \"/mnt\" } }, masked = { \"/m\" },", "mkdir", "/m/x")
     local _, cause = only(list)

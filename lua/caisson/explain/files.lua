@@ -103,8 +103,8 @@ local function mount_cause(ctx, path, what, fields, why)
         if f ~= what and f ~= "r" .. what then new.flags[#new.flags + 1] = f end
       end
     end
-    -- of a recipe such as the sandbox, which has a parameter for that
-    local origin = what == "ro" and b.origins[key]
+    -- of a recipe such as the sandbox, which has a parameter for that; what never says it is not what that is for
+    local origin = what == "ro" and entry.writable == false and b.origins[key]
     local own = origin and origin.recipe.params.write
     c.fix = (own and own[1] == "boolean" and "the parameter write=yes; or " or "") .. "mounts: " .. of_recipe.with(entry, new)
   end
