@@ -90,23 +90,21 @@ new_call(struct watcher *w, pid_t tid)
 static void
 drop_call(struct watcher *w, struct call *c)
 {
-  u32 hole = (u32)(c - w->calls);
+  u32 hole;
 
   if (!c)
     return;
-  for (u32 i = hole;;) {
-    u32 home;
+  hole = (u32)(c - w->calls);
+  c->tid = 0; /* at once: in a full table it is the only end */
+  for (u32 i = (hole + 1) % CALLS; w->calls[i].tid; i = (i + 1) % CALLS) {
+    const u32 home = (u32)w->calls[i].tid % CALLS;
 
-    i = (i + 1) % CALLS;
-    if (!w->calls[i].tid)
-      break;
-    home = (u32)w->calls[i].tid % CALLS;
     if ((i - home + CALLS) % CALLS >= (i - hole + CALLS) % CALLS) {
       w->calls[hole] = w->calls[i];
+      w->calls[i].tid = 0;
       hole = i;
     }
   }
-  w->calls[hole].tid = 0;
 }
 
 /* ---- stops ---- */

@@ -54,6 +54,12 @@ describe("run with explain", function()
     assert.same({}, explained("seccomp = policy.default() + { \"unshare\" },", "mkdir", "/tmp/x"))
   end)
 
+  it("goes on where more threads are in a call than it can follow", function()
+    local list, r = explained(nil, "at-once", "1100")
+    assert.same({}, list)
+    assert.equal("open 1100 \n", r.stdout)
+  end)
+
   it("lets a container be made whose policy denies what makes it", function()
     local e = only(explained([[  landlock = { bind = {} }, mix = { policy.mix { seccomp = policy.default() - { "landlock_create_ruleset",
       "landlock_restrict_self", "seccomp", "unshare" } } },]], "unshare"))

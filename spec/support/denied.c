@@ -112,6 +112,30 @@ processes(int n)
   return result("fork", n);
 }
 
+/* In one call all of them at once, which then ends for all. */
+static int
+at_once(int n)
+{
+  int ready[2], writer, left = 0, status;
+  char c;
+
+  if (mkfifo("/tmp/fifo", 0600) < 0 || pipe(ready) < 0)
+    return result("mkfifo", -1);
+  for (int i = 0; i < n; i++)
+    if (fork() == 0) {
+      write(ready[1], "", 1);
+      _exit(open("/tmp/fifo", O_RDONLY) < 0);
+    }
+  for (int i = 0; i < n; i++)
+    read(ready[0], &c, 1);
+  usleep(100000);
+  writer = open("/tmp/fifo", O_WRONLY);
+  while (wait(&status) > 0)
+    left += status == 0;
+  close(writer);
+  return result("open", left);
+}
+
 static int
 bind_port(int port)
 {
@@ -178,6 +202,8 @@ main(int argc, char **argv)
     return write_much();
   if (!strcmp(what, "processes"))
     return processes(n);
+  if (!strcmp(what, "at-once"))
+    return at_once(n);
   if (!strcmp(what, "bind"))
     return bind_port(n);
   if (!strcmp(what, "handler"))
