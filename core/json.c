@@ -71,6 +71,10 @@ sequence(const u8 *s, size_t left)
   for (size_t i = 1; i < n; i++)
     if ((s[i] & 0xc0) != 0x80)
       return 0;
+  /* neither longer than need be, nor half of a pair of UTF-16, nor above U+10FFFF: who reads it may refuse all */
+  if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) ||
+      (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90))
+    return 0;
   return n;
 }
 
@@ -103,27 +107,30 @@ put_bytes(struct text *t, const u8 *s, size_t len)
   put_literal(t, "\"}");
 }
 
+/* A byte that begins no character is U+FFFD. */
 static void
-put_string(struct text *t, const u8 *s, size_t len)
+put_escaped(struct text *t, const u8 *s, size_t len)
 {
   size_t from = 0;
   char escape[8];
 
-  if (!is_utf8(s, len)) {
-    put_bytes(t, s, len);
-    return;
-  }
   put_literal(t, "\"");
   for (size_t i = 0; i < len; i++) {
+    const size_t n = sequence(s + i, len - i);
     const char *e;
 
-    if (s[i] >= 0x20 && s[i] != '"' && s[i] != '\\' && s[i] != 0x7f)
+    if (n > 1) {
+      i += n - 1;
+      continue;
+    }
+    if (n && s[i] >= 0x20 && s[i] != '"' && s[i] != '\\' && s[i] != 0x7f)
       continue;
     e = s[i] == '"'    ? "\\\""
         : s[i] == '\\' ? "\\\\"
         : s[i] == '\n' ? "\\n"
         : s[i] == '\t' ? "\\t"
         : s[i] == '\r' ? "\\r"
+        : n == 0       ? "\\ufffd"
                        : NULL;
     if (!e) {
       snprintf(escape, sizeof(escape), "\\u%04x", s[i]);
@@ -135,6 +142,15 @@ put_string(struct text *t, const u8 *s, size_t len)
   }
   put(t, (const char *)s + from, len - from);
   put_literal(t, "\"");
+}
+
+static void
+put_string(struct text *t, const u8 *s, size_t len)
+{
+  if (is_utf8(s, len))
+    put_escaped(t, s, len);
+  else
+    put_bytes(t, s, len);
 }
 
 static void
@@ -234,7 +250,7 @@ put_value(struct text *t, int indent)
         put_literal(t, ",");
       if (indent >= 0)
         put_indent(t, inner);
-      put_string(t, (const u8 *)keys[i].p, keys[i].len);
+      put_escaped(t, (const u8 *)keys[i].p, keys[i].len); /* a name can be nothing but a string */
       put(t, ": ", indent < 0 ? 1 : 2);
       lua_pushlstring(L, keys[i].p, keys[i].len);
       lua_rawget(L, at);
