@@ -43,10 +43,12 @@ static int
 make_times(struct csn_spawn *s)
 {
   const size_t size = csn_times_size(s->plan);
-  CSN_CLEANUP_FD int fd = memfd_create("caisson", MFD_CLOEXEC);
+  CSN_CLEANUP_FD int fd = memfd_create("caisson", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   void *at;
 
-  if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
+  /* never shorter: both sides write and read what they have mapped */
+  if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
+      fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW) < 0)
     return -errno;
   at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (at == MAP_FAILED)

@@ -145,7 +145,7 @@ value_of(u32 kind, u64 arg)
   case ARG_RESULT:
     return arg < MAX_CALLS ? (u64)shared->results[arg] : 0;
   case ARG_WORD:
-    return *(u32 *)(void *)(shared->data + (arg + 4 <= MAX_DATA ? arg & ~3ull : 0));
+    return *(u32 *)(void *)(shared->data + (arg < MAX_DATA ? arg & ~3ull : 0));
   default:
     return arg;
   }
