@@ -254,7 +254,11 @@ put_value(struct text *t, int indent)
       put(t, ": ", indent < 0 ? 1 : 2);
       lua_pushlstring(L, keys[i].p, keys[i].len);
       lua_rawget(L, at);
-      put_value(t, inner);
+      /* a name that was not of our choosing: it would be read as bytes, in place of the table */
+      if (keys[i].len == 6 && !memcmp(keys[i].p, "base64", 6) && lua_type(L, -1) == LUA_TSTRING)
+        put_bytes(t, (const u8 *)lua_tostring(L, -1), lua_rawlen(L, -1));
+      else
+        put_value(t, inner);
       lua_pop(L, 1);
     }
     if (indent >= 0)

@@ -20,4 +20,11 @@ describe("json", function()
     assert.equal('{"\\ufffd\\ufffdx\\n\226\130\172":1}', json.value { ["\255\192x\n\226\130\172"] = 1 })
     assert.same({ ["a\239\191\189"] = { "b" } }, json.decode(json.document { ["a\237"] = { "b" } }))
   end)
+
+  it("reads back a table with a name that says of bytes that they are some", function()
+    for _, v in ipairs { { base64 = "x" }, { base64 = "" }, { { a = { base64 = "\255", b = "c" } } }, { base64 = { base64 = "eA==" } },
+      { base64 = 1 } } do
+      assert.same(v, json.decode(json.document(v)))
+    end
+  end)
 end)
