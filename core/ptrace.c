@@ -255,14 +255,24 @@ l_call(lua_State *L)
 long
 csn_skip_call(pid_t pid, s64 result)
 {
-  struct user_regs_struct r;
+  union {
+    struct user_regs_struct own;
+    u32 i386[17]; /* of a thread in 32-bit mode: ebx to ebp, eax, ..., orig_eax, eip to ss */
+  } r;
   struct iovec v = { &r, sizeof(r) };
   long rc = csn_sys(__NR_ptrace, PTRACE_GETREGSET, pid, NT_PRSTATUS, &v);
 
-  if (rc < 0 || v.iov_len != sizeof(r)) /* in 32-bit mode they are others */
-    return rc < 0 ? rc : -EOPNOTSUPP;
-  r.orig_rax = ~0ull;
-  r.rax = (u64)result;
+  if (rc < 0)
+    return rc;
+  if (v.iov_len == sizeof(r.i386)) {
+    r.i386[11] = ~0u;
+    r.i386[6] = (u32)result;
+  } else if (v.iov_len == sizeof(r.own)) {
+    r.own.orig_rax = ~0ull;
+    r.own.rax = (u64)result;
+  } else {
+    return -EOPNOTSUPP;
+  }
   return csn_sys(__NR_ptrace, PTRACE_SETREGSET, pid, NT_PRSTATUS, &v);
 }
 

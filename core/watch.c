@@ -115,6 +115,14 @@ go(pid_t tid, long how, u64 signal)
   return csn_sys(__NR_ptrace, how, tid, 0, signal);
 }
 
+/* What is denied is not made, whatever happens: a thread whose registers are not known here is killed. */
+static void
+deny(pid_t tid, u32 number)
+{
+  if (csn_skip_call(tid, -(s64)number) < 0)
+    csn_sys(__NR_kill, tid, SIGKILL); /* it stands there still, or is gone: no other can be meant */
+}
+
 /* A filter of the program's own with a listener would be asked before the tracer, and might let be what the policy denies:
  * it gets what it would where the container has a listener already. By any of the machine's ways to call. */
 static bool
@@ -188,7 +196,7 @@ on_filter(struct watcher *w, pid_t tid, struct call **told)
   case SECCOMP_RET_ALLOW:
   case SECCOMP_RET_LOG:
     if (i.seccomp.ret_data != w->tag) { /* of a filter of the program's own: it has no tracer */
-      csn_skip_call(tid, -ENOSYS);
+      deny(tid, ENOSYS);
       drop_call(w, c);
       go(tid, PTRACE_CONT, 0);
     } else {
@@ -198,10 +206,10 @@ on_filter(struct watcher *w, pid_t tid, struct call **told)
     return false;
   case SECCOMP_RET_ERRNO:
     answer &= SECCOMP_RET_DATA;
-    csn_skip_call(tid, -(s64)(answer < ERRNOS ? answer : ERRNOS - 1));
+    deny(tid, answer < ERRNOS ? answer : ERRNOS - 1);
     break;
   default:
-    csn_skip_call(tid, -ENOSYS);
+    deny(tid, ENOSYS);
   }
   if (!c) {
     go(tid, PTRACE_CONT, 0);

@@ -54,6 +54,18 @@ describe("run with explain", function()
     assert.same({}, explained("seccomp = policy.default() + { \"unshare\" },", "mkdir", "/tmp/x"))
   end)
 
+  it("denies calls of another architecture, too", function()
+    local out = t.sh("cc -m32 -O1 -fno-pic -fno-stack-protector -nostdlib -static -o " .. dir .. "/denied32 "
+      .. "spec/support/denied32.c >/dev/null 2>&1 && " .. dir .. "/denied32; rmdir /tmp/denied32-made 2>/dev/null")
+    if not out:find ", there" then return pending "needs 32-bit programs" end
+    local more = "  seccomp = policy.new { default = \"allow\", architectures = { \"x86_64\", \"x86\" } } - { \"mkdir\" },"
+    for _, explain in ipairs { false, true } do
+      local r = assert(caisson.run(recipe(more), { args = { "/mnt/denied32" }, stdout = "capture", explain = explain or nil }))
+      assert.equal("EPERM, not there\n", r.stdout)
+      assert.equal(explain and 1 or nil, r.explained and #r.explained)
+    end
+  end)
+
   it("goes on where more threads are in a call than it can follow", function()
     local list, r = explained(nil, "at-once", "1100")
     assert.same({}, list)
