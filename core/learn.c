@@ -457,6 +457,8 @@ l_begin(lua_State *L)
   l->begun = true;
   l->ntasks = 0;
   task_there(l, first);
+  if (!l->sites.off)
+    csn_site_begin(&l->sites, first);
   return csn_pushok(L);
 }
 

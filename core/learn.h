@@ -17,7 +17,11 @@ struct csn_sites {
     u32 nr, hits;
   } at[CSN_SITES];
   pid_t sharing[CSN_SHARING];
+  u64 filters; /* that each thread has, unless it has loaded some of its own */
 };
+
+/* The program begins: where its filters can't be counted, nothing is led round. */
+void csn_site_begin(struct csn_sites *s, pid_t tid) __attribute__((visibility("hidden")));
 
 /* From its vfork, and to its exec or end. */
 void csn_site_share(struct csn_sites *s, pid_t pid) __attribute__((visibility("hidden")));

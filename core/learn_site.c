@@ -150,6 +150,24 @@ alone(pid_t tid)
   return field == 47;
 }
 
+static u64
+filters_of(pid_t tid)
+{
+  static const char key[] = "\nSeccomp_filters:\t";
+  char text[4096];
+  const char *at = read_proc(tid, "/status", text, sizeof(text)) ? strstr(text, key) : NULL;
+
+  return at ? number(at + sizeof(key) - 1) : 0;
+}
+
+void
+csn_site_begin(struct csn_sites *s, pid_t tid)
+{
+  s->filters = filters_of(tid);
+  if (!s->filters)
+    s->off = true;
+}
+
 /* The call that it is stopped before is made another, which maps the page; then it stands before its own again. */
 static bool
 map_page(pid_t tid)
@@ -341,7 +359,8 @@ csn_site_hit(struct csn_sites *s, pid_t tid, u32 nr, u64 ip)
   if (kind == NONE || !alone(tid))
     return;
   if (!has_page(tid, &n)) {
-    if (map_page(tid)) /* and it comes back to this call */
+    /* a filter of the program's own might kill it for a call that is ours */
+    if (filters_of(tid) == s->filters && map_page(tid)) /* and it comes back to this call */
       s->at[i].hits = FIRST - 1;
     return;
   }
@@ -358,6 +377,12 @@ csn_site_range(u64 *from, u64 *to)
 }
 
 #else
+
+void
+csn_site_begin(struct csn_sites *s, pid_t tid)
+{
+  (void)s, (void)tid;
+}
 
 void
 csn_site_hit(struct csn_sites *s, pid_t tid, u32 nr, u64 ip)

@@ -132,6 +132,11 @@ describe("learn", function()
     end)
   end)
 
+  it("makes no call of its own where a filter of the program's may kill for it", function()
+    local _, r = learnt_of { programs[1], "filtered" }
+    assert.same({ "100\n", 0 }, { r.stdout, r.code })
+  end)
+
   describe("files", function()
     it("become few rules, and temporary ones the folder that they were in", function()
       t.sh(("mkdir -m 777 %s/work %s/other"):format(dir, dir))

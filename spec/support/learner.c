@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -124,6 +126,27 @@ hot(void)
   printf("%ld %ld %d\n", sum, more, ticks);
 }
 
+/* A filter of its own that kills for mmap, and then one call often. */
+static void
+filtered(void)
+{
+  struct sock_filter f[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog p = { 4, f };
+  int n = 0;
+
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p) < 0)
+    return;
+  for (int i = 0; i < 100; i++)
+    n += getppid() >= 0;
+  dprintf(1, "%d\n", n);
+}
+
 static void
 exec_chain(char **argv, int left)
 {
@@ -198,6 +221,8 @@ main(int argc, char **argv)
     forks();
   else if (!strcmp(what, "arguments"))
     arguments();
+  else if (!strcmp(what, "filtered"))
+    filtered();
   else if (!strcmp(what, "hot"))
     hot();
   else if (!strcmp(what, "chain"))
