@@ -145,9 +145,9 @@ function mount_kinds.bind(b, key, m) bind(b, key, m, b:check_type(key, m.bind, "
 
 function mount_kinds.fd(b, key, m) bind(b, key, m, nil, true) end
 
--- A size in bytes, or "64M"; "50%" is of the machine's memory, and the kernel's to count.
+-- A size in bytes, or "64M".
 local function bytes(b, key, v)
-  if type(v) ~= "string" or v:find("^%d+%%$") then return v end
+  if type(v) ~= "string" then return v end
   local n, expected = require("caisson.params").types.size(v)
   return n or b:fail(key_of(key, "size"), ("%s expected, got '%s'"):format(expected, v))
 end
