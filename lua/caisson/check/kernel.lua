@@ -101,6 +101,12 @@ rule("sysfs-writable", "error", "/sys is not writable.",
         found(("%s is writable"):format(p.at), p.step, { level = not m.host_root and "note" or nil })
       end
     end
+    for _, e in ipairs(m:areas()) do -- a part of it; of control groups another rule tells
+      if model.within(e.source, "/sys") and e.source ~= "/sys" and not model.within(e.source, "/sys/fs/cgroup") then
+        found(("%s of the host is writable at %s"):format(e.source, e.at), e.step,
+          { level = not m.host_root and "note" or nil })
+      end
+    end
   end)
 
 -- Does a mount of cgroups belong to v1?

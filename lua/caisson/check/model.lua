@@ -240,6 +240,11 @@ function Model:areas()
       directory = not self.here or st ~= nil and st.type == "directory" }
   end
   for _, e in ipairs(self.mounts) do
+    local upper = e.kind == "overlay" and e.options.upper
+    if upper and upper:sub(1, 1) == "/" and upper:sub(1, 9) ~= "/proc/fs/" and not e.ro
+      and self:landlock(e.target, "write_file") then
+      add(e, real(upper), e.target)
+    end
     if (e.kind == "bind" or e.kind == "host") and e.source and not e.ro and not e.fd then
       if self:landlock(e.target, "write_file") then
         if e.kind == "bind" then add(e, e.source, e.target) end -- else the rule about the root tells

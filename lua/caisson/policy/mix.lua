@@ -15,8 +15,9 @@
 --
 -- A mix-in only narrows. What it says and the recipe says both holds: filters as one that gives the stricter answer,
 -- Landlock's rulesets one behind the other, capabilities that both keep, of each limit the smaller; mounts and masked
--- paths are added. What it does not say stays as the recipe has it. Two of them: a * b holds both, a + b allows what
--- either allows, a - { seccomp = …, landlock = …, capabilities = … } takes away.
+-- paths are added. (A bind mount is the one thing here that can show more than the recipe does: what it binds, and what
+-- is masked is not where a mount shows it under another name.) What it does not say stays as the recipe has it. Two of
+-- them: a * b holds both, a + b allows what either allows, a - { seccomp = …, landlock = …, capabilities = … } takes away.
 local check = require "caisson.policy.mix.check"
 local combine = require "caisson.policy.mix.combine"
 local where = require "caisson.policy.where"
