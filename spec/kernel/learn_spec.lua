@@ -227,6 +227,18 @@ describe("learn", function()
     assert.same({ "script 1\n", 0 }, { done and done.stdout or message, done and done.code })
   end)
 
+  it("makes one rule of many files of a folder, but not of a home directory or all programs' state", function()
+    local fold, files = require "caisson.learn.fold", {}
+    for i = 1, 9 do
+      files["/home/a/f" .. i] = "file read"
+      files["/home/a/project/f" .. i] = "file write"
+      files["/var/lib/f" .. i] = "file write"
+    end
+    local s = fold.files(files)
+    assert.same({ 9, nil, true }, { #names(s.read), s.read["/home/a"], s.read["/home/a/f1"] })
+    assert.same({ true, nil, true, 10 }, { s.write["/home/a/project"], s.write["/var/lib"], s.write["/var/lib/f9"], #names(s.write) })
+  end)
+
   it("keeps names whatever bytes they are of, and none of them is a word of Lua", function()
     local name = "\255\254 \"]]..os.exit()--\n\27[1m\194\155"
     local work = dir .. "/" .. name

@@ -18,6 +18,12 @@ local system = { ["/usr/lib"] = 2, ["/usr/lib32"] = 2, ["/usr/lib64"] = 2, ["/us
 local never = { ["/"] = true, ["/etc"] = true, ["/home"] = true, ["/root"] = true, ["/usr"] = true, ["/usr/local"] = true,
   ["/proc"] = true, ["/sys"] = true, ["/dev"] = true, ["/var"] = true, ["/run"] = true, ["/mnt"] = true, ["/srv"] = true }
 
+-- Nor is a home directory, keys and all, for seven files of it; nor what has a folder for each program or user.
+local function is_never(dir)
+  return never[dir] or dir:find "^/home/[^/]+$" ~= nil or dir:find "^/run/user/[^/]+$" ~= nil or dir == "/run/user"
+    or dir:find "^/var/[^/]+$" ~= nil and dir ~= "/var/tmp" or dir == "/etc/ssl"
+end
+
 local function parent_of(path) return path:match "^(.+)/[^/]*$" or "/" end
 
 -- The paths of a set, which may then be changed.
@@ -71,7 +77,7 @@ local function crowd(set, limit)
     local count = {}
     for path in pairs(set) do
       local dir = parent_of(path)
-      if path ~= "/" and not never[dir] and depth_of(dir) >= 2 then
+      if path ~= "/" and not is_never(dir) and depth_of(dir) >= 2 then
         count[dir] = (count[dir] or 0) + 1
       end
     end
