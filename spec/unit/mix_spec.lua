@@ -183,6 +183,13 @@ describe("policy.mix", function()
         { io = { max = { { device = "8:0", rbps = 6, wbps = 7 }, { device = "8:1", rbps = 1 } } } }))
     assert.truthy(both({ cpuset = { partition = "root" } }, { cpuset = { partition = "isolated" } })
       :find("mix_spec.lua:%d+: mix%[1%]: cgroup: cpuset.partition: both say it"))
+    -- by its other name a limit would be written over
+    for _, pair in ipairs { { { memory = { max = "1G" } }, { unified = { ["memory.max"] = "max" } } },
+      { { unified = { ["memory.max"] = "5" } }, { memory = { max = "1G" } } } } do
+      assert.matches("cgroup: unified.memory.max: it is memory.max, which the other says in these words", both(pair[1], pair[2]), 1, true)
+    end
+    assert.same({ memory = { max = "1G" }, unified = { ["memory.high"] = "5" } },
+      both({ memory = { max = "1G" } }, { unified = { ["memory.high"] = "5" } }))
     assert.same({ unified = { ["memory.max"] = "5" } }, both({ unified = { ["memory.max"] = "max" } }, { unified = { ["memory.max"] = "5" } }))
     assert.same({ hugetlb = { ["2MB"] = "4M" } }, both({ hugetlb = { ["2MB"] = "4M" } }, { hugetlb = { ["2MB"] = "4M" } }))
     -- what a recipe can do without, a mix-in may not

@@ -162,6 +162,17 @@ local function unified(a, b, more)
   end)
 end
 
+-- One file by two names, `memory.max` and unified's: the last that is written would count, be it the larger.
+local function crossed(a, b)
+  for name in pairs(files.limits) do
+    for _, w in ipairs(a[name] and b.unified and limits.writes(name, a[name], 2) or {}) do
+      if w[1] and b.unified[w[1]] ~= nil then
+        fail("unified." .. w[1], ("it is %s.%s, which the other says in these words"):format(name, w.option))
+      end
+    end
+  end
+end
+
 -- a: a recipe's own table, b: a mix-in's. more: the larger limits, and those alone that both have. Both are right
 -- (limits.check). Raises { key =, message = } where neither is less than the other.
 ---@param a table
@@ -170,6 +181,8 @@ end
 ---@return table
 function M.of(a, b, more)
   local t = {}
+  crossed(a, b)
+  crossed(b, a)
   for k, v in pairs(a) do
     if not files.limits[k] and k ~= "unified" then t[k] = copy(v) end
   end
