@@ -18,6 +18,16 @@ local function answer(p, name, ...)
 end
 
 describe("policy.both", function()
+  it("takes no guarantees and no more than its share", function()
+    for text, cgroup in pairs { ["memory.low"] = { memory = { low = "1M" } }, ["memory.min"] = { memory = { min = "1M" } },
+      ["cpu.weight"] = { cpu = { weight = 101 } }, ["cpu.shares"] = { cpu = { shares = 2000 } } } do
+      local ok, message = pcall(require("caisson").policy.mix, { cgroup = cgroup })
+      assert.is_false(ok)
+      assert.truthy(message:find(text .. ": ", 1, true), message)
+    end
+    assert.truthy(require("caisson").policy.mix { cgroup = { cpu = { weight = 50 }, memory = { max = "64M" } } })
+  end)
+
   it("answers as the kernel does where both are loaded: the stricter", function()
     local a = policy.new { "read", "write", "close", default = "ENOSYS" }:answer("log", "close"):answer("notify", "mkdir")
     local b = policy.new { "read", "close", "mkdir", default = "kill_process" }:answer("trap", "read")

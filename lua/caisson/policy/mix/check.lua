@@ -98,6 +98,16 @@ function checks.cgroup(v, fail)
   for _, k in ipairs { "path", "existing", "driver", "slice", "scope", "properties" } do
     if v[k] ~= nil then fail(k .. ": where the group is, is the recipe's to say") end
   end
+  -- over what a group has by itself, these give
+  local memory, cpu = type(v.memory) == "table" and v.memory or {}, type(v.cpu) == "table" and v.cpu or {}
+  for _, k in ipairs { "min", "low" } do
+    if memory[k] ~= nil then fail(("memory.%s: a guarantee is the recipe's to give, a mix-in only takes"):format(k)) end
+  end
+  for k, own in pairs { weight = 100, shares = 1024 } do
+    if tonumber(cpu[k]) and tonumber(cpu[k]) > own then
+      fail(("cpu.%s: more than %d gives, and a mix-in only takes"):format(k, own))
+    end
+  end
   return v
 end
 
