@@ -31,7 +31,7 @@ describe("caisson.run", function()
   end)
 
   it("ends a program at its time limit, and all that it counts is the program's", function()
-    local r = assert(sh("sleep 30", nil, { limits = { time = 0.2 } }))
+    local r = assert(sh("exec sleep 30", nil, { limits = { time = 0.2 } }))
     assert.equal("time_limit", r.status)
     assert.truthy(r.wall_ns >= 0.2e9 and r.wall_ns < 5e9)
     r = assert(sh("sleep 0.1", nil, { limits = { time = 20 } }))
@@ -117,7 +117,7 @@ describe("caisson.run", function()
     for _ = 1, 5 do
       sh "true"
       sh("true", nil, { hostname = ("x"):rep(65) })
-      sh("sleep 30", nil, { limits = { time = 0.01 } })
+      sh("exec sleep 30", nil, { limits = { time = 0.01 } })
       caisson.run(recipe(), { args = { "/no/such/program" } })
       caisson.start(recipe(), { args = { "/bin/sleep", "30" } }):close()
     end
