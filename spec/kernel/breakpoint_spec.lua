@@ -92,7 +92,7 @@ continue
 ]], { "/bin/sh", "-c", "hostname; ls /tmp" })
     assert.equal(0, r.code, r.err)
     has(r.out, "changed\nleft\n") -- the program's
-    assert.truthy(r.err:find '"creating"\n1\n"net.loopback"\n6%d\n', r.err)
+    assert.truthy(r.err:find '"creating"\n1\n"net.loopback"\n%d+\n', r.err)
     has(r.err, "left\n")
   end)
 
@@ -230,7 +230,7 @@ continue
     end
     fails("pivot_rot", "no step is called 'pivot_rot' (did you mean 'pivot_root'?); this plan's are clone, ")
     fails("hostname[2]", "the plan has hostname 1 time, not 2")
-    fails("99", "the plan's steps are 1 to 6")
+    fails("99", "the plan's steps are 1 to ")
     local r = run({ "--repl", "sandbox" }, "")
     assert.equal(125, r.code)
     has(r.err, "--break says where")
