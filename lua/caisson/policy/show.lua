@@ -239,7 +239,7 @@ local function mount_text(m)
     if k == "data" then
       rest[#rest + 1] = ("(%d bytes)"):format(#tostring(v))
     elseif k ~= kind and k ~= "at" and v ~= false then
-      rest[#rest + 1] = v == true and k or k .. "=" .. (type(v) == "table" and scalar(v):gsub(" ", ",") or tostring(v))
+      rest[#rest + 1] = v == true and tostring(k) or k .. "=" .. (type(v) == "table" and scalar(v):gsub(" ", ",") or tostring(v))
     end
   end
   table.sort(rest)
@@ -255,7 +255,7 @@ function M.items(v, part)
     for name, limit in pairs(v) do
       local soft, hard = limit, limit
       if type(limit) == "table" then soft, hard = limit.soft or limit[1], limit.hard or limit[2] or limit.soft or limit[1] end
-      list[#list + 1] = { key = name, value = soft == hard and tostring(soft) or tostring(soft) .. ":" .. tostring(hard) }
+      list[#list + 1] = { key = tostring(name), value = soft == hard and tostring(soft) or tostring(soft) .. ":" .. tostring(hard) }
     end
     table.sort(list, function(a, b) return a.key < b.key end)
     return list
@@ -264,7 +264,7 @@ function M.items(v, part)
     return list
   elseif part == "namespaces" then
     for k, x in pairs(v) do
-      local key = type(x) == "string" and x ~= "new" and k .. "=" .. x or k
+      local key = type(x) == "string" and x ~= "new" and k .. "=" .. x or tostring(k)
       if x then list[#list + 1] = { key = key, value = "" } end
     end
     table.sort(list, function(a, b) return a.key < b.key end)
