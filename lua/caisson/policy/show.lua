@@ -255,7 +255,8 @@ function M.items(v, part)
     for name, limit in pairs(v) do
       local soft, hard = limit, limit
       if type(limit) == "table" then soft, hard = limit.soft or limit[1], limit.hard or limit[2] or limit.soft or limit[1] end
-      list[#list + 1] = { key = tostring(name), value = soft == hard and tostring(soft) or tostring(soft) .. ":" .. tostring(hard) }
+      list[#list + 1] = { key = tostring(name),
+        value = soft == hard and tostring(soft) or tostring(soft) .. ":" .. tostring(hard) }
     end
     table.sort(list, function(a, b) return a.key < b.key end)
     return list
