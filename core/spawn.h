@@ -56,19 +56,53 @@ struct csn_spawn {
 struct csn_spawn *csn_newprocess(lua_State *L, const struct csn_plan *p); /* its plan is at 2 */
 struct csn_spawn *csn_check_process(lua_State *L, int idx);
 void csn_release_process(struct csn_spawn *s); /* descriptors and memory; not the child */
+
+/* ending.c. The child's pidfd comes with its first message; without (no descriptor was free) one is opened. 0 or
+ * -errno. */
+int csn_remember_child(struct csn_spawn *s, s32 pid);
+/* Is it the word of a creator that is not the runner? It speaks before the child does. */
+bool csn_is_creator(const struct csn_spawn *s, const struct csn_msg *m, int size, int fd);
+void csn_take_creator(struct csn_spawn *s, int fd);
 void csn_reap_runner(struct csn_spawn *s);
 void csn_kill_child(struct csn_spawn *s);
+void
+csn_abandon(struct csn_spawn *s); /* kill what was started, reap it, take back the parent's steps */
 /* Around a fork of the host in which Lua is to run: see spawn.c. In the fork SIGALRM may end it. */
 void csn_before_fork(void);
 void csn_after_fork(lua_State *L);
 bool csn_in_helper(void); /* helper.c: is this process one? */
+
+static inline void
+csn_set_failure(struct csn_spawn *s, u32 step, int err)
+{
+  s->failed = true;
+  s->fail_step = step;
+  s->fail_errno = err;
+}
+
+/* attend.c. Answer the child until it has become the program, or has failed. */
+void csn_attend(struct csn_spawn *s);
+/* A message: its size, 0 at the end, -errno; *fd: the descriptor that came with it, else -1. */
+int csn_receive(struct csn_spawn *s, void *buf, size_t size, int *fd);
 /* The descriptor that is attended to, or -1. */
 int csn_attended(const struct csn_spawn *s);
 /* What the step sent goes into its slot; 0 or -errno. The descriptor is ours to keep or to close. */
 int csn_take_slot(struct csn_spawn *s, u32 step, int fd);
+
+/* host_steps.c. Before one of this side's that needs no child, who is to be asked is; 0 or -errno. */
+int csn_ask_before(struct csn_spawn *s, u32 step);
+/* One step of the parent's side, noted to be undone; 0 or -errno. */
+int csn_parent_step(struct csn_spawn *s, u32 i);
 /* The parent's steps from first on; *at: the last that was tried. 0 or -errno. */
 int csn_parent_steps(struct csn_spawn *s, u32 first, s64 *at);
 void csn_undo(struct csn_spawn *s); /* take back the parent's steps, last first */
+
+/* times.c */
+u64 csn_monotonic_ns(void);
+/* A step of this side's, for who wants to know: its number, when it began, how long it took, its errno. */
+void csn_tell_time(struct csn_spawn *s, u32 step, u64 began, int rc);
+int csn_make_times(struct csn_spawn *s); /* room for when things happen; 0 or -errno */
+void csn_tell_times(struct csn_spawn *s);
 
 /* launch.c: the runner's program, a descriptor made once for the process, or -errno. */
 int csn_runner(void);
