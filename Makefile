@@ -49,7 +49,7 @@ $(BUILD)/runner/clone.o: core/clone.S | $(BUILD)/runner
 $(BUILD)/caisson-runner: $(RUNNER_OBJ)
 	$(CC) -s $(RUNNER_LDFLAGS) $^ -o $@
 # What stands in for a program and tries what can be done (core/prober.c)
-$(BUILD)/runner/probe: core/probe/probe.c core/sys.h Makefile | $(BUILD)/runner
+$(BUILD)/runner/probe: core/probe/probe.c core/sys.h core/freestanding.h Makefile | $(BUILD)/runner
 	$(CC) $(CSN_CFLAGS) $(RUNNER_CFLAGS) -s $(RUNNER_LDFLAGS) $< -o $@
 $(BUILD)/caisson/core.so: $(LIB_OBJ) | $(BUILD)/caisson
 	$(CC) -shared -Wl,-z,start-stop-visibility=hidden $(CFLAGS) $(LDFLAGS) $^ -o $@ -lseccomp -lcap -lpthread

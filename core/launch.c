@@ -28,28 +28,26 @@ extern const u64 csn_runner_id;
 
 static int runner_fd = -1;
 
-/* A sealed memfd: what a container finds as its exe can't be written, whatever it opens. Made once for
- * the process. */
-static int
-make_runner(void)
+/* A sealed memfd: what a container finds as its exe can't be written, whatever it opens. */
+int
+csn_sealed_program(const char *name, const u8 *start, const u8 *end)
 {
-  size_t size = (size_t)(csn_runner_end - csn_runner_start), done = 0;
   CSN_CLEANUP_FD int fd = -1;
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10u
 #endif
-  fd = memfd_create("caisson", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+  fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
   if (fd < 0 && errno == EINVAL) /* before 6.3 all memfds are executable, and the flag unknown */
-    fd = memfd_create("caisson", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0)
     return -errno;
-  while (done < size) {
-    ssize_t n = write(fd, csn_runner_start + done, size - done);
+  while (start < end) {
+    ssize_t n = write(fd, start, (size_t)(end - start));
 
     if (n < 0)
       return -errno;
-    done += (size_t)n;
+    start += n;
   }
   if (fchmod(fd, 0555) < 0 ||
       fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
@@ -111,7 +109,7 @@ csn_runner(void)
 
   if (fd >= 0)
     return fd;
-  fd = make_runner();
+  fd = csn_sealed_program("caisson", csn_runner_start, csn_runner_end);
   if (fd == -EACCES || fd == -EPERM || fd == -ENOSYS) {
     int installed = open_installed_runner();
 

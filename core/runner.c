@@ -10,35 +10,12 @@
  *     runner agent STATE   or as the agent of a pooled container (agent.c)
  */
 #include "plan.h"
+#include "freestanding.h"
 #include <linux/prctl.h>
 #include <linux/mman.h>
 
-void *memcpy(void *restrict dst, const void *restrict src, size_t n);
-void *memset(void *dst, int c, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
 void runner_main(long *sp);
-
-/* The compiler calls these for struct copies. */
-void *
-memcpy(void *restrict dst, const void *restrict src, size_t n)
-{
-  u8 *d = dst;
-  const u8 *s = src;
-
-  while (n--)
-    *d++ = *s++;
-  return dst;
-}
-
-void *
-memset(void *dst, int c, size_t n)
-{
-  u8 *d = dst;
-
-  while (n--)
-    *d++ = (u8)c;
-  return dst;
-}
 
 int
 memcmp(const void *a, const void *b, size_t n)

@@ -104,7 +104,9 @@ void csn_tell_time(struct csn_spawn *s, u32 step, u64 began, int rc);
 int csn_make_times(struct csn_spawn *s); /* room for when things happen; 0 or -errno */
 void csn_tell_times(struct csn_spawn *s);
 
-/* launch.c: the runner's program, a descriptor made once for the process, or -errno. */
+/* launch.c: a program of ours as a sealed descriptor, or -errno. */
+int csn_sealed_program(const char *name, const u8 *start, const u8 *end);
+/* The runner's program, a descriptor made once for the process, or -errno. */
 int csn_runner(void);
 /* What to say of such an error of its. */
 const char *csn_runner_trouble(int err);

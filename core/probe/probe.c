@@ -11,6 +11,7 @@
  * that a filter which forbids nearly everything can be tried as well as any other.
  */
 #include "sys.h"
+#include "freestanding.h"
 #include <linux/filter.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
@@ -64,31 +65,7 @@ static struct filter filters[MAX_FILTERS];
 static u32 nfilters;
 static struct shared *shared;
 
-void *memcpy(void *restrict dst, const void *restrict src, size_t n);
-void *memset(void *dst, int c, size_t n);
 void probe_main(void);
-
-/* The compiler calls these for struct copies. */
-void *
-memcpy(void *restrict dst, const void *restrict src, size_t n)
-{
-  u8 *d = dst;
-  const u8 *s = src;
-
-  while (n--)
-    *d++ = *s++;
-  return dst;
-}
-
-void *
-memset(void *dst, int c, size_t n)
-{
-  u8 *d = dst;
-
-  while (n--)
-    *d++ = (u8)c;
-  return dst;
-}
 
 static _Noreturn void
 leave(int status)
