@@ -29,6 +29,17 @@ function M.no_user_namespaces(read)
   end
 end
 
+-- Where something is mounted, as this process sees it.
+function M.mount_points()
+  local list, f = {}, io.open("/proc/self/mountinfo")
+  for line in f and f:lines() or function() end do
+    local place = line:match("^%S+ %S+ %S+ %S+ (%S+)")
+    list[#list + 1] = place and place:gsub("\\(%d%d%d)", function(n) return string.char(tonumber(n, 8)) end)
+  end
+  if f then f:close() end
+  return list
+end
+
 -- Mounts below /proc: a user namespace that sees one may not mount a new proc.
 function M.covered_proc(mountinfo)
   local list = {}

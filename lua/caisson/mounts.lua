@@ -66,16 +66,6 @@ local function has_mounts_below(path, places)
   return false
 end
 
-local function places_of_mounts()
-  local list, f = {}, io.open("/proc/self/mountinfo")
-  for line in f and f:lines() or function() end do
-    local place = line:match("^%S+ %S+ %S+ %S+ (%S+)")
-    list[#list + 1] = place and place:gsub("\\(%d%d%d)", function(n) return string.char(tonumber(n, 8)) end)
-  end
-  if f then f:close() end
-  return list
-end
-
 -- Does the source of a bind take the rights that root has outside alone? There mounts are locked to what they cover.
 local function needs_outside(b, o)
   if not b.new.user or o.fd then return false end
@@ -84,7 +74,7 @@ local function needs_outside(b, o)
   b.open_to_all = b.open_to_all or {}
   if not is_open_to_all(o.source, b.open_to_all) then return true end
   if o.recursive then return false end
-  b.places_of_mounts = b.places_of_mounts or places_of_mounts()
+  b.places_of_mounts = b.places_of_mounts or require("caisson.machine").mount_points()
   return has_mounts_below(o.source, b.places_of_mounts)
 end
 

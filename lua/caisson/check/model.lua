@@ -507,16 +507,6 @@ function Model:mount_point(s, e)
   self:make(path)
 end
 
-local function mount_points()
-  local list, f = {}, io.open("/proc/self/mountinfo")
-  for line in f and f:lines() or function() end do
-    local place = line:match("^%S+ %S+ %S+ %S+ (%S+)")
-    list[#list + 1] = place and place:gsub("\\(%d%d%d)", function(n) return string.char(tonumber(n, 8)) end)
-  end
-  if f then f:close() end
-  return list
-end
-
 ---What a plan's container will be.
 ---@param built table|caisson.Plan  what Recipe:build answers, or a plan
 ---@param opts? { here?: boolean, identity?: table }
@@ -533,7 +523,7 @@ function M.of(built, opts)
   m.uid = m.identity.euid
   m.permitted = m.uid == 0 and every_capability() or {}
   m.bounding, m.inheritable, m.ambient = every_capability(), {}, {}
-  local points = m.here and mount_points() or {}
+  local points = m.here and require("caisson.machine").mount_points() or {}
   -- Is there a mount of the host's between a directory and what is below it?
   function m.on_mount(path, dir)
     for _, p in ipairs(points) do
