@@ -5,6 +5,7 @@
 #include "csn.h"
 #include "cgroup.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,27 +16,23 @@
 static int
 push_file(lua_State *L, const char *path)
 {
-  FILE *f = fopen(path, "re");
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
   luaL_Buffer b;
-  size_t n;
-  int err = 0;
+  ssize_t n;
+  int err;
 
-  if (!f)
+  if (fd < 0)
     return -errno;
   /* The stack of luaL_Buffer may raise for memory only; one descriptor is then lost to a dying state. */
   luaL_buffinit(L, &b);
-  do {
-    char *to = luaL_prepbuffer(&b);
-
-    n = fread(to, 1, LUAL_BUFFERSIZE, f);
-    luaL_addsize(&b, n);
-  } while (n > 0);
-  err = ferror(f) ? EIO : 0;
-  fclose(f);
+  while ((n = CSN_RETRY(csn_sys(__NR_read, fd, luaL_prepbuffer(&b), LUAL_BUFFERSIZE))) > 0)
+    luaL_addsize(&b, (size_t)n);
+  err = (int)n;
+  close(fd);
   luaL_pushresult(&b);
-  if (err)
+  if (err < 0)
     lua_pop(L, 1);
-  return -err;
+  return err;
 }
 
 /* mountinfo writes space, tab, newline and backslash as \ooo */
@@ -164,6 +161,14 @@ may(const char *dir, const char *file, int mode)
   return faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
 }
 
+/* May this process make groups there, and put processes into them? */
+static bool
+may_make(const char *dir, int version)
+{
+  /* v2: who moves or clones a process needs the right in the group above both, too */
+  return may(dir, "", W_OK | X_OK) && (version == 1 || may(dir, "cgroup.procs", W_OK));
+}
+
 /* One line of /proc/self/cgroup, "4:memory:/path", as a table on top of the stack; false: none of use */
 static bool
 push_hierarchy(lua_State *L, char *line, const char *mountinfo)
@@ -171,6 +176,7 @@ push_hierarchy(lua_State *L, char *line, const char *mountinfo)
   char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
   char own[8192], above[8208];
   struct mount m;
+  bool able;
   int version;
 
   if (!path)
@@ -191,14 +197,13 @@ push_hierarchy(lua_State *L, char *line, const char *mountinfo)
     return true;
   lua_pushstring(L, m.point);
   lua_setfield(L, -2, "mount");
-  /* v2: who moves or clones a process needs the right in the group above both, too */
-  lua_pushboolean(L, may(m.point, "", W_OK | X_OK) &&
-                         (version == 1 || may(m.point, "cgroup.procs", W_OK)));
+  able = may_make(m.point, version);
+  lua_pushboolean(L, able);
   lua_setfield(L, -2, "mount_writable");
   snprintf(own, sizeof(own), "%s%s", m.point, below(m.root, path));
   lua_pushstring(L, own);
   lua_setfield(L, -2, "own");
-  lua_pushboolean(L, may(own, "", W_OK | X_OK) && (version == 1 || may(own, "cgroup.procs", W_OK)));
+  lua_pushboolean(L, strcmp(own, m.point) == 0 ? able : may_make(own, version));
   lua_setfield(L, -2, "own_writable");
   if (version == 2) {
     set_words_of(L, "controllers", own, "cgroup.controllers");

@@ -177,6 +177,18 @@ write_below(int parent, const char *name, int group, void *arg)
   return 0;
 }
 
+/* Nobody is in it, and no group is below it. */
+static bool
+is_deserted(int group)
+{
+  struct stat before, after;
+  char pid[32];
+
+  return fstat(group, &before) == 0 && before.st_nlink == 2 &&
+         csn_cgroup_read(group, "cgroup.procs", pid, sizeof(pid)) == 0 &&
+         fstat(group, &after) == 0 && after.st_nlink == 2;
+}
+
 /* Kill all that is in the group and below it, also what forks faster than it is killed. */
 static int
 kill_tree(int group, u64 deadline)
@@ -191,6 +203,9 @@ kill_tree(int group, u64 deadline)
     return version;
   if (version == 2)
     return csn_cgroup_write(group, "cgroup.kill", "1", 1);
+  /* freezing has every processor patch the kernel's code: not for nobody */
+  if (is_deserted(group))
+    return 0;
   /* v1 has no such file. Nothing forks while it is frozen, or past pids.max. */
   held = csn_cgroup_read(group, "pids.max", old, sizeof(old));
   if (held > 0)
@@ -263,6 +278,19 @@ remove_tree(const char *path, bool killing, u64 deadline)
     return rc;
   rc = for_each_group(group, 0, remove_below, &deadline);
   return rc < 0 ? rc : remove_group(parent, slash + 1, deadline);
+}
+
+/* The group that is open there, if it is empty, by its name in the one above it. Is it gone? */
+static bool
+remove_held(int group, const char *path)
+{
+  char name[3 + CSN_CGROUP_NAME] = "../";
+  const char *slash = strrchr(path, '/');
+
+  if (!slash || !slash[1] || strlen(slash + 1) >= CSN_CGROUP_NAME || csn_cgroup_version(group) < 0)
+    return false;
+  strcpy(name + 3, slash + 1);
+  return unlinkat(group, name, AT_REMOVEDIR) == 0;
 }
 
 #define UNDO_MS 10000
@@ -437,8 +465,9 @@ l_signal(lua_State *L)
   return 1;
 }
 
-/* core.cgroup.remove(path, [seconds], [above]) -> true | nil, message, errno
- * above: so many of the groups above it go too, unless they hold something else. */
+/* core.cgroup.remove(path, [seconds], [above], [dir]) -> true | nil, message, errno
+ * above: so many of the groups above it go too, unless they hold something else. dir: the group itself, which is then
+ * found from there. */
 static int
 l_remove(lua_State *L)
 {
@@ -446,11 +475,13 @@ l_remove(lua_State *L)
   const char *path = luaL_checklstring(L, 1, &len);
   lua_Integer above = luaL_optinteger(L, 3, 0);
   char up[CSN_CGROUP_PATH];
+  bool gone;
   int rc;
 
   luaL_argcheck(L, strlen(path) == len, 1, "a path without NUL expected");
   luaL_argcheck(L, above >= 0 && above < 256, 3, "how many groups above it");
-  rc = len < sizeof(up) ? remove_tree(path, false, deadline_arg(L, 2)) : -ENAMETOOLONG;
+  gone = !lua_isnoneornil(L, 4) && remove_held(csn_tofd(L, 4), path);
+  rc = gone ? 0 : len < sizeof(up) ? remove_tree(path, false, deadline_arg(L, 2)) : -ENAMETOOLONG;
   if (rc == 0)
     memcpy(up, path, len + 1);
   while (rc == 0 && above-- > 0) {

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,24 +23,70 @@ l_identity(lua_State *L)
     long value;
   } ids[] = { { "pid", getpid() },   { "ppid", getppid() }, { "uid", getuid() },
               { "euid", geteuid() }, { "gid", getgid() },   { "egid", getegid() } };
-  gid_t *groups;
-  int n = getgroups(0, NULL);
+  gid_t few[64], *groups = few;
+  int n = getgroups(sizeof(few) / sizeof(*few), few);
 
-  lua_newtable(L);
+  if (n < 0 && (n = getgroups(0, NULL)) > 0) {
+    groups = lua_newuserdata(L, sizeof(*groups) * (size_t)n);
+    n = getgroups(n, groups);
+  }
+  lua_createtable(L, 0, 7);
   for (size_t i = 0; i < sizeof(ids) / sizeof(*ids); i++) {
     lua_pushinteger(L, (lua_Integer)ids[i].value);
     lua_setfield(L, -2, ids[i].name);
   }
-  groups = lua_newuserdata(L, sizeof(*groups) * (size_t)(n > 0 ? n : 1));
-  n = getgroups(n > 0 ? n : 0, groups);
   lua_createtable(L, n > 0 ? n : 0, 0);
   for (int i = 0; i < n; i++) {
     lua_pushinteger(L, (lua_Integer)groups[i]);
     lua_rawseti(L, -2, i + 1);
   }
-  lua_setfield(L, -3, "groups");
-  lua_pop(L, 1);
+  lua_setfield(L, -2, "groups");
   return 1;
+}
+
+/* core.euid() */
+static int
+l_euid(lua_State *L)
+{
+  lua_pushinteger(L, (lua_Integer)geteuid());
+  return 1;
+}
+
+/* core.namespaces([pid]) -> the inodes of a process's namespaces, or this one's, by name: { user =, mount =, ... }
+ *   | nil, message, errno */
+static int
+l_namespaces(lua_State *L)
+{
+  static const char *const files[][2] = { { "user", "user" },     { "mount", "mnt" },
+                                          { "pid", "pid" },       { "net", "net" },
+                                          { "ipc", "ipc" },       { "uts", "uts" },
+                                          { "cgroup", "cgroup" }, { "time", "time" } };
+  lua_Integer pid = luaL_optinteger(L, 1, 0);
+  char path[40] = "/proc/self/ns", link[64];
+  int rc = 0, dir;
+
+  luaL_argcheck(L, lua_isnoneornil(L, 1) || pid > 0, 1, "a process above 0 expected");
+  lua_createtable(L, 0, 8);
+  if (pid > 0)
+    snprintf(path, sizeof(path), "/proc/%d/ns", (int)pid);
+  dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0)
+    return csn_pusherr(L, errno, "%s", path);
+  for (size_t i = 0; rc == 0 && i < sizeof(files) / sizeof(*files); i++) {
+    ssize_t n = readlinkat(dir, files[i][1], link, sizeof(link) - 1);
+    const char *number;
+
+    if (n < 0)
+      rc = errno == ENOENT ? 0 : errno; /* the kernel may be without it */
+    link[n > 0 ? n : 0] = 0;
+    number = strchr(link, '[');
+    if (number) {
+      lua_pushinteger(L, (lua_Integer)strtoull(number + 1, NULL, 10));
+      lua_setfield(L, -2, files[i][0]);
+    }
+  }
+  close(dir);
+  return rc ? csn_pusherr(L, rc, "%s", path) : 1;
 }
 
 /* core.now() -> nanoseconds of CLOCK_MONOTONIC */
@@ -203,11 +250,16 @@ l_kill_group(lua_State *L)
 static void
 open_host(lua_State *L)
 {
-  static const luaL_Reg functions[] = {
-    { "identity", l_identity }, { "now", l_now },   { "kill_group", l_kill_group },
-    { "lstat", l_lstat },       { "list", l_list }, { "access", l_access },
-    { "realpath", l_realpath }, { NULL, NULL }
-  };
+  static const luaL_Reg functions[] = { { "identity", l_identity },
+                                        { "euid", l_euid },
+                                        { "now", l_now },
+                                        { "kill_group", l_kill_group },
+                                        { "lstat", l_lstat },
+                                        { "list", l_list },
+                                        { "access", l_access },
+                                        { "realpath", l_realpath },
+                                        { "namespaces", l_namespaces },
+                                        { NULL, NULL } };
 
   if (luaL_newmetatable(L, "caisson.directory")) {
     lua_pushcfunction(L, l_closedir);

@@ -109,7 +109,7 @@ M.leaf = "caisson.host"
 function M.probe()
   local hierarchies, message, errno = core.cgroup.detect()
   if not hierarchies then return nil, message, errno end
-  return { hierarchies = hierarchies, writable = core.cgroup.writable, euid = core.identity().euid }
+  return { hierarchies = hierarchies, writable = core.cgroup.writable, euid = core.euid() }
 end
 
 local function has(list, word)
@@ -593,7 +593,7 @@ end
 ---@param process caisson.core.Process
 ---@return caisson.cgroup.Groups
 function M.open(built, process)
-  return require("caisson.cgroup.group").of_process(built.cgroup.groups, process)
+  return require("caisson.cgroup.group").of_process(built.cgroup.groups, process, built.plan)
 end
 
 ---How much this machine's processes have to wait: /proc/pressure, as a group's pressure() has it; nil: not counted.

@@ -274,7 +274,7 @@ end
 ---@return boolean
 function Container:shares(kind)
   local inode = self.saved.namespaces and self.saved.namespaces[kind]
-  return inode ~= nil and inode == processes.namespaces("self")[kind]
+  return inode ~= nil and inode == core.namespaces()[kind]
 end
 
 -- ---- its life ----

@@ -3,9 +3,8 @@ local core = require "caisson.core"
 
 local M = {}
 
--- By the names of steps and of /proc/PID/ns; user first, which gives the rights for the others.
-M.namespaces = { { "user", "user" }, { "mount", "mnt" }, { "pid", "pid" }, { "net", "net" }, { "ipc", "ipc" },
-  { "uts", "uts" }, { "cgroup", "cgroup" }, { "time", "time" } }
+-- User first, which gives the rights for the others.
+local namespaces = { "user", "mount", "pid", "net", "ipc", "uts", "cgroup", "time" }
 
 local function read(path)
   local f, message = io.open(path, "r")
@@ -51,13 +50,13 @@ end
 function M.look(target)
   local at, found = ("/proc/%d/"):format(target.pid), { list = {}, is = {} }
   found.root = target.apart and at .. "root" or nil
-  for _, n in ipairs(M.namespaces) do
-    local theirs, message, errno = core.lstat(at .. "ns/" .. n[2])
-    local ours = core.lstat("/proc/self/ns/" .. n[2])
-    if not theirs and ours then return nil, message, errno end
-    if ours and theirs.target ~= ours.target then
-      found.list[#found.list + 1] = n[1]
-      found.is[n[1]] = true
+  local theirs, message, errno = core.namespaces(target.pid)
+  if not theirs then return nil, message, errno end
+  local ours = core.namespaces()
+  for _, name in ipairs(namespaces) do
+    if theirs[name] ~= ours[name] then
+      found.list[#found.list + 1] = name
+      found.is[name] = true
     end
   end
   if found.is.user then
@@ -65,7 +64,8 @@ function M.look(target)
     found.setgroups = (read(at .. "setgroups") or ""):match("%a+")
   end
   -- what was read is of the container's process, and not of one with its recycled number, if that lives still
-  local ready, message, errno = core.poll({ { fd = target.pidfd, events = "r" } }, 0)
+  local ready
+  ready, message, errno = core.poll({ { fd = target.pidfd, events = "r" } }, 0)
   if not ready then return nil, message, errno end
   if ready[1] then return nil, ("the container's process %d has ended"):format(target.pid), core.errno.ESRCH end
   return found

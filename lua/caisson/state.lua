@@ -36,7 +36,7 @@ end
 
 -- Are we the user that the machine calls root, not one who is root of a user namespace?
 local function is_host_root()
-  if core.identity().euid ~= 0 then return false end
+  if core.euid() ~= 0 then return false end
   local f = io.open("/proc/self/uid_map", "r")
   local map = f and f:read("*a") or ""
   if f then f:close() end
@@ -61,7 +61,7 @@ function M.root(dir)
   end
   local runtime = os.getenv("XDG_RUNTIME_DIR")
   if not is_host_root() and runtime and runtime:sub(1, 1) == "/" then return runtime:gsub("/+$", "") .. "/caisson" end
-  if core.identity().euid == 0 then return "/run/caisson" end
+  if core.euid() == 0 then return "/run/caisson" end
   return fail(errno.ENOENT, "XDG_RUNTIME_DIR is not set, so there is no place for containers' states: name one (--root, root =)")
 end
 
@@ -97,8 +97,8 @@ local function open_root(root, make)
   local why
   if not st then
     why = message
-  elseif st.uid ~= core.identity().euid then
-    why, number = ("belongs to uid %d, not to %d"):format(st.uid, core.identity().euid), errno.EPERM
+  elseif st.uid ~= core.euid() then
+    why, number = ("belongs to uid %d, not to %d"):format(st.uid, core.euid()), errno.EPERM
   elseif st.mode % 4 >= 2 or math.floor(st.mode / 8) % 4 >= 2 then
     why, number = ("may be written by others (mode %04o): chmod go-w"):format(st.mode), errno.EPERM
   end

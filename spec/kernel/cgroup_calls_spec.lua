@@ -226,6 +226,38 @@ describe("core.cgroup", function()
       assert.equal(core.errno.EBUSY, errno)
     end)
 
+    it("removes the group that is held, with what is below, but not what is in use", function()
+      local path = h.own .. "/" .. name
+      local below = assert(core.cgroup.create { "below", at = path })
+      local process, groups = g.start({ path = name .. "/below", existing = true, pids = { max = 8 } },
+        { "/bin/sleep", "100" })
+      local ok, _, errno = core.cgroup.remove(path, 0, 0, dir)
+      assert.is_nil(ok)
+      assert.equal(core.errno.EBUSY, errno)
+      assert.is_true(core.cgroup.kill(dir)) -- it has no process of its own
+      assert.equal(9, assert(process:wait(10)).signal)
+      groups:close()
+      process:close()
+      below:close()
+      assert.is_true(core.cgroup.remove(path, 10, 0, dir))
+      assert.is_nil(core.lstat(path))
+      assert.is_true(core.cgroup.remove(path, 0, 0, dir)) -- which is gone
+      assert.is_true(core.cgroup.kill(dir) or h.version == 2)
+      -- one that is empty, by its directory alone; beside it is another of no concern
+      local empty, other = assert(core.cgroup.create { name, at = h.own }), h.own .. "/" .. name .. "-other"
+      assert(core.cgroup.create { name .. "-other", at = h.own }):close()
+      assert.is_true(core.cgroup.remove(path, 0, 0, empty))
+      assert.is_nil(core.lstat(path))
+      assert.is_table(core.lstat(other))
+      assert(core.cgroup.remove(other))
+      empty:close()
+      assert.has_error(function() core.cgroup.remove(path, 0, 0, empty) end, "the descriptor is closed")
+      -- what is no group's directory is not looked at
+      local root = assert(core.open("/", { "read", "directory" }))
+      assert.is_true(core.cgroup.remove(path, 0, 0, root))
+      root:close()
+    end)
+
     it("has no step that runs on an empty slot", function()
       for _, s in ipairs { t.step("cgroup.set", { file = "x", value = "1", group = "nothing" }),
         t.step("cgroup.attach", { group = "nothing" }) } do

@@ -10,8 +10,8 @@ local M = {}
 local Groups = {}
 Groups.__index = Groups
 
-local function inode(path)
-  local st, message, errno = core.lstat(path)
+local function inode(dir)
+  local st, message, errno = core.files.stat(dir)
   if not st then return nil, message, errno end
   return type(st.ino) == "number" and ("%.0f"):format(st.ino) or st.ino
 end
@@ -33,12 +33,23 @@ local function path_of(g)
   return link.target
 end
 
--- Of a spawned process, by the slots of its plan.
-function M.of_process(list, process)
-  local self = setmetatable({ groups = {} }, Groups)
+-- Where the plan's steps make groups whose names are not the run's own: { [slot] = path }.
+local function paths_of(plan)
+  local paths = {}
+  for _, s in ipairs(plan and plan.steps or {}) do
+    if s.step == "clone" then break end
+    local o = s.step == "cgroup.create" and s.options
+    if o and type(o.path) == "string" and not o.path:find("*", 1, true) then paths[o.slot or "cgroup"] = o.at .. "/" .. o.path end
+  end
+  return paths
+end
+
+-- Of a spawned process, by the slots of its plan. plan: in Lua, if it is at hand.
+function M.of_process(list, process, plan)
+  local self, paths = setmetatable({ groups = {} }, Groups), paths_of(plan)
   for i, g in ipairs(list) do
     self.groups[i] = { version = g.version, controllers = g.controllers, dir = process:slot(g.slot),
-      made = process:made(g.slot), nodes = g.nodes }
+      path = paths[g.slot], made = process:made(g.slot), nodes = g.nodes }
     if g.unit then
       local made = self.groups[i]
       made.path, made.user = path_of(made), g.user
@@ -56,7 +67,7 @@ function Groups:save()
     local path, message, errno = path_of(g)
     if not path then return nil, message, errno end
     local ino
-    ino, message, errno = inode(path)
+    ino, message, errno = inode(g.dir)
     if not ino then return nil, message, errno end
     saved[i] = { path = path, version = g.version, controllers = g.controllers, inode = ino, made = g.made,
       nodes = g.nodes, unit = g.unit, user = g.user }
@@ -97,7 +108,7 @@ function M.reopen(saved)
     if not dir and errno ~= core.errno.ENOENT then
       self:close()
       return nil, version, errno
-    elseif not dir or g.inode and inode(g.path) ~= g.inode then
+    elseif not dir or g.inode and inode(dir) ~= g.inode then
       gone = gone or g.path
       if dir then dir:close() end
     else
@@ -522,7 +533,7 @@ function Groups:remove(seconds)
         if not ok then all, why, number = nil, why or message, number or errno end
       end
     elseif path and made > 0 then
-      local ok, message, errno = core.cgroup.remove(path, seconds, made - 1)
+      local ok, message, errno = core.cgroup.remove(path, seconds, made - 1, g.dir)
       if not ok then all, why, number = nil, why or message, number or errno end
     end
   end

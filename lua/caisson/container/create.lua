@@ -183,7 +183,7 @@ end
 -- What is known of it before there is any process, saved. Returns the state | nil, message, errno.
 local function announce(dir, built, opts)
   local s = { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ"), bundle = built.bundle or "/",
-    rootfs = opts.rootfs, owner = core.identity().euid,
+    rootfs = opts.rootfs, owner = core.euid(),
     annotations = built.annotations, build = core.build, rdt = built.own_resctrl_group,
     scope = built.cgroup and built.cgroup.groups[1] and built.cgroup.groups[1].unit and {
       unit = built.cgroup.groups[1].unit, user = built.cgroup.groups[1].user } or nil,
@@ -216,7 +216,7 @@ local function make(dir, built, opts, started)
     local process = running.process
     local stat = assert(processes.stat(process:pid()), "the container has ended")
     s.status, s.pid, s.start_time = "created", process:pid(), stat.start_time
-    s.namespaces = processes.namespaces(s.pid)
+    s.namespaces = core.namespaces(s.pid)
     if s.network then s.network = require("caisson.container.network").moved(built.plan, process) end
     if running.cgroup then
       s.cgroup, message, number = running.cgroup:save()
@@ -243,7 +243,7 @@ local function take_over(dir, built, opts)
   if not s.pid then return nil, message, number or errno.ECANCELED end
   local stat = processes.stat(s.pid)
   if not stat then return nil, "the container has ended", errno.ESRCH end
-  s.status, s.start_time, s.namespaces = "running", stat.start_time, processes.namespaces(s.pid)
+  s.status, s.start_time, s.namespaces = "running", stat.start_time, core.namespaces(s.pid)
   local groups, ok
   groups, message, number = require("caisson.cgroup").reopen(s.cgroup)
   if groups then

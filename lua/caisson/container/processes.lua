@@ -1,6 +1,5 @@
 -- A container's processes, as /proc has them.
 local core = require "caisson.core"
-local join = require "caisson.join"
 
 local M = {}
 
@@ -37,7 +36,7 @@ end
 -- Does /proc tell us how others have ended? (proc_pid_stat(5): a 0 stands also for "none of your business".)
 local function may_know()
   local map = read("/proc/self/uid_map") or ""
-  return core.identity().euid == 0 and map:find("^%s*0%s+0%s+4294967295%s") ~= nil
+  return core.euid() == 0 and map:find("^%s*0%s+0%s+4294967295%s") ~= nil
 end
 
 -- How a process has ended that its parent, not we, has still to reap: { code = } or { signal = }; nil and true where
@@ -65,16 +64,6 @@ function M.learn(pidfd, pid, start_time, seconds)
     end
   end
   return status
-end
-
--- The inodes of a process's namespaces, by type.
-function M.namespaces(pid)
-  local t = {}
-  for _, n in ipairs(join.namespaces) do
-    local st = core.lstat(("/proc/%s/ns/%s"):format(pid, n[2]))
-    t[n[1]] = st and tonumber(st.target:match("%[(%d+)%]"))
-  end
-  return t
 end
 
 -- Its id as it sees it itself.

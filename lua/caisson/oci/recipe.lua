@@ -72,7 +72,7 @@ local function cgroup(config, opts)
       if m.type == "cgroup" then t.every = true end
     end
   end
-  local limited = core.identity().euid ~= 0 or in_user_namespace()
+  local limited = core.euid() ~= 0 or in_user_namespace()
   -- groups are for the sake of counting and killing alone where no limits are asked for
   t.optional = opts.rootless or opts.rootless == nil and not asked and limited or nil
   t.devices.optional = limited or nil

@@ -195,5 +195,6 @@ function cgroup.signal(group, signal) end
 ---@param path string
 ---@param seconds? number  how long to wait (10)
 ---@param above? integer   so many of the groups above it go too, unless they hold something else (0)
+---@param dir? caisson.core.Fd  the group itself, by which it is then found
 ---@return true|nil ok, string? message, integer? errno
-function cgroup.remove(path, seconds, above) end
+function cgroup.remove(path, seconds, above, dir) end

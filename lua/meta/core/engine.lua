@@ -174,6 +174,15 @@ function core.memfd(name, bytes) end
 ---@return { pid: integer, ppid: integer, uid: integer, euid: integer, gid: integer, egid: integer, groups: integer[] }
 function core.identity() end
 
+---This process's effective user, alone.
+---@return integer
+function core.euid() end
+
+---The inodes of a process's namespaces, or of this process's, by name: { user =, mount =, pid =, ... }.
+---@param pid? integer
+---@return table<string, integer>? inodes, string? message, integer? errno
+function core.namespaces(pid) end
+
 ---@return number nanoseconds of CLOCK_MONOTONIC
 function core.now() end
 

@@ -52,7 +52,8 @@ end
 
 -- How many descriptors were handed to this process by socket activation (sd_listen_fds(3)).
 local function listen_fds()
-  if tonumber(os.getenv("LISTEN_PID") or "") ~= core.identity().pid then return 0 end
+  local whose = os.getenv "LISTEN_PID"
+  if not whose or tonumber(whose) ~= core.identity().pid then return 0 end
   return tonumber(os.getenv("LISTEN_FDS") or "") or 0
 end
 
