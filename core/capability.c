@@ -53,18 +53,22 @@ capability_name(int cap)
                          : "a capability that caisson has no name for";
 }
 
+/* What is to go is dropped unasked, also where it is out already: who has not the right to is asked what there is. */
 static int
 set_bounding(u64 keep, struct csn_ctx *c)
 {
   for (int cap = 0; cap < 64; cap++) {
-    long rc = csn_sys(__NR_prctl, PR_CAPBSET_READ, cap, 0, 0, 0);
+    const bool kept = keep >> cap & 1;
+    long rc = kept ? 0 : csn_sys(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
 
+    if (kept || rc == -EPERM) {
+      const long is = csn_sys(__NR_prctl, PR_CAPBSET_READ, cap, 0, 0, 0);
+
+      /* what is out of the bounding set never comes back */
+      rc = is < 0 ? is : (is > 0) == kept ? 0 : -EPERM;
+    }
     if (rc == -EINVAL) /* past the kernel's last */
       break;
-    if (rc > 0 && !(keep >> cap & 1))
-      rc = csn_sys(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
-    else if (rc == 0 && (keep >> cap & 1))
-      rc = -EPERM; /* what is out of the bounding set never comes back */
     if (rc < 0)
       return csn_detail(c, (int)rc, "bounding: ", capability_name(cap));
   }

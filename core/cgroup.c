@@ -451,25 +451,35 @@ CSN_PRIMITIVE(cgroup_set, "cgroup.set", CGROUP_SET, CSN_PARENT, apply_cgroup_set
 #define CGROUP_ATTACH(F) F(slot, group, 0, NULL, CSN_SLOT_CGROUP)
 CSN_ARGS(cgroup_attach, CGROUP_ATTACH)
 
-/* The child on the parent's side, else this very process. */
+/* tasks moves one thread, without the grace period. unshare(CLONE_THREAD) changes nothing: it answers whether this
+ * process has one thread only, as the runner's child has until it has a courier. */
+static bool
+has_one_thread(const struct csn_ctx *c)
+{
+#ifdef CSN_RUNNER
+  if (c->born && !c->courier)
+    return true;
+#endif
+  return c->pid == 0 && csn_sys(__NR_unshare, CLONE_THREAD) == 0;
+}
+
+/* The child on the parent's side, else this very process. Of what version the group is, the file says that is
+ * written to: v2 has no tasks. */
 static int
 apply_cgroup_attach(const struct cgroup_attach_args *a, struct csn_ctx *c)
 {
-  int group = c->slots[a->group], version;
-  const char *file = "cgroup.procs";
+  int group = c->slots[a->group], version, rc = -ENOENT;
   char pid[24] = "";
 
   if (group < 0)
     return csn_detail(c, -EBADF, "no group is there", NULL);
-  version = csn_cgroup_version(group);
-  if (version < 0)
-    return version;
   csn_append_u64(pid, sizeof(pid), 0, (u64)c->pid);
-  /* tasks moves one thread, without the grace period. unshare(CLONE_THREAD) changes nothing: it answers
-   * whether this process has one thread only. */
-  if (version == 1 && c->pid == 0 && csn_sys(__NR_unshare, CLONE_THREAD) == 0)
-    file = "tasks";
-  return csn_cgroup_write(group, file, pid, csn_strlen(pid));
+  if (c->pid == 0 && has_one_thread(c))
+    rc = csn_cgroup_write(group, "tasks", pid, csn_strlen(pid));
+  if (rc == -ENOENT)
+    rc = csn_cgroup_write(group, "cgroup.procs", pid, csn_strlen(pid));
+  version = rc < 0 ? csn_cgroup_version(group) : 0;
+  return version < 0 ? version : rc;
 }
 
 CSN_PRIMITIVE(cgroup_attach, "cgroup.attach", CGROUP_ATTACH, CSN_CHILD, apply_cgroup_attach, NULL,

@@ -24,7 +24,7 @@ apply_mkdir(const struct mkdir_args *a, struct csn_ctx *c)
 
   if (fd != -ENOENT) /* what is there keeps its mode */
     return fd < 0 ? fd : 0;
-  fd = csn_in_root_target(c, c->slots[a->root], path, CSN_WANT_DIR);
+  fd = csn_in_root_target(c, c->slots[a->root], path, CSN_WANT_DIR, NULL);
   if (fd >= 0 && a->present & (4 | 8)) { /* uid, gid */
     s64 uid = a->present & 4 ? (s64)a->uid : -1, gid = a->present & 8 ? (s64)a->gid : -1;
     long rc = csn_sys(__NR_fchownat, fd, "", uid, gid, AT_EMPTY_PATH);
@@ -143,7 +143,7 @@ mount_file(const struct file_args *a, struct csn_ctx *c)
 {
   const char *name, *path = csn_s(c, a->path);
   int root = c->slots[a->root], rc;
-  CSN_CLEANUP_FD int target = csn_in_root_target(c, root, path, 0);
+  CSN_CLEANUP_FD int target = csn_in_root_target(c, root, path, 0, NULL);
   CSN_CLEANUP_FD int parent = -1, tmpfs = -1, tree = -1;
   struct csn_stat st;
   struct csn_fs f;

@@ -64,7 +64,8 @@ apply_proc(const struct mount_proc_args *a, struct csn_ctx *c)
   CSN_CLEANUP_FD int tree = new_proc(c, a->flags, a->hidepid, a->subset);
 
   return tree < 0 ? tree
-                  : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_NO_SYMLINKS);
+                  : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target),
+                               CSN_NO_SYMLINKS | CSN_WANT_DIR);
 }
 
 CSN_PRIMITIVE(mount_proc, "mount.proc", PROC, CSN_CHILD, apply_proc, NULL, "$target[ ($flags)]")
@@ -103,7 +104,8 @@ apply_sysfs(const struct mount_sysfs_args *a, struct csn_ctx *c)
   csn_fs_open(&f, c, "sysfs", NULL);
   tree = explain_visible(c, csn_fs_mount(&f, a->flags), "sysfs");
   return tree < 0 ? tree
-                  : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_NO_SYMLINKS);
+                  : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target),
+                               CSN_NO_SYMLINKS | CSN_WANT_DIR);
 }
 
 CSN_PRIMITIVE(mount_sysfs, "mount.sysfs", PLAIN, CSN_CHILD, apply_sysfs, NULL, "$target[ ($flags)]")
@@ -191,7 +193,8 @@ filled_tmpfs(struct csn_fs *f, const struct mount_tmpfs_args *a, int covered,
     csn_old_drop(tree);
     return rc;
   }
-  return csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_TARGET_HOW(a));
+  return csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target),
+                    CSN_TARGET_HOW(a) | CSN_WANT_DIR);
 }
 
 static int

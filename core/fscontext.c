@@ -168,5 +168,8 @@ csn_fs_attach(struct csn_fs *f, u64 flags, s64 root, struct csn_str target, int 
 {
   CSN_CLEANUP_FD int tree = csn_fs_mount(f, flags);
 
-  return tree < 0 ? tree : csn_attach(f->c, tree, f->c->slots[root], csn_s(f->c, target), how);
+  /* a filesystem's root is a directory */
+  return tree < 0
+             ? tree
+             : csn_attach(f->c, tree, f->c->slots[root], csn_s(f->c, target), how | CSN_WANT_DIR);
 }

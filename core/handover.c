@@ -82,6 +82,22 @@ block_all(void)
   return csn_sys(__NR_rt_sigprocmask, SET_MASK, &all, NULL, 8);
 }
 
+static u64
+both(u32 low, u32 high)
+{
+  return (u64)high << 32 | low;
+}
+
+/* Exec gives root all that is inheritable, as if the file had it. */
+static bool
+is_root(void)
+{
+  u32 real = 1, effective = 1, saved = 1;
+
+  return csn_sys(__NR_getresuid, &real, &effective, &saved) == 0 && !real && !effective &&
+         csn_sys(__NR_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0) % 2 == 0 /* SECBIT_NOROOT */;
+}
+
 /* Who goes on need not be root inside; by their ambience its capabilities outlive the exec. What was there
  * before is for csn_settle_capabilities() to restore. */
 static int
@@ -91,16 +107,20 @@ carry_capabilities(struct csn_caps *before)
   struct __user_cap_data_struct sets[2] = { { 0 } };
   long rc = csn_sys(__NR_capget, &head, sets);
 
-  before->inheritable = (u64)sets[1].inheritable << 32 | sets[0].inheritable;
+  before->permitted = both(sets[0].permitted, sets[1].permitted);
+  before->inheritable = both(sets[0].inheritable, sets[1].inheritable);
   for (int i = 0; i < 2; i++)
     sets[i].inheritable |= sets[i].permitted;
-  for (int cap = 0; cap < 64 && rc >= 0; cap++)
-    if (csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) == 1)
+  for (int cap = 0; cap < 64 && rc >= 0; cap++) /* ambient is nothing else */
+    if ((before->permitted & before->inheritable) >> cap & 1 &&
+        csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) == 1)
       before->ambient |= 1ull << cap;
   if (rc >= 0)
     rc = csn_sys(__NR_capset, &head, sets);
+  if (rc < 0 || is_root())
+    return (int)rc;
   for (int cap = 0; cap < 64 && rc >= 0; cap++)
-    if (sets[cap / 32].permitted >> cap % 32 & 1)
+    if ((before->permitted & ~before->ambient) >> cap & 1)
       rc = csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
   return rc < 0 ? (int)rc : 0;
 }
@@ -227,17 +247,20 @@ csn_settle_capabilities(const struct csn_caps *before, u64 without)
   struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
   struct __user_cap_data_struct sets[2] = { { 0 } };
   const u64 inheritable = before->inheritable & ~without;
+  const u64 permitted = before->permitted & ~without;
   long rc = csn_sys(__NR_capget, &head, sets);
+  u64 ambient = 0; /* what may be: capset takes away what is not permitted and inheritable */
 
   for (int i = 0; i < 2; i++) {
     sets[i].inheritable = (u32)(inheritable >> 32 * i);
-    sets[i].permitted &= ~(u32)(without >> 32 * i);
-    sets[i].effective &= ~(u32)(without >> 32 * i);
+    sets[i].permitted &= (u32)(permitted >> 32 * i);
+    sets[i].effective &= (u32)(permitted >> 32 * i);
+    ambient |= (u64)(sets[i].permitted & sets[i].inheritable) << 32 * i;
   }
   if (rc >= 0)
     rc = csn_sys(__NR_capset, &head, sets);
   for (int cap = 0; cap < 64 && rc >= 0; cap++)
-    if (!(before->ambient & ~without & 1ull << cap) &&
+    if ((ambient & ~before->ambient) >> cap & 1 &&
         csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) == 1)
       rc = csn_sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, cap, 0, 0);
   return (int)rc;

@@ -194,11 +194,24 @@ csn_clone_fd(struct csn_ctx *c, int fd, const char *source, const struct csn_tre
   return csn_steal_fd(&tree);
 }
 
+/* Where that can't be, the long way knows why. */
+static int
+open_tree_at(const char *source, bool recursive)
+{
+  return (int)csn_sys(__NR_open_tree, AT_FDCWD, source,
+                      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT |
+                          (recursive ? AT_RECURSIVE : 0));
+}
+
 int
 csn_clone_tree(struct csn_ctx *c, const char *source, const struct csn_tree_opts *o)
 {
-  CSN_CLEANUP_FD int fd = csn_source_open(c, source, o->nofollow ? CSN_NOFOLLOW : 0);
+  CSN_CLEANUP_FD int tree = o->nofollow ? -1 : open_tree_at(source, o->recursive), fd = -1;
+  int rc;
 
+  if (tree >= 0)
+    return (rc = csn_set_tree(c, tree, o)) < 0 ? rc : csn_steal_fd(&tree);
+  fd = csn_source_open(c, source, o->nofollow ? CSN_NOFOLLOW : 0);
   return fd < 0 ? fd : csn_clone_fd(c, fd, source, o);
 }
 
@@ -252,24 +265,28 @@ attach(struct csn_ctx *c, int tree, int root, const char *path, int how)
 {
   CSN_CLEANUP_FD int target = -1;
   struct csn_stat st;
-  bool dir;
+  bool plain;
   int rc;
 
-  if ((rc = csn_stat(tree, &st)) < 0)
-    return rc;
-  dir = (st.mode & S_IFMT) == S_IFDIR;
-  target = csn_in_root_target(c, root, path, how | (dir ? CSN_WANT_DIR : 0));
+  if (!(how & CSN_WANT_DIR)) {
+    if ((rc = csn_stat(tree, &st)) < 0)
+      return rc;
+    how |= (st.mode & S_IFMT) == S_IFDIR ? CSN_WANT_DIR : 0;
+  }
+  target = csn_in_root_target(c, root, path, how, &plain);
   if (target < 0)
     return target;
-  if (!dir && csn_stat(target, &st) == 0 && (st.mode & S_IFMT) == S_IFDIR)
-    return csn_detail(c, -EISDIR, "a file can't be mounted over the directory ", path);
-  if (root >= 0 && (rc = check_procfs(c, root, target, path)) < 0)
+  if (root >= 0 && !plain && (rc = check_procfs(c, root, target, path)) < 0)
     return rc;
-  if (root >= 0 && are_same(root, target)) /* the slot would name what lies below */
+  if (root >= 0 && !plain && are_same(root, target)) /* the slot would name what lies below */
     return csn_detail(
         c, -EBUSY,
         "a mount over the root itself would hide it (root.bind and root.tmpfs make it): ", path);
-  return csn_attach_fd(c, tree, target, path);
+  rc = csn_attach_fd(c, tree, target, path);
+  if (rc == -EINVAL && !(how & CSN_WANT_DIR) && csn_stat(target, &st) == 0 &&
+      (st.mode & S_IFMT) == S_IFDIR)
+    return csn_detail(c, -EISDIR, "a file can't be mounted over the directory ", path);
+  return rc;
 }
 
 int
@@ -308,8 +325,32 @@ CSN_PRIMITIVE(mount_tree, "mount.tree", TREE, CSN_CHILD, apply_tree, NULL,
   F(path, target, CSN_REQUIRED, NULL, 0)                                                           \
   F(slot, fd, 0, NULL, (u64)-1)                                                                    \
   CSN_TREE_FIELDS(F)                                                                               \
-  CSN_TARGET_FIELDS(F)
+  CSN_TARGET_FIELDS(F)                                                                             \
+  F(path, known_as, 0, NULL, 0)
 CSN_ARGS(mount_bind, BIND)
+
+/* The same thing, whatever mount it is seen in. */
+static bool
+are_equal(const struct csn_stat *a, const struct csn_stat *b)
+{
+  return a->ino == b->ino && a->dev == b->dev;
+}
+
+/* Of a descriptor of another mount namespace, by the name that is said to be its own here: a tree of what it is
+ * open on. Anything else is no failure: the other ways are tried. */
+static int
+clone_known(const struct csn_ctx *c, const struct mount_bind_args *a, const struct csn_tree_opts *o,
+            struct csn_stat *st)
+{
+  CSN_CLEANUP_FD int tree =
+      a->known_as.off ? open_tree_at(csn_s(c, a->known_as), o->recursive) : -1;
+  struct csn_stat is;
+
+  if (tree < 0 || csn_stat(tree, st) < 0 || csn_stat(c->slots[a->fd], &is) < 0 ||
+      !are_equal(st, &is))
+    return -1;
+  return csn_steal_fd(&tree);
+}
 
 /* A descriptor that was opened in another mount namespace: the same name here, if it is the same thing. */
 static int
@@ -329,8 +370,7 @@ same_here(struct csn_ctx *c, int fd)
     return (int)n;
   path[n] = 0;
   here = (int)csn_sys(__NR_openat, AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-  if (here < 0 || csn_stat(here, &a) < 0 || csn_stat(fd, &b) < 0 || a.ino != b.ino ||
-      a.dev != b.dev)
+  if (here < 0 || csn_stat(here, &a) < 0 || csn_stat(fd, &b) < 0 || !are_equal(&a, &b))
     return csn_detail(
         c, -ESTALE,
         "the descriptor is of another mount namespace, and this one has not the same at ", path);
@@ -343,10 +383,18 @@ bind_fd(struct csn_ctx *c, const struct mount_bind_args *a, const struct csn_tre
 {
   int fd = c->slots[a->fd], root = c->slots[a->root];
   CSN_CLEANUP_FD int tree = -1, here = -1;
+  struct csn_stat st;
   int rc;
 
   if (fd < 0)
     return csn_detail(c, -EBADF, "no descriptor in the slot", NULL);
+  tree = clone_known(c, a, o, &st);
+  if (tree >= 0) {
+    const int dir = (st.mode & S_IFMT) == S_IFDIR ? CSN_WANT_DIR : 0;
+
+    rc = csn_set_tree(c, tree, o);
+    return rc < 0 ? rc : csn_attach(c, tree, root, csn_s(c, a->target), CSN_TARGET_HOW(a) | dir);
+  }
   tree = open_tree(fd, o->recursive);
   if (tree == -EINVAL) {
     if ((rc = csn_set_tree(c, fd, o)) == 0)

@@ -73,7 +73,8 @@ int csn_set_tree(struct csn_ctx *c, int tree, const struct csn_tree_opts *o);
 /* flags as fsmount(2) takes them, or -errno. */
 s64 csn_fsmount_attrs(struct csn_ctx *c, u64 flags);
 
-/* Mount the tree at path in the root; what is missing of path is made. how: CSN_NO_SYMLINKS. */
+/* Mount the tree at path in the root; what is missing of path is made. how: CSN_NO_SYMLINKS; CSN_WANT_DIR: the
+ * tree is known to be a directory. */
 int csn_attach(struct csn_ctx *c, int tree, int root, const char *path, int how);
 
 /* Mount the tree over what target is open on; path is its name in an error. */

@@ -199,7 +199,8 @@ apply_overlay(const struct mount_overlay_args *a, struct csn_ctx *c)
   CSN_CLEANUP_FD int tree = make_overlay(c, &l);
 
   return tree < 0 ? tree
-                  : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_TARGET_HOW(a));
+                  : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target),
+                               CSN_TARGET_HOW(a) | CSN_WANT_DIR);
 }
 
 CSN_PRIMITIVE(mount_overlay, "mount.overlay", OVERLAY, CSN_CHILD, apply_overlay, NULL,

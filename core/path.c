@@ -121,6 +121,7 @@ is_magic(int fd, const char *text)
   return csn_sys(__NR_fstatfs, fd, &fs) < 0 || fs.f_type == PROC_SUPER_MAGIC;
 }
 
+/* A descriptor of what was made; -EEXIST: by somebody meanwhile. */
 static int
 make_component(int at, const char *name, bool dir)
 {
@@ -130,15 +131,14 @@ make_component(int at, const char *name, bool dir)
   if (dir) {
     rc = csn_sys(__NR_mkdirat, at, name, CSN_DIR_MODE);
     if (rc < 0)
-      return rc == -EEXIST ? 0 : (int)rc; /* made by somebody meanwhile: the walk looks again */
+      return (int)rc;
     fd = (int)csn_sys(__NR_openat, at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return fd < 0 ? fd : csn_set_mode(fd, CSN_DIR_MODE);
+  } else {
+    fd = (int)csn_sys(__NR_openat, at, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                      CSN_FILE_MODE);
   }
-  fd = (int)csn_sys(__NR_openat, at, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                    CSN_FILE_MODE);
-  if (fd < 0)
-    return fd == -EEXIST ? 0 : fd;
-  return csn_set_mode(fd, CSN_FILE_MODE);
+  rc = fd < 0 ? fd : csn_set_mode(fd, dir ? CSN_DIR_MODE : CSN_FILE_MODE);
+  return rc < 0 ? (int)rc : csn_steal_fd(&fd);
 }
 
 static int
@@ -150,7 +150,7 @@ open_component(int at, const char *name, bool create, bool dir)
   if (fd != -ENOENT || !create)
     return (int)fd;
   rc = make_component(at, name, dir);
-  return rc < 0 ? rc : (int)csn_sys(__NR_openat, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  return rc != -EEXIST ? rc : (int)csn_sys(__NR_openat, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /* The text of link fd, then what is left of the path, become the path to walk. */
@@ -285,12 +285,76 @@ csn_in_root_open(struct csn_ctx *c, int root, const char *path, int how)
   return fd < 0 ? csn_detail(c, fd, "path ", path) : fd;
 }
 
-int
-csn_in_root_target(struct csn_ctx *c, int root, const char *path, int how)
+/* The directory of path's last component, which begins at `start`. */
+static int
+open_parent(int root, const char *path, size_t start, int how)
 {
-  int fd = open_in_root(root, path, how);
+  char parent[PATH_MAX];
 
-  if (fd == -ENOENT || fd == -ENOSYS)
+  if (start >= sizeof(parent))
+    return -ENAMETOOLONG;
+  for (size_t i = 0; i < start; i++)
+    parent[i] = path[i];
+  parent[start] = 0;
+  return open_in_root(root, start ? parent : ".", how | CSN_WANT_DIR);
+}
+
+static size_t
+last_component(const char *path)
+{
+  size_t start = csn_strlen(path);
+
+  while (start > 0 && path[start - 1] != '/')
+    start--;
+  return start;
+}
+
+/* Where nothing but the last component is missing. */
+static int
+make_last(int root, const char *path, int how)
+{
+  const size_t start = last_component(path);
+  const char *name = path + start;
+  CSN_CLEANUP_FD int at = -1;
+
+  if (!*name || csn_streq(name, ".") || csn_streq(name, ".."))
+    return -ENOENT;
+  at = open_parent(root, path, start, CSN_NO_SYMLINKS);
+  return at < 0 ? at : make_component(at, name, how & CSN_WANT_DIR);
+}
+
+/* Without "..", and not the root itself. */
+static bool
+is_plain(const char *path)
+{
+  bool named = false;
+
+  while (*path) {
+    size_t n = 0;
+
+    while (path[n] && path[n] != '/')
+      n++;
+    if (n == 2 && path[0] == '.' && path[1] == '.')
+      return false;
+    named = named || n > 1 || (n == 1 && path[0] != '.');
+    path += n + (path[n] == '/');
+  }
+  return named;
+}
+
+/* Seldom is there a symlink in it, and without one there is less to look at. */
+int
+csn_in_root_target(struct csn_ctx *c, int root, const char *path, int how, bool *plain)
+{
+  int fd = open_in_root(root, path, how | CSN_NO_SYMLINKS);
+
+  if (fd == -ENOENT)
+    fd = make_last(root, path, how);
+  if (plain)
+    *plain = fd >= 0 && is_plain(path);
+  if (fd == -ELOOP && !(how & CSN_NO_SYMLINKS))
+    fd = open_in_root(root, path, how);
+  if (fd == -ENOENT || fd == -ENOSYS || fd == -EEXIST)
     fd = walk(root, path, csn_strlen(path), how, true);
   if (fd == -EOVERFLOW)
     return csn_detail(
@@ -321,14 +385,14 @@ csn_source_open(struct csn_ctx *c, const char *path, int how)
 int
 csn_in_root_parent(struct csn_ctx *c, int root, const char *path, const char **name)
 {
-  size_t end = csn_strlen(path), start;
+  const size_t start = last_component(path);
   int fd;
 
-  for (start = end; start > 0 && path[start - 1] != '/'; start--)
-    ;
   *name = path + start;
-  if (start == end || csn_streq(*name, ".") || csn_streq(*name, ".."))
+  if (!**name || csn_streq(*name, ".") || csn_streq(*name, ".."))
     return csn_detail(c, -EINVAL, "no name at the end of ", path);
-  fd = walk(root, path, start, CSN_WANT_DIR, true);
+  fd = open_parent(root, path, start, 0);
+  if (fd == -ENOENT || fd == -ENOSYS)
+    fd = walk(root, path, start, CSN_WANT_DIR, true);
   return fd < 0 ? csn_detail(c, fd, "directory of ", path) : fd;
 }

@@ -42,8 +42,9 @@ enum { CSN_NO_SYMLINKS = 1, CSN_WANT_DIR = 2, CSN_NOFOLLOW = 4 };
 int csn_in_root_open(struct csn_ctx *c, int root, const char *path, int how);
 
 /* The same; what is missing of it is made: directories, and for the last component a directory
- * (CSN_WANT_DIR) or an empty file. A dangling symlink's target is made, inside the root. */
-int csn_in_root_target(struct csn_ctx *c, int root, const char *path, int how);
+ * (CSN_WANT_DIR) or an empty file. A dangling symlink's target is made, inside the root. *plain, where it is
+ * asked for: surely no symlink and no ".." stood in the way, and it is not the root itself. */
+int csn_in_root_target(struct csn_ctx *c, int root, const char *path, int how, bool *plain);
 
 /* An O_PATH descriptor of the directory in which path's last component stands or is to be made; missing
  * directories are made. *name points into path; it is not "", "." or ".." and has no slash. */

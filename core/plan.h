@@ -224,7 +224,7 @@ struct csn_record {
 
 /* The sets of capabilities to go back to, for who had to carry others over the exec. */
 struct csn_caps {
-  u64 inheritable, ambient;
+  u64 permitted, inheritable, ambient;
 };
 
 struct csn_run {

@@ -14,11 +14,13 @@ local function v2_steps(b, key, m, flags)
   end
 end
 
--- The slot of the container's own group in the hierarchy h, if it has one.
+-- The slot of the container's own group in the hierarchy h, if it has one; and its path, where that is known by now.
 local function own_group(b, h)
   for _, g in ipairs(b.cgroup and b.cgroup.groups or {}) do
     -- one that is systemd's to make is nowhere yet
-    if g.at and (g.at == h.mount or g.at:sub(1, #h.mount + 1) == h.mount .. "/") then return g.slot end
+    if g.at and (g.at == h.mount or g.at:sub(1, #h.mount + 1) == h.mount .. "/") then
+      return g.slot, g.path and not g.path:find("*", 1, true) and g.at .. "/" .. g.path or nil
+    end
   end
 end
 
@@ -33,8 +35,9 @@ local function v1_steps(b, key, m, flags, hierarchies)
         b:step(key, "mount.cgroup", { target = at, flags = flags, controllers = not only_name and h.controllers or nil,
           name = only_name })
       else
-        local slot = own_group(b, h)
-        b:step(key, "mount.bind", { fd = slot, source = not slot and h.own or nil, target = at, flags = flags })
+        local slot, path = own_group(b, h)
+        b:step(key, "mount.bind", { fd = slot, known_as = path, source = not slot and h.own or nil, target = at,
+          flags = flags })
       end
       -- "cpu,cpuacct" is found as both
       for _, c in ipairs(#h.controllers > 1 and h.controllers or {}) do

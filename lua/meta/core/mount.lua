@@ -48,6 +48,7 @@ local mount = {}
 ---@field source? string  a directory or file of the host's
 ---@field fd? string      or a slot: a tree made by mount.tree, or a descriptor of any mount namespace that this one
 ---  sees under the same name (ESTALE where it doesn't). In a direct call a descriptor
+---@field known_as? string where the slot's descriptor is of another mount namespace: its name in this one, tried first
 ---@field target string   in the new root; made where it is missing, of the source's kind
 ---@field root? string    slot of the root that target is resolved in; "root"
 ---@field target_nofollow? boolean      a symlink in any place of target is refused: ELOOP
