@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "csn.h"
 #include "evaluate.h"
+#include <stddef.h>
 #include <string.h>
 
 struct machine {
@@ -155,4 +156,110 @@ csn_evaluate_all(const struct sock_filter *const *programs, const size_t *sizes,
       least = ret;
   }
   return least;
+}
+
+/* ---- whatever the arguments ---- */
+
+struct known {
+  bool reached, exact; /* exact: what A holds there, in `a`, is the same by all ways */
+  u32 a;
+};
+
+static void
+reach(struct known *k, bool exact, u32 a)
+{
+  k->exact = exact && (!k->reached || (k->exact && k->a == a));
+  k->reached = true;
+  k->a = a;
+}
+
+/* Answers that are the same if the call is made in another place: nobody else is asked or told. */
+static bool
+is_silent(const struct sock_filter *f)
+{
+  if (BPF_RVAL(f->code) == BPF_A)
+    return false;
+  switch (f->k & SECCOMP_RET_ACTION_FULL) {
+  case SECCOMP_RET_ALLOW:
+  case SECCOMP_RET_ERRNO:
+  case SECCOMP_RET_TRACE:
+  case SECCOMP_RET_KILL_THREAD:
+  case SECCOMP_RET_KILL_PROCESS:
+    return true;
+  }
+  return false;
+}
+
+/* The place that a call is made from, or its sixth argument. */
+static bool
+looks_at_place(const struct sock_filter *f)
+{
+  return BPF_MODE(f->code) == BPF_ABS &&
+         ((f->k >= offsetof(struct seccomp_data, instruction_pointer) &&
+           f->k < offsetof(struct seccomp_data, args)) ||
+          f->k >= offsetof(struct seccomp_data, args[5]));
+}
+
+bool
+csn_evaluate_silent(const struct sock_filter *program, size_t count, u32 arch, u32 nr)
+{
+  static struct known at[BPF_MAXINSNS + 1];
+
+  if (!count || count > BPF_MAXINSNS)
+    return false;
+  memset(at, 0, (count + 1) * sizeof(at[0]));
+  reach(&at[0], false, 0);
+  for (size_t i = 0; i < count; i++) {
+    const struct sock_filter *f = &program[i];
+    struct known now = at[i];
+    bool yes, no;
+
+    if (!now.reached)
+      continue;
+    switch (BPF_CLASS(f->code)) {
+    case BPF_RET:
+      if (!is_silent(f))
+        return false;
+      continue;
+    case BPF_JMP:
+      yes = no = true;
+      if (BPF_OP(f->code) == BPF_JA) {
+        if (f->k >= count - i)
+          return false;
+        reach(&at[i + 1 + f->k], now.exact, now.a);
+        continue;
+      }
+      if (now.exact && BPF_SRC(f->code) == BPF_K) {
+        const struct machine m = { .a = now.a };
+
+        yes = jump(&m, &(struct sock_filter){ f->code, 1, 0, f->k }) != 0;
+        no = !yes;
+      }
+      if (i + 1 + f->jt >= count || i + 1 + f->jf >= count)
+        return false;
+      if (yes)
+        reach(&at[i + 1 + f->jt], now.exact, now.a);
+      if (no)
+        reach(&at[i + 1 + f->jf], now.exact, now.a);
+      continue;
+    case BPF_LD:
+    case BPF_LDX:
+      if (looks_at_place(f))
+        return false;
+      if (BPF_CLASS(f->code) == BPF_LD) {
+        now.exact = BPF_MODE(f->code) == BPF_ABS && f->k < 8;
+        now.a = f->k ? arch : nr;
+      }
+      break;
+    case BPF_ALU:
+      now.exact = false;
+      break;
+    case BPF_MISC:
+      if (BPF_MISCOP(f->code) == BPF_TXA)
+        now.exact = false;
+      break;
+    }
+    reach(&at[i + 1], now.exact, now.a);
+  }
+  return !at[count].reached;
 }

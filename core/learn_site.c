@@ -25,6 +25,7 @@
 #define _GNU_SOURCE
 #include "learn.h"
 #include "csn.h"
+#include "site.h"
 
 /* A vfork's child has its parent's memory until it executes, whose other threads run on. */
 void
@@ -75,48 +76,6 @@ trace(long what, pid_t tid, u64 addr, u64 data)
   return csn_sys(__NR_ptrace, what, tid, addr, data);
 }
 
-static bool
-peek(pid_t tid, u64 at, void *to, size_t size)
-{
-  struct iovec ours = { to, size }, theirs = { (void *)(uintptr_t)at, size };
-
-  return csn_sys(__NR_process_vm_readv, tid, &ours, 1, &theirs, 1, 0) == (long)size;
-}
-
-static bool
-poke(pid_t tid, u64 at, const void *from, size_t size)
-{
-  u64 word;
-
-  for (size_t i = 0; i < size; i += 8) {
-    memcpy(&word, (const char *)from + i, 8);
-    if (trace(PTRACE_POKEDATA, tid, at + i, word) < 0)
-      return false;
-  }
-  return true;
-}
-
-/* A file of /proc/TID, as text. */
-static bool
-read_proc(pid_t tid, const char *name, char *to, size_t size)
-{
-  char path[64];
-  size_t n = csn_append(path, sizeof(path), 0, "/proc/");
-  long fd, rc;
-
-  n = csn_append_u64(path, sizeof(path), n, (u64)tid);
-  csn_append(path, sizeof(path), n, name);
-  fd = csn_sys(__NR_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0)
-    return false;
-  rc = csn_sys(__NR_read, fd, to, size - 1);
-  csn_close((int)fd);
-  if (rc <= 0)
-    return false;
-  to[rc] = 0;
-  return true;
-}
-
 static u64
 number(const char *s)
 {
@@ -136,7 +95,7 @@ alone(pid_t tid)
   const char *p;
   int field = 2;
 
-  if (!read_proc(tid, "/stat", text, sizeof(text)) || !(p = strrchr(text, ')')))
+  if (!csn_read_proc(tid, "/stat", text, sizeof(text)) || !(p = strrchr(text, ')')))
     return false;
   while (*p && field < 47) {
     if (*p++ != ' ')
@@ -155,7 +114,7 @@ filters_of(pid_t tid)
 {
   static const char key[] = "\nSeccomp_filters:\t";
   char text[4096];
-  const char *at = read_proc(tid, "/status", text, sizeof(text)) ? strstr(text, key) : NULL;
+  const char *at = csn_read_proc(tid, "/status", text, sizeof(text)) ? strstr(text, key) : NULL;
 
   return at ? number(at + sizeof(key) - 1) : 0;
 }
@@ -201,7 +160,7 @@ map_page(pid_t tid)
   was.orig_rax = ~0ull;
   trace(PTRACE_SETREGSET, tid, NT_PRSTATUS, (u64)(uintptr_t)&v);
   if (mapped)
-    mapped = poke(tid, PLACE, head, sizeof(head));
+    mapped = csn_poke(tid, PLACE, head, sizeof(head));
   return mapped;
 }
 
@@ -210,7 +169,7 @@ has_page(pid_t tid, u64 *taken)
 {
   u64 head[2];
 
-  if (!peek(tid, PLACE, head, sizeof(head)) || head[0] != MAGIC)
+  if (!csn_peek(tid, PLACE, head, sizeof(head)) || head[0] != MAGIC)
     return false;
   *taken = head[1];
   return true;
@@ -310,19 +269,19 @@ lead_round(pid_t tid, enum kind kind, const u8 *place, u32 nr, u64 ip, u64 n)
   if (kind == AGAIN) {
     slot = 0;
     memcpy(&slot, place + 9, 4);
-    if (!peek(tid, slot, &before, 8))
+    if (!csn_peek(tid, slot, &before, 8))
       return false;
   }
   make_code(kind, code, at, place, nr, ip, before);
-  if (!poke(tid, PLACE + 8, &taken, 8) || !poke(tid, at, code, sizeof(code)) ||
-      !poke(tid, slot, &at, 8))
+  if (!csn_poke(tid, PLACE + 8, &taken, 8) || !csn_poke(tid, at, code, sizeof(code)) ||
+      !csn_poke(tid, slot, &at, 8))
     return false;
   if (kind == AGAIN)
     return true;
-  if (!peek(tid, first + 7, jump + 7, 1))
+  if (!csn_peek(tid, first + 7, jump + 7, 1))
     return false;
   memcpy(jump + 3, &slot, 4);
-  return poke(tid, first, jump, sizeof(jump));
+  return csn_poke(tid, first, jump, sizeof(jump));
 }
 
 static bool
@@ -353,7 +312,7 @@ csn_site_hit(struct csn_sites *s, pid_t tid, u32 nr, u64 ip)
   /* asked again, ever more rarely, since a thread or a heap may be gone */
   if (hits < FIRST || (hits & (hits - 1)))
     return;
-  if (!peek(tid, ip - 13, place, sizeof(place)))
+  if (!csn_peek(tid, ip - 13, place, sizeof(place)))
     return;
   kind = kind_of(place, nr);
   if (kind == NONE || !alone(tid))

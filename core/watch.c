@@ -10,6 +10,8 @@
 #include "spawn.h"
 #include "evaluate.h"
 #include "ptrace.h"
+#include "sharing.h"
+#include "stub.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -23,6 +25,7 @@
 #define ERRNOS 4096
 #define SPINS 30
 #define CALLS 1024 /* at once; of one that has no room the end is not seen */
+#define NUMBERS 512
 
 struct call {
   pid_t tid; /* 0: none */
@@ -40,6 +43,10 @@ struct watcher {
       others; /* filters that are there before the first of them: of whoever made us, and the one that picks calls */
   const struct sock_filter *programs[FILTERS]; /* held by the userdata's environment */
   u8 errnos[ERRNOS / 8], signals[8];
+  struct csn_stubs stubs;
+  u8 led[NUMBERS / 8];    /* calls that may be made in a stub */
+  u8 looked[NUMBERS / 8]; /* those of them that the programs have been asked about */
+  struct csn_sharing sharing;
   struct call calls[CALLS];
 };
 
@@ -166,9 +173,29 @@ evaluate(struct watcher *w, pid_t tid, const struct seccomp_data *d)
   return csn_evaluate_all(w->programs, w->sizes, n < w->filters ? n : w->filters, d);
 }
 
-/* A filter has asked. Returns whether there is something to tell. */
+/* What an allowed call's place is led round by: it, and all that follow, are told only where they fail. */
 static bool
-on_filter(struct watcher *w, pid_t tid, struct call **told)
+lead_round(struct watcher *w, pid_t tid, const struct seccomp_data *d)
+{
+  const u32 nr = (u32)d->nr;
+
+  if (!w->stubs.on || !w->whole || nr >= NUMBERS || !get_bit(w->led, nr) ||
+      !csn_is_native(d->arch, nr) || !csn_is_alone(&w->sharing, tid))
+    return false;
+  if (!get_bit(w->looked, nr)) {
+    set_bit(w->looked, nr);
+    for (size_t i = 0; i < w->filters; i++)
+      if (!csn_evaluate_silent(w->programs[i], w->sizes[i], d->arch, nr))
+        w->led[nr / 8] &= (u8) ~(1u << nr % 8);
+    if (!get_bit(w->led, nr))
+      return false;
+  }
+  return csn_stub_make(&w->stubs, tid, d);
+}
+
+/* A filter has asked. Returns what there is to tell. */
+static const char *
+on_filter(struct watcher *w, pid_t tid, struct call **told, s64 *result)
 {
   struct __ptrace_syscall_info i;
   struct seccomp_data d;
@@ -177,7 +204,7 @@ on_filter(struct watcher *w, pid_t tid, struct call **told)
 
   memset(&i, 0, sizeof(i));
   if (csn_sys(__NR_ptrace, PTRACE_GET_SYSCALL_INFO, tid, sizeof(i), &i) < 0)
-    return false; /* killed meanwhile */
+    return NULL; /* killed meanwhile */
   d.nr = (int)i.seccomp.nr;
   d.arch = i.arch;
   d.instruction_pointer = i.instruction_pointer;
@@ -197,13 +224,25 @@ on_filter(struct watcher *w, pid_t tid, struct call **told)
   case SECCOMP_RET_LOG:
     if (i.seccomp.ret_data != w->tag) { /* of a filter of the program's own: it has no tracer */
       deny(tid, ENOSYS);
+      csn_stub_leave(&w->stubs, tid, &d);
+      drop_call(w, c);
+      go(tid, PTRACE_CONT, 0);
+    } else if ((*result = csn_stub_reports(&w->stubs, tid, &d)) != 0) {
+      deny(tid, (u32) - *result);
+      *told = c;
+      if (c) {
+        c->data.args[5] = 0; /* what it was is on its stack, and of no use */
+        return "failed";
+      }
+      go(tid, PTRACE_CONT, 0);
+    } else if (lead_round(w, tid, &d)) {
       drop_call(w, c);
       go(tid, PTRACE_CONT, 0);
     } else {
       w->soon = c != NULL;
       go(tid, c ? PTRACE_SYSCALL : PTRACE_CONT, 0);
     }
-    return false;
+    return NULL;
   case SECCOMP_RET_ERRNO:
     answer &= SECCOMP_RET_DATA;
     deny(tid, answer < ERRNOS ? answer : ERRNOS - 1);
@@ -211,13 +250,14 @@ on_filter(struct watcher *w, pid_t tid, struct call **told)
   default:
     deny(tid, ENOSYS);
   }
+  csn_stub_leave(&w->stubs, tid, &d);
   if (!c) {
     go(tid, PTRACE_CONT, 0);
-    return false;
+    return NULL;
   }
   c->denied = true;
   *told = c;
-  return true;
+  return "denied";
 }
 
 /* The end of a call that was let be. */
@@ -261,6 +301,7 @@ on_stop(struct watcher *w, const siginfo_t *si, struct call **told, s64 *value)
 
   if (si->si_code == CLD_EXITED || si->si_code == CLD_KILLED || si->si_code == CLD_DUMPED) {
     drop_call(w, find_call(w, tid));
+    csn_sharing_end(&w->sharing, tid);
     *value = si->si_code == CLD_EXITED ? 0 : si->si_status;
     return *value == SIGKILL || *value == SIGSYS ? "killed" : "gone";
   }
@@ -270,10 +311,11 @@ on_stop(struct watcher *w, const siginfo_t *si, struct call **told, s64 *value)
     go(tid, sig == SIGTRAP ? PTRACE_CONT : PTRACE_LISTEN, 0);
     return NULL;
   case PTRACE_EVENT_SECCOMP:
-    return on_filter(w, tid, told) ? "denied" : NULL;
+    return on_filter(w, tid, told, value);
   case PTRACE_EVENT_EXEC:
     csn_sys(__NR_ptrace, PTRACE_GETEVENTMSG, tid, 0, &message);
     drop_call(w, find_call(w, (pid_t)message));
+    csn_sharing_exec(&w->sharing, tid, (pid_t)message);
     *value = (s64)message;
     return "exec";
   case PTRACE_EVENT_EXIT:
@@ -286,6 +328,7 @@ on_stop(struct watcher *w, const siginfo_t *si, struct call **told, s64 *value)
   case PTRACE_EVENT_CLONE:
     csn_sys(__NR_ptrace, PTRACE_GETEVENTMSG, tid, 0, &message);
     drop_call(w, find_call(w, tid));
+    csn_sharing_child(&w->sharing, tid, (pid_t)message, event);
     *value = (s64)message;
     return "child";
   }
@@ -429,11 +472,42 @@ read_numbers(lua_State *L, const char *key, u8 *set, u32 most)
   lua_pop(L, 1);
 }
 
-/* core.ptrace.watch { programs =, tag =, errnos =, signals = } -> watcher */
+/* Only where each errno that is told has its place in them. */
+static void
+read_stubs(lua_State *L, struct watcher *w)
+{
+  if (!csn_field(L, 1, "key"))
+    return;
+  w->stubs.key = csn_to_u64(L, -1, "key", false);
+  lua_pop(L, 1);
+  read_numbers(L, "calls", w->led, NUMBERS);
+  w->stubs.on = true;
+  for (u32 i = 0; i < ERRNOS; i++)
+    if (get_bit(w->errnos, i) && !csn_stub_errno(&w->stubs, i))
+      w->stubs.on = false;
+}
+
+/* core.ptrace.stub_key() -> a number below 2^52 that nobody guesses | nil where calls are made in no stubs */
+static int
+l_stub_key(lua_State *L)
+{
+  struct csn_stubs none = { .on = false };
+  u64 key;
+
+  if (!csn_stub_errno(&none, 1) ||
+      csn_sys(__NR_getrandom, &key, sizeof(key), 0) != (long)sizeof(key))
+    return 0;
+  lua_pushnumber(L, (lua_Number)(key >> 12));
+  return 1;
+}
+
+/* core.ptrace.watch { programs =, tag =, errnos =, signals =, key =, calls = } -> watcher */
 static int
 l_watch(lua_State *L)
 {
-  static const char *const keys[] = { "programs", "tag", "errnos", "signals", NULL };
+  static const char *const keys[] = {
+    "programs", "tag", "errnos", "signals", "key", "calls", NULL
+  };
   struct watcher *w;
 
   csn_checkkeys(L, 1, keys);
@@ -446,6 +520,7 @@ l_watch(lua_State *L)
   read_programs(L, w);
   read_numbers(L, "errnos", w->errnos, ERRNOS);
   read_numbers(L, "signals", w->signals, 64);
+  read_stubs(L, w);
   if (luaL_newmetatable(L, kind)) {
     static const luaL_Reg methods[] = {
       { "next", l_next }, { "call", l_call }, { "whole", l_whole }, { NULL, NULL }
@@ -468,7 +543,9 @@ l_watch(lua_State *L)
 static void
 open_watch(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "watch", l_watch }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "watch", l_watch },
+                                        { "stub_key", l_stub_key },
+                                        { NULL, NULL } };
 
   csn_register(L, "ptrace", functions);
 }

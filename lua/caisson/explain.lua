@@ -104,6 +104,7 @@ function M.after_clone(b)
   b.explain = { tracer = "caisson.explain.tracer", built = b, init = b.options.init, programs = {}, errnos = {} }
   -- what our filters give to the tracer: any number, but none that a filter of the program's would
   b.explain.tag = math.floor(core.now() / 1000) % 65535 + 1
+  b.explain.key = core.ptrace.stub_key()
   for i, name in ipairs(errnos) do b.explain.errnos[i] = core.errno[name] end
   require("caisson.trace").attach(b, setmetatable({ events = {}, built = b, spec = b.explain }, class()))
 end
@@ -113,7 +114,7 @@ function M.filter(b)
   local cgroup = b.options.cgroup
   local processes = rlimit_of(b, "nproc") or type(cgroup) == "table" and cgroup.pids ~= nil
   local program = require("caisson.explain.filter").program(b.explain.tag,
-    { processes = processes, memory = rlimit_of(b, "as") or rlimit_of(b, "data") })
+    { processes = processes, memory = rlimit_of(b, "as") or rlimit_of(b, "data"), key = b.explain.key })
   b.phase = "policy"
   -- no policy of the recipe's: what the kernel does against speculation where there is one is not its wish
   b.explain.step = b:step("explain", "seccomp", { program = program, flags = { "spec_allow" } })

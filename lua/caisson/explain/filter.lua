@@ -23,11 +23,22 @@ userfaultfd io_uring_setup add_key request_key keyctl shmget msgget semget mq_op
 landlock_create_ruleset landlock_restrict_self set_mempolicy mbind move_pages
 ]]
 
+-- Of them, those that have no sixth argument, come back, and once, and are made without a thought of what could unwind
+-- them: their places are led round (core/stub.c), so that they are told only where they fail.
+local led = [[
+open openat openat2 creat chdir access faccessat faccessat2
+truncate mkdir mkdirat mknod mknodat rmdir unlink unlinkat symlink symlinkat link linkat rename renameat renameat2
+chmod fchmod fchmodat fchmodat2 chown lchown fchown fchownat utime utimes utimensat futimesat
+setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr
+dup pipe pipe2 eventfd2 epoll_create1 memfd_create socket socketpair bind connect listen accept accept4 setsockopt
+]]
+
 -- Only where a limit can be what fails.
 local memory_calls, process_calls = { "mmap", "mremap", "brk" }, { "clone", "fork", "vfork" }
 
 local LOAD, EQUAL, GREATER, AT_LEAST, SET, RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
-local NR, ARCH, ARGS = 0, 4, 16 -- struct seccomp_data
+local JUMP, TO_X, SUBTRACT_X = 0x05, 0x07, 0x1c
+local NR, ARCH, ADDRESS, ARGS = 0, 4, 8, 16 -- struct seccomp_data
 local TRACE, ALLOW = 0x7ff00000, 0x7fff0000
 local machines = { x86_64 = 0xc000003e, aarch64 = 0xc00000b7 }
 
@@ -54,22 +65,48 @@ local function instruction(code, yes, no, k)
   return string.char(code, 0, yes, no, byte(0), byte(1), byte(2), byte(3))
 end
 
--- tag: what the tracer knows it by; memory, processes: look at what asks for those, too.
+local function numbers(names)
+  local t = {}
+  for name in names:gmatch "%S+" do t[#t + 1] = core.seccomp.number(name) end
+  return t
+end
+
+---The calls that a stub may make.
+---@return integer[]
+function M.led() return numbers(led) end
+
+-- What a stub makes has the key in its sixth argument, with its address added.
+local function by_stub(key, trace)
+  local high, low = math.floor(key / 4294967296), key % 4294967296
+  return { instruction(LOAD, 0, 0, ADDRESS), instruction(TO_X, 0, 0, 0), instruction(LOAD, 0, 0, ARGS + 8 * 5),
+    instruction(SUBTRACT_X, 0, 0, 0), instruction(EQUAL, 0, 2, low), instruction(LOAD, 0, 0, ARGS + 8 * 5 + 4),
+    instruction(EQUAL, 1, 0, high), trace, instruction(RETURN, 0, 0, ALLOW) }
+end
+
+-- tag: what the tracer knows it by; memory, processes: look at what asks for those, too; key: of what stubs make.
 ---@param tag integer
----@param looks { memory?: boolean, processes?: boolean }
+---@param looks { memory?: boolean, processes?: boolean, key?: integer }
 ---@return string program
 function M.program(tag, looks)
   local trace = instruction(RETURN, 0, 0, TRACE + tag)
+  local stubs, jumps = {}, {}
+  if looks.key then
+    for _, nr in ipairs(M.led()) do stubs[nr] = true end
+  end
   -- what is of another architecture could not be named: all of it
   local list = { instruction(LOAD, 0, 0, ARCH), instruction(EQUAL, 1, 0, machines[core.seccomp.architecture()] or 0), trace,
     instruction(LOAD, 0, 0, NR), instruction(AT_LEAST, 0, 1, 0x40000000), trace }
   local function add(i) list[#list + 1] = i end
+  local function add_trace(nr)
+    add(trace)
+    if stubs[nr] then jumps[#jumps + 1] = #list end
+  end
   local function all(names)
     for _, name in ipairs(names) do
       local nr = core.seccomp.number(name)
       if nr then
         add(instruction(EQUAL, 0, 1, nr))
-        add(trace)
+        add_trace(nr)
       end
     end
   end
@@ -83,13 +120,17 @@ function M.program(tag, looks)
       add(instruction(LOAD, 0, 0, ARGS + 8 * c[1]))
       for i = 1, n do add(instruction(c[i + 1][1], n - i + 1, 0, c[i + 1][2])) end
       add(instruction(RETURN, 0, 0, ALLOW))
-      add(trace)
+      add_trace(nr)
     end
   end
   local names = {}
   for name in plain:gmatch "%S+" do names[#names + 1] = name end
   all(names)
   add(instruction(RETURN, 0, 0, ALLOW))
+  if looks.key then
+    for _, i in ipairs(jumps) do list[i] = instruction(JUMP, 0, 0, #list - i) end
+    for _, i in ipairs(by_stub(looks.key, trace)) do add(i) end
+  end
   return table.concat(list)
 end
 

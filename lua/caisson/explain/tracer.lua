@@ -174,7 +174,8 @@ function Tracer.run(spec, pid, report)
   for i, p in ipairs(spec.programs) do programs[i] = p.program end
   local self = setmetatable({ spec = spec, init = spec.init, first = pid, report = report, who = {},
     seen = {}, counts = {}, killed = {}, more = 0 }, Tracer)
-  self.watcher = ptrace.watch { programs = programs, tag = spec.tag, errnos = spec.errnos, signals = { 24, 25, 31 } }
+  self.watcher = ptrace.watch { programs = programs, tag = spec.tag, errnos = spec.errnos, signals = { 24, 25, 31 },
+    key = spec.key, calls = spec.key and require("caisson.explain.filter").led() }
   local ok, message, errno = ptrace.seize(pid, { "fork", "vfork", "clone", "exec", "exit", "seccomp", "sysgood", "exitkill" })
   if not ok then return self:tell { error = message, errno = errno } end
   report:write(('{ "seized": %d }\n'):format(pid))
