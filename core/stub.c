@@ -24,6 +24,8 @@
  *              jnc out
  *              mov %rax, %r9
  *              mov $NR, %eax
+ *              push %r11
+ *              popf
  *     report:  syscall                   asks the tracer, which does not let it be made
  *     out:     push %r11                 what the flags were before the call
  *              popf
@@ -62,26 +64,27 @@
 #define MOST 112u
 
 /* From the call on all are alike, but for the number, the way back and the mask. */
-#define TAIL 46u
+#define TAIL 49u
 #define CALL_END 2u
 #define NUMBER 22u
-#define REPORT_END 28u
-#define OUT 28u
+#define REPORT_END 31u
+#define OUT 31u
 static const u8 tail[TAIL] = {
   0x0f, 0x05,                                     /* 0 call: syscall */
   0x48, 0x83, 0xf8, 0x80,                         /* 2 cmp $-128, %rax */
-  0x72, 0x14,                                     /* 6 jb out */
-  0x48, 0x0f, 0xa3, 0x05, 0x2e, 0x00, 0x00, 0x00, /* 8 bt %rax, mask_end */
-  0x73, 0x0a,                                     /* 16 jnc out */
+  0x72, 0x17,                                     /* 6 jb out */
+  0x48, 0x0f, 0xa3, 0x05, 0x31, 0x00, 0x00, 0x00, /* 8 bt %rax, mask_end */
+  0x73, 0x0d,                                     /* 16 jnc out */
   0x49, 0x89, 0xc1,                               /* 18 mov %rax, %r9 */
   0xb8, 0x00, 0x00, 0x00, 0x00,                   /* 21 mov $NR, %eax */
-  0x0f, 0x05,                                     /* 26 report: syscall */
-  0x41, 0x53, 0x9d,                               /* 28 out: push %r11; popf */
-  0x41, 0x59,                                     /* 31 pop %r9 */
-  0x48, 0x8d, 0xa4, 0x24, 0x80, 0x00, 0x00, 0x00, /* 33 lea 128(%rsp), %rsp */
-  0xe9, 0x00, 0x00, 0x00, 0x00,                   /* 41 jmp */
+  0x41, 0x53, 0x9d,                               /* 26 push %r11; popf */
+  0x0f, 0x05,                                     /* 29 report: syscall */
+  0x41, 0x53, 0x9d,                               /* 31 out: push %r11; popf */
+  0x41, 0x59,                                     /* 34 pop %r9 */
+  0x48, 0x8d, 0xa4, 0x24, 0x80, 0x00, 0x00, 0x00, /* 36 lea 128(%rsp), %rsp */
+  0xe9, 0x00, 0x00, 0x00, 0x00,                   /* 44 jmp */
 };
-_Static_assert(8 + 8 + 0x2e == TAIL + 16, "bt's memory ends where the mask does");
+_Static_assert(8 + 8 + 0x31 == TAIL + 16, "bt's memory ends where the mask does");
 
 bool
 csn_stub_errno(struct csn_stubs *s, u32 number)

@@ -8,6 +8,8 @@ local ptrace = {}
 ---@field programs? string[]   seccomp programs, as they were before they were made to ask the tracer, in their order
 ---@field tag? integer         what the filters of the tracer's own give as data
 ---@field errnos? integer[]    of calls that end with one of these it is told
+---@field key? integer         of ptrace.stub_key: only what fails of `calls` is told, without a stop for each
+---@field calls? integer[]     those: they have no sixth argument, and come back, once
 ---@field signals? integer[]   signals about to be delivered that it is told of
 
 ---@class caisson.ptrace.Watcher
@@ -24,6 +26,12 @@ local watcher = {}
 ---@param options caisson.ptrace.WatchOptions
 ---@return caisson.ptrace.Watcher
 function ptrace.watch(options) end
+
+---What the sixth argument of a call is, with the call's address in its low half added, that a stub makes in the program's
+---own code: the filter that asks the tracer lets it be. A number below 2^52 that nobody guesses; nil on a machine where no
+---stubs are made.
+---@return integer? key
+function ptrace.stub_key() end
 
 ---@alias caisson.ptrace.WatchKind
 ---| "denied"   a filter's errno is the answer: call
