@@ -231,6 +231,16 @@ where(const struct csn_spawn *s)
   return s->unattended ? s->attends - 1 : s->plan->nsteps;
 }
 
+int
+csn_meanwhile(struct csn_spawn *s)
+{
+  int at = s->meanwhile;
+
+  s->meanwhile = 0;
+  s->ctx.detail_len = 0;
+  return at ? csn_call_at(s, &s->ctx, at, 0, NULL) : 0;
+}
+
 /* Answer the child until it has become the program, or has failed. */
 void
 csn_attend(struct csn_spawn *s)
@@ -244,6 +254,10 @@ csn_attend(struct csn_spawn *s)
     /* With nothing left to answer, its creator's end is the one event worth waking up for: all that was
      * said is then there to be read. (A report of very many steps might not fit in the socket.) */
     if (turn >= last && shown && s->plan->nsteps <= 1024) {
+      if ((rc = csn_meanwhile(s)) < 0) {
+        csn_set_failure(s, s->plan->nsteps, -rc);
+        return;
+      }
       if ((rc = runner_ends(s)) <= 0) {
         csn_set_failure(s, where(s), rc < 0 ? -rc : ECANCELED);
         return;

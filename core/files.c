@@ -119,15 +119,17 @@ l_remove(lua_State *L)
   return csn_pusherr(L, errno, "remove %s", name);
 }
 
-/* core.files.stat(fd) -> { type, mode, uid, gid, size, dev, ino, links } | nil, message, errno */
+/* core.files.stat(fd, [name]) -> { type, mode, uid, gid, size, dev, ino, links } | nil, message, errno; with a name:
+ * of that in the directory; follows no symlink */
 static int
 l_stat(lua_State *L)
 {
   int fd = csn_tofd(L, 1);
+  const char *name = lua_isnoneornil(L, 2) ? NULL : check_name(L, 2);
   struct stat st;
 
-  if (fstat(fd, &st) < 0)
-    return csn_pusherr(L, errno, "stat fd %d", fd);
+  if ((name ? fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) : fstat(fd, &st)) < 0)
+    return name ? csn_pusherr(L, errno, "stat %s", name) : csn_pusherr(L, errno, "stat fd %d", fd);
   {
     const struct {
       const char *name;

@@ -54,6 +54,8 @@ run_plan(struct csn_spawn *s)
     return;
   }
   csn_attend(s);
+  if (!s->failed && (rc = csn_meanwhile(s)) < 0)
+    csn_set_failure(s, s->plan->nsteps, -rc);
   if (s->failed) {
     csn_abandon(s);
     return;
@@ -99,13 +101,14 @@ opt_function(lua_State *L, const char *name)
   return lua_gettop(L);
 }
 
-/* core.spawn { plan =, slots =, functions =, fork =, fail = { step =, errno = }, before =, attach =, timed = }
- *   -> process | nil, message, errno, failure */
+/* core.spawn { plan =, slots =, functions =, fork =, fail = { step =, errno = }, before =, attach =, timed =,
+ *   meanwhile = } -> process | nil, message, errno, failure */
 static int
 l_spawn(lua_State *L)
 {
-  static const char *const keys[] = { "plan", "slots",  "functions", "fork",  "fail",    "cancel",
-                                      "late", "before", "attach",    "timed", "stamped", NULL };
+  static const char *const keys[] = { "plan",    "slots",     "functions", "fork",   "fail",
+                                      "cancel",  "late",      "before",    "attach", "timed",
+                                      "stamped", "meanwhile", NULL };
   const struct csn_plan *p;
   struct csn_spawn *s;
   bool given[CSN_SLOTS] = { false };
@@ -129,6 +132,7 @@ l_spawn(lua_State *L)
   s->attach = opt_function(L, "attach");
   s->timed = opt_function(L, "timed");
   s->stamped = opt_function(L, "stamped");
+  s->meanwhile = opt_function(L, "meanwhile");
   s->header.traced = s->attach != 0;
   luaL_checkstack(L, LUA_MINSTACK, "spawn");
   s->fork = csn_opt_bool(L, 1, "fork", false) || s->before;
@@ -188,7 +192,7 @@ l_spawn(lua_State *L)
     csn_tell_times(s);
   s->cancel = -1;
   s->L = NULL;
-  s->functions = s->entry = s->before = s->attach = s->timed = s->stamped = 0;
+  s->functions = s->entry = s->before = s->attach = s->timed = s->stamped = s->meanwhile = 0;
   /* Only what steps have filled is kept: a pipe's reader waits for its last writer. */
   for (int k = 0; k < CSN_SLOTS; k++)
     if (given[k]) {

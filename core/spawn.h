@@ -25,6 +25,7 @@ struct csn_spawn {
   int before, attach,
       timed; /* and what is called before each step, of a child that is to be traced, of each step here */
   int stamped;             /* what is called with them in the end */
+  int meanwhile;           /* what is called once while nobody waits for this side, 0: it has been */
   struct csn_times *times; /* when things happened, or NULL */
   u64 counter0;            /* of csn_counter(), at start_ns */
   int child_sock;
@@ -82,6 +83,8 @@ csn_set_failure(struct csn_spawn *s, u32 step, int err)
 
 /* attend.c. Answer the child until it has become the program, or has failed. */
 void csn_attend(struct csn_spawn *s);
+/* What the host does while the child is being made, if it has not yet; 0 or -errno. */
+int csn_meanwhile(struct csn_spawn *s);
 /* A message: its size, 0 at the end, -errno; *fd: the descriptor that came with it, else -1. */
 int csn_receive(struct csn_spawn *s, void *buf, size_t size, int *fd);
 /* The descriptor that is attended to, or -1. */

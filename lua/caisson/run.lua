@@ -235,7 +235,7 @@ function M.launch(built, opts, started)
     local spawn, watch = built.spawn or core.spawn, built.watch or no_limits
     process, message, errno, failure = spawn { plan = built.compiled, slots = slots, functions = built.functions,
       cancel = opts.cancel, late = opts.late, fail = opts.fail, before = watch.before, attach = watch.attach,
-      timed = watch.timed, stamped = watch.stamped }
+      timed = watch.timed, stamped = watch.stamped, meanwhile = opts.meanwhile }
   elseif type(err) == "table" then
     message, errno = err[1], err[2]
   end

@@ -109,11 +109,31 @@ local function open_root(root, make)
   return fd
 end
 
+local function div(a, b) return (a - a % b) / b end
+
+---Seconds since 1970 as a date of UTC, as the states have it. (os.date would read the machine's time zone even for that.)
+---@param seconds integer
+---@return string
+function M.date(seconds)
+  local day, second = div(seconds, 86400), seconds % 86400
+  -- years from March on, so that the day that some have is the last; 400 of them have 146097 days
+  local n = day + 719468
+  local of_era = n % 146097
+  local year = div(of_era - div(of_era, 1460) + div(of_era, 36524) - div(of_era, 146096), 365)
+  local of_year = of_era - (365 * year + div(year, 4) - div(year, 100))
+  local month = div(5 * of_year + 2, 153)
+  local first = div(153 * month + 2, 5)
+  year = year + div(n, 146097) * 400 + (month < 10 and 0 or 1)
+  return ("%04d-%02d-%02dT%02d:%02d:%02dZ"):format(year, month < 10 and month + 3 or month - 9, of_year - first + 1,
+    div(second, 3600), div(second % 3600, 60), second % 60)
+end
+
 ---@class caisson.state.Dir  the directory of one container
 ---@field id string
 ---@field root string
 ---@field path string   ROOT/ID
 ---@field fd? caisson.core.Fd  the directory, while it is locked
+---@field top? caisson.core.Fd  and the one above it
 ---@field text? string  the state as it was last read or written
 ---@field state? table  what that says
 ---@field seen table<table, string>
@@ -156,10 +176,7 @@ end
 
 -- Does the name still lead to this directory? Who waited for a lock may have got that of a removed one.
 local function is_current(self, root, fd)
-  local again = files.open(root, self.id, { "read", "directory" })
-  if not again then return false end
-  local a, b = files.stat(fd), files.stat(again)
-  again:close()
+  local a, b = files.stat(fd), files.stat(root, self.id)
   return a ~= nil and b ~= nil and a.dev == b.dev and a.ino == b.ino
 end
 
@@ -177,8 +194,7 @@ function Dir:lock(seconds)
     local ok, message
     ok, message, number = files.lock(fd)
     if ok and is_current(self, root, fd) then
-      root:close()
-      self.fd = fd
+      self.fd, self.top = fd, root
       return true
     end
     root:close()
@@ -201,7 +217,8 @@ function Dir:unlock()
   -- also for what a child may have inherited
   files.lock(self.fd, "unlock")
   self.fd:close()
-  self.fd = nil
+  self.top:close()
+  self.fd, self.top = nil, nil
 end
 
 -- The bytes of a file; nil, message, errno.
@@ -230,18 +247,14 @@ local function read_text(self, name)
   elseif tonumber(st.size) > max_size then
     message, number = ("has %s bytes, more than any state"):format(st.size), errno.EBADMSG
   else
-    local parts, size = {}, 0
-    while size <= max_size do
-      local s
+    -- nobody writes to it in place
+    local parts, size, s = {}, 0, nil
+    repeat
       s, message, number = fd:read()
-      if not s or s == "" then
-        text = s and table.concat(parts)
-        break
-      end
-      size = size + #s
+      size = size + #(s or "")
       parts[#parts + 1] = s
-    end
-    if not text and not message then message, number = "grows while it is read", errno.EBADMSG end
+    until not s or s == "" or size >= tonumber(st.size)
+    text = s and table.concat(parts)
   end
   fd:close()
   if not text then return fail(number, ("%s/%s %s"):format(self.path, name, message)) end
@@ -450,8 +463,6 @@ function Dir:plan() return read_text(self, plan_name) end
 ---@return true|nil ok, string? message, integer? errno
 function Dir:remove()
   if not self.fd then error(("container '%s': remove() needs its lock"):format(self.id), 2) end
-  local root, message, number = open_root(self.root)
-  if not root then return nil, message, number end
   local function clear()
     local names, why, n = core.list(self.path)
     if not names then return nil, why, n end
@@ -467,15 +478,13 @@ function Dir:remove()
     end
     ok, why, n = files.remove(self.fd, file_name)
     if not ok and n ~= errno.ENOENT then return nil, why, n end
-    return files.remove(root, self.id)
+    return files.remove(self.top, self.id)
   end
-  local ok
-  ok, message, number = clear()
+  local ok, message, number = clear()
   if ok then
-    files.sync(root)
+    files.sync(self.top)
     self:unlock()
   end
-  root:close()
   if not ok then return nil, ("%s: %s"):format(self.path, message), number end
   return true
 end
@@ -484,8 +493,9 @@ end
 ---lock; the others get `EEXIST`. What a killed create() or remove() left, without a state, is taken over.
 ---@param root string  see state.root
 ---@param id string
+---@param first_state? fun(dir: caisson.state.Dir): table?, string?, integer?  tells its first state, once its id is taken
 ---@return caisson.state.Dir|nil dir, string? message, integer? errno
-function M.create(root, id)
+function M.create(root, id, first_state)
   local ok, message, number = M.check_id(id)
   if not ok then return nil, message, number end
   local self = new(root, id)
@@ -498,14 +508,14 @@ function M.create(root, id)
     if top then
       ok, message, number = files.lock(fd)
       local mine = ok and is_current(self, top, fd)
-      top:close()
       local old = files.open(fd, file_name, { "read", "nonblock" })
       exists = old ~= nil
       if old then old:close() end
       if mine and not exists then
-        self.fd = fd
+        self.fd, self.top = fd, top
         break
       end
+      top:close()
       fd:close()
       if not ok and number ~= errno.EAGAIN then return nil, message, number end
     end
@@ -515,10 +525,18 @@ function M.create(root, id)
     -- another one is about to create it, or looks for it, or has just removed it
     core.poll({}, 0.001)
   end
-  ok, message, number = self:save { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ") }
+  local called, s = true, nil
+  if first_state then
+    called, s, message, number = pcall(first_state, self)
+  else
+    s = { status = "creating", created = M.date(os.time()) }
+  end
+  ok = called and s
+  if ok then ok, message, number = self:save(s) end
   if not ok then
     self:remove()
     self:unlock()
+    if not called then error(s, 0) end
     return nil, message, number
   end
   return self

@@ -172,17 +172,17 @@ local function unread_stream(opts, options)
   end
 end
 
--- The directory, locked; one whose maker has died meanwhile is cleaned up.
-local function take_directory(root, id)
-  local dir, message, number = state.create(root, id)
+-- The directory, locked, with that state; one whose maker has died meanwhile is cleaned up.
+local function take_directory(root, id, announce)
+  local dir, message, number = state.create(root, id, announce)
   if dir or number ~= errno.EEXIST then return dir, message, number end
   if not require("caisson.container").remove_unfinished(root, id) then return nil, message, number end
-  return state.create(root, id)
+  return state.create(root, id, announce)
 end
 
--- What is known of it before there is any process, saved. Returns the state | nil, message, errno.
-local function announce(dir, built, opts)
-  local s = { status = "creating", created = os.date("!%Y-%m-%dT%H:%M:%SZ"), bundle = built.bundle or "/",
+-- What is known of it before there is any process. Raises what is refused.
+local function announcement(dir, built, opts)
+  local s = { status = "creating", created = state.date(os.time()), bundle = built.bundle or "/",
     rootfs = opts.rootfs, owner = core.euid(),
     annotations = built.annotations, build = core.build, rdt = built.own_resctrl_group,
     scope = built.cgroup and built.cgroup.groups[1] and built.cgroup.groups[1].unit and {
@@ -194,23 +194,29 @@ local function announce(dir, built, opts)
     s.network = network.moved(built.plan)
     built.hold_network = function(pid) return network.hold(dir, pid) end
   end
-  local ok, message, number = dir:save(s)
-  if ok then ok, message, number = dir:save_plan(built.plan:json(built.compiled)) end
-  if not ok then return nil, message, number end
   return s
 end
 
-local function make(dir, built, opts, started)
-  local s, message, number = announce(dir, built, opts)
-  if not s then return nil, message, number end
-  local slots, ok = {}, nil
+local function save_plan(dir, built) return dir:save_plan(built.plan:json(built.compiled)) end
+
+local function make(dir, built, opts, s, started)
+  local slots, ok, message, number = {}, nil, nil, nil
   for name, fd in pairs(opts.slots or {}) do slots[name] = fd end
   slots.start, message, number = core.socket.listen(dir.fd, "start")
   if not slots.start then return nil, message, number end
-  local running, failure
+  local running, failure, trouble
+  -- the plan is for those who find a container that is created
+  local function meanwhile()
+    local saved, why, code = save_plan(dir, built)
+    if not saved then trouble = { why, code } end
+    require "caisson.cgroup.group"
+    return saved, why, code
+  end
   running, message, number, failure = require("caisson.run").launch(built, { stdin = opts.stdin, stdout = opts.stdout,
-    stderr = opts.stderr, slots = slots, cancel = opts.cancel, fail = opts.fail, log = opts.log }, started)
+    stderr = opts.stderr, slots = slots, cancel = opts.cancel, fail = opts.fail, log = opts.log, meanwhile = meanwhile },
+    started)
   slots.start:close()
+  if trouble then return nil, trouble[1], trouble[2] end
   if not running then return nil, message, number, failure end
   local done, why = pcall(function()
     local process = running.process
@@ -236,9 +242,9 @@ end
 
 -- The same of one that another program has made, whose first process opts.process(built, path of the directory) answers.
 -- Returns true, state | nil, message, errno.
-local function take_over(dir, built, opts)
-  local s, message, number = announce(dir, built, opts)
-  if not s then return nil, message, number end
+local function take_over(dir, built, opts, s)
+  local done, message, number = save_plan(dir, built)
+  if not done then return nil, message, number end
   s.pid, message, number = opts.process(built, dir.path)
   if not s.pid then return nil, message, number or errno.ECANCELED end
   local stat = processes.stat(s.pid)
@@ -291,11 +297,15 @@ function M.create(recipe, opts)
     ok, message, number, failure = require("caisson.cgroup").ready(built.cgroup, built.origins)
     if not ok then return refuse(message, number, failure) end
   end
-  local dir
-  dir, message, number = take_directory(root, opts.id)
+  local dir, first, done
+  done, dir, message, number = pcall(take_directory, root, opts.id, function(d)
+    first = announcement(d, built, opts)
+    return first
+  end)
+  if not done then return refuse(dir, errno.EINVAL) end
   if not dir then return refuse(message, number) end
-  local done, running, s
-  done, running, s, number, failure = pcall(opts.process and take_over or make, dir, built, opts, started)
+  local running, s
+  done, running, s, number, failure = pcall(opts.process and take_over or make, dir, built, opts, first, started)
   if not done or not running then
     dir:remove()
     if dir.fd then dir:unlock() end

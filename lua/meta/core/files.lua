@@ -64,10 +64,11 @@ function files.rename(dir, from, to) end
 ---@return true|nil ok, string? message, integer? errno
 function files.remove(dir, name) end
 
----What a descriptor leads to. fstat(2)
+---What a descriptor leads to, or a name in the directory that it is of (no symlink is followed). fstatat(2)
 ---@param fd integer|caisson.core.Fd
+---@param name? string
 ---@return caisson.files.Stat|nil stat, string? message, integer? errno
-function files.stat(fd) end
+function files.stat(fd, name) end
 
 ---Wait until it is on the disk: a file's bytes, or a directory's names. fsync(2)
 ---@param fd integer|caisson.core.Fd
