@@ -427,6 +427,24 @@ describe("A container", function()
     nothing_left()
   end)
 
+  it("whose plan can't be saved leaves nothing, and its name free", function()
+    local state, id = require "caisson.state", new_id()
+    local dir = assert(state.create(root, id))
+    local Dir = getmetatable(dir).__index
+    dir:remove()
+    local save_plan = Dir.save_plan
+    finally(function() Dir.save_plan = save_plan end)
+    Dir.save_plan = function() return nil, "no room for it", core.errno.ENOSPC end
+    local c, message, errno = create(nil, { id = id })
+    assert.is_nil(c)
+    assert.equal("no room for it", message)
+    assert.equal(core.errno.ENOSPC, errno)
+    assert.same({}, remains.children())
+    nothing_left()
+    Dir.save_plan = save_plan
+    assert(assert(create(nil, { id = id })):delete { force = true })
+  end)
+
   it("has ended where a step behind its start fails, which is named", function()
     local c = assert(create())
     local plan = assert(caisson.plan.from_json(c.dir:plan()))

@@ -238,6 +238,53 @@ describe("Plans of any size", function()
   end)
 end)
 
+describe("What the host does meanwhile", function()
+  local function spawn(steps, meanwhile, fork)
+    steps[#steps + 1] = step("exec", { argv = { "true" } })
+    return core.spawn { plan = core.plan(steps), fork = fork, meanwhile = meanwhile,
+      functions = { a = function() end } }
+  end
+
+  it("is called once, behind the last sync, for the runner, a fork and a plan of very many steps", function()
+    local many = { step("clone", {}) }
+    for i = 2, 1100 do many[i] = step("umask", "022") end
+    for _, fork in ipairs { false, true } do
+      for _, steps in ipairs { { step("clone", {}) }, many } do
+        local list = {}
+        for i, s in ipairs(steps) do list[i] = s end
+        local n = 0
+        local p = assert(spawn(list, function() n = n + 1 end, fork))
+        assert.equal(1, n)
+        assert.equal(0, assert(p:wait(10)).code)
+      end
+      local order = {}
+      local p = assert(core.spawn { fork = fork, meanwhile = function() order[#order + 1] = "meanwhile" end,
+        functions = { a = function() order[#order + 1] = "sync" end },
+        plan = core.plan { step("clone", {}), parent "a", step("umask", "022"), parent "a",
+          step("exec", { argv = { "true" } }) } })
+      assert.equal(0, assert(p:wait(10)).code)
+      assert.equal("sync sync meanwhile", table.concat(order, " "))
+    end
+  end)
+
+  it("gives the construction up, which leaves nothing, where it fails", function()
+    local fds = t.count_fds()
+    for _, fork in ipairs { false, true } do
+      local ok, message, errno = spawn({ step("clone", {}) }, function() return nil, "no room", 28 end, fork)
+      assert.is_nil(ok)
+      assert.matches("no room", message, 1, true)
+      assert.equal(28, errno)
+      ok, message, errno = spawn({ step("clone", {}) }, function() error "oh" end, fork)
+      assert.is_nil(ok)
+      assert.matches("oh", message, 1, true)
+      assert.equal(core.errno.ECANCELED, errno)
+    end
+    assert.equal(0, #children())
+    assert.equal(fds, t.count_fds())
+    assert.has_error(function() spawn({ step("clone", {}) }, "now") end, "option 'meanwhile': function expected, got string")
+  end)
+end)
+
 describe("Many runs", function()
   it("leave no descriptor and no zombie, whether they succeed or fail", function()
     local good = { step("clone", {}), step("umask", "022") }

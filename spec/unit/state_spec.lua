@@ -146,6 +146,31 @@ describe("state", function()
     assert.equal("700\n700\n", t.sh(("stat -c %%a %s/above %s/above/states"):format(root, root)))
   end)
 
+  it("begins with the state that its maker gives, or not at all", function()
+    local seen
+    local dir = assert(state.create(root, "one", function(d)
+      seen = d
+      return { status = "creating", bundle = "/b" }
+    end))
+    assert.equal(dir, seen)
+    assert.equal("/b", assert(state.open(root, "one")):load().bundle)
+    dir:remove()
+    assert.same({ nil, "not now", 11 }, { state.create(root, "one", function() return nil, "not now", 11 end) })
+    assert.equal("oh", select(2, pcall(state.create, root, "one", function() error("oh", 0) end)))
+    assert.equal(errno.ENOENT, select(3, state.open(root, "one")))
+  end)
+
+  it("has its dates as os.date has them", function()
+    for _, seconds in ipairs { 0, 1, 86399, 86400, 951782399, 951782400, 951868800, 1709164800, 1735689599, 1767225600, 4107542400,
+      4102444799, os.time() } do
+      assert.equal(os.date("!%Y-%m-%dT%H:%M:%SZ", seconds), state.date(seconds))
+    end
+    for i = 0, 3000 do
+      local seconds = i * 5432109
+      assert.equal(os.date("!%Y-%m-%dT%H:%M:%SZ", seconds), state.date(seconds))
+    end
+  end)
+
   it("is taken over where a create or remove was killed before there was, or was no longer, a state", function()
     new("one"):unlock()
     os.remove(root .. "/one/state.json")
