@@ -394,8 +394,29 @@ CSN_PRIMITIVE(cgroup_leave, "cgroup.leave", CGROUP_LEAVE, CSN_PARENT, apply_cgro
   F(str, file, CSN_REQUIRED, NULL, 0)                                                              \
   F(str, value, CSN_REQUIRED, NULL, 0)                                                             \
   F(slot, group, 0, NULL, CSN_SLOT_CGROUP)                                                         \
-  F(bool, verify, 0, NULL, 0)
+  F(bool, verify, 0, NULL, 0)                                                                      \
+  F(strs, more, 0, NULL, 0)
 CSN_ARGS(cgroup_set, CGROUP_SET)
+
+/* Several values, each by a write of its own, as files of rules want them. All are tried: the first that fails is told. */
+static int
+set_each(const struct cgroup_set_args *a, struct csn_ctx *c)
+{
+  CSN_CLEANUP_FD int fd = open_file(c->slots[a->group], csn_s(c, a->file), O_WRONLY);
+  const struct csn_str *more = csn_l(c, a->more), *value = &a->value;
+  int rc = 0;
+
+  if (fd < 0)
+    return fd;
+  for (u32 i = 0;; value = &more[i++]) {
+    long n = CSN_RETRY(csn_sys(__NR_write, fd, csn_s(c, *value), value->len));
+
+    if (rc == 0 && n != (long)value->len)
+      rc = csn_detail(c, n < 0 ? (int)n : -EIO, "at ", csn_s(c, *value));
+    if (i == a->more.count)
+      return rc;
+  }
+}
 
 /* Some kernels take a write to a file that they have given up, and ignore it. What was given is rounded
  * sometimes, so that it can be told only by the file not having changed. */
@@ -438,13 +459,15 @@ apply_cgroup_set(const struct cgroup_set_args *a, struct csn_ctx *c)
     return csn_detail(c, -EBADF, "no group is there", NULL);
   if (!is_name(file))
     return csn_detail(c, -EINVAL, "the name of a file of the group expected", NULL);
+  if (a->more.count)
+    return set_each(a, c);
   if (a->verify)
     return set_verified(c->slots[a->group], file, a->value, c);
   return csn_cgroup_write(c->slots[a->group], file, csn_s(c, a->value), a->value.len);
 }
 
 CSN_PRIMITIVE(cgroup_set, "cgroup.set", CGROUP_SET, CSN_PARENT, apply_cgroup_set, NULL,
-              "$file = $value")
+              "$file = $value[ $more]")
 
 /* ---- attach ---- */
 

@@ -391,9 +391,15 @@ function M.compile(t, env, nodes, id)
       local rules = devices.all(t.devices, nodes)
       g.nodes = devices.texts(nodes)
       if h.version == 1 then
+        local last
         for _, w in ipairs(devices.writes_v1(rules)) do
-          w.key, w.optional = "devices", t.devices.optional
-          g.writes[#g.writes + 1] = w
+          if last and last[1] == w[1] then
+            last.more = last.more or {}
+            last.more[#last.more + 1] = w[2]
+          else
+            last = { w[1], w[2], key = "devices", optional = t.devices.optional }
+            g.writes[#g.writes + 1] = last
+          end
         end
       else
         g.rules = devices.texts(rules)
@@ -444,7 +450,7 @@ function M.compile(t, env, nodes, id)
       step("cgroup.create", "parent", { path = path, at = at, slot = slot, existing = t.existing and true or nil,
         controllers = told and g.controllers or nil }, key)
       for _, w in ipairs(g.writes) do
-        step("cgroup.set", "parent", { file = w[1], value = w[2], group = slot, verify = w.verify }, w.key, w.optional)
+        step("cgroup.set", "parent", { file = w[1], value = w[2], group = slot, verify = w.verify, more = w.more }, w.key, w.optional)
       end
       if g.rules then step("cgroup.devices", "parent", { rules = g.rules, group = slot }, "devices", t.devices.optional) end
       if h.version == 2 then

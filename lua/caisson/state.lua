@@ -248,7 +248,7 @@ local function read_text(self, name)
     message, number = ("has %s bytes, more than any state"):format(st.size), errno.EBADMSG
   else
     -- nobody writes to it in place
-    local parts, size, s = {}, 0, nil
+    local parts, size, s = {}, 0
     repeat
       s, message, number = fd:read()
       size = size + #(s or "")
@@ -525,12 +525,8 @@ function M.create(root, id, first_state)
     -- another one is about to create it, or looks for it, or has just removed it
     core.poll({}, 0.001)
   end
-  local called, s = true, nil
-  if first_state then
-    called, s, message, number = pcall(first_state, self)
-  else
-    s = { status = "creating", created = M.date(os.time()) }
-  end
+  local called, s = true, { status = "creating", created = M.date(os.time()) }
+  if first_state then called, s, message, number = pcall(first_state, self) end
   ok = called and s
   if ok then ok, message, number = self:save(s) end
   if not ok then

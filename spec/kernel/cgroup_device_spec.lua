@@ -42,6 +42,29 @@ describe("device rules", function()
   teardown(function() os.execute("rm -r " .. nodes) end)
   after_each(function() assert.equal("", g.left()) end)
 
+  it("are written one by one on v1: each that can be, and the first that can't is named", function()
+    local h
+    for _, each in ipairs(g.env("v1").hierarchies) do
+      if each.mount and each.controllers[1] == "devices" then h = each end
+    end
+    if not h then return pending("needs the devices controller of v1") end
+    local dir = assert(core.cgroup.create { g.prefix .. "more", at = h.own })
+    finally(function()
+      dir:close()
+      assert(core.cgroup.remove(h.own .. "/" .. g.prefix .. "more"))
+    end)
+    assert(core.cgroup.set { group = dir, file = "devices.deny", value = "a" })
+    local ok, message, errno = core.cgroup.set { group = dir, file = "devices.allow", value = "c 1:3 rwm",
+      more = { "c 1:x rwm", "c 1:5 r", "z" } }
+    assert.is_nil(ok)
+    assert.equal(core.errno.EINVAL, errno)
+    assert.matches("at c 1:x rwm", message, 1, true)
+    assert.equal("c 1:3 rwm\nc 1:5 r\n", core.cgroup.read(dir, "devices.list"))
+    assert.is_true(core.cgroup.set { group = dir, file = "devices.deny", value = "c 1:3 w", more = { "c 1:5 r" } })
+    assert.equal("c 1:3 rm\n", core.cgroup.read(dir, "devices.list"))
+    assert.equal(core.errno.ENOENT, select(3, core.cgroup.set { group = dir, file = "devices.alow", value = "a", more = { "a" } }))
+  end)
+
   for _, world in ipairs(worlds) do
     describe("(" .. world .. ")", function()
       local function run(rules, ...)

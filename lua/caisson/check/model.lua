@@ -476,7 +476,10 @@ walk["seccomp"] = function(m, s, o) m.filters[#m.filters + 1] = { step = s, prog
 walk["rlimit"] = function(m, s, o) m.rlimits[o.resource] = { step = s, soft = o.soft, hard = o.hard } end
 walk["cgroup.set"] = function(m, s, o)
   m.limits[o.file] = { step = s, value = o.value }
-  if o.file == "devices.allow" then m:device_rule(s, o.value) end
+  if o.file == "devices.allow" then
+    m:device_rule(s, o.value)
+    for _, rule in ipairs(o.more or {}) do m:device_rule(s, rule) end
+  end
 end
 walk["cgroup.devices"] = function(m, s, o)
   m.limits.devices = { step = s }

@@ -31,6 +31,7 @@ function cgroup.create(options) end
 ---@field value string   written as it is, in one write(2)
 ---@field group? string  slot of the group ("cgroup"); in a direct call a descriptor
 ---@field verify? boolean read it back: `EOPNOTSUPP` where the kernel takes the write and ignores it
+---@field more? string[]  further values, each written by a write(2) of its own, as devices.allow wants them (not verified)
 
 ---Write to a file of a group: a limit, for one. Parent's side. The file is checked to be on a cgroup file system.
 ---```lua
