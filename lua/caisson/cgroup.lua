@@ -450,7 +450,8 @@ function M.compile(t, env, nodes, id)
       step("cgroup.create", "parent", { path = path, at = at, slot = slot, existing = t.existing and true or nil,
         controllers = told and g.controllers or nil }, key)
       for _, w in ipairs(g.writes) do
-        step("cgroup.set", "parent", { file = w[1], value = w[2], group = slot, verify = w.verify, more = w.more }, w.key, w.optional)
+        step("cgroup.set", "parent", { file = w[1], value = w[2], more = w.more, group = slot, verify = w.verify }, w.key,
+          w.optional)
       end
       if g.rules then step("cgroup.devices", "parent", { rules = g.rules, group = slot }, "devices", t.devices.optional) end
       if h.version == 2 then

@@ -200,7 +200,7 @@ end
 local function save_plan(dir, built) return dir:save_plan(built.plan:json(built.compiled)) end
 
 local function make(dir, built, opts, s, started)
-  local slots, ok, message, number = {}, nil, nil, nil
+  local slots, ok, message, number = {}
   for name, fd in pairs(opts.slots or {}) do slots[name] = fd end
   slots.start, message, number = core.socket.listen(dir.fd, "start")
   if not slots.start then return nil, message, number end
