@@ -24,8 +24,8 @@ struct csn_spawn {
   int functions, entry; /* places on its stack: the run's functions, what a fork calls first */
   int before, attach,
       timed; /* and what is called before each step, of a child that is to be traced, of each step here */
-  int stamped;             /* what is called with them in the end */
-  int meanwhile;           /* what is called once while nobody waits for this side, 0: it has been */
+  int stamped;   /* what is called with them in the end */
+  int meanwhile; /* what is called once while nobody waits for this side, 0: it has been */
   struct csn_times *times; /* when things happened, or NULL */
   u64 counter0;            /* of csn_counter(), at start_ns */
   int child_sock;
