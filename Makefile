@@ -61,7 +61,7 @@ $(BUILD)/bundle: core/launcher/bundle.lua $(LUA_FILES) | $(BUILD)/lib
 	luajit core/launcher/bundle.lua $@ $(LUA_FILES)
 $(BUILD)/lib/launcher-caisson.o: LAUNCHES = -DMAIN='"caisson.cli"' -DFAILED=125 -DNAME='"caisson"'
 $(BUILD)/lib/launcher-caisson-oci.o: LAUNCHES = -DMAIN='"caisson.oci.cli"' -DFAILED=1 -DNAME='"caisson-oci"' \
-  -DWHOLE='"caisson"' -DAS='"oci"'
+  -DWHOLE='"caisson"' -DAS='"oci"' -DIMAGE
 $(BUILD)/lib/launcher-caisson.o $(BUILD)/lib/launcher-caisson-oci.o: core/launcher/main.c $(BUILD)/bundle Makefile
 	$(CC) $(CSN_CFLAGS) $(CFLAGS) $(LUA_CFLAGS) -DBUNDLE='"$(BUILD)/bundle"' $(LAUNCHES) -c $< -o $@
 COMMAND_LIBS = -lluajit-5.1 -llua5.1-cjson -lseccomp -lcap
@@ -69,11 +69,17 @@ $(BUILD)/bin/caisson: $(BUILD)/lib/launcher-caisson.o $(LIB_OBJ) | $(BUILD)/bin
 	$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -static-libgcc -Wl,-E $^ -o $@ -Wl,-Bstatic $(COMMAND_LIBS) -Wl,-Bdynamic -lm -ldl -lpthread
 # Static: a third sooner there, and a third smaller. With the start files of a dynamic program, whose table of stack frames
 # is sorted already, and need not be at the first Lua error. (dlopen is what the linker warns of: launcher/main.c)
+# Then it writes itself anew with the modules in it, loaded, that run, create, start, exec, kill, delete and state need
+# (launcher/image.c).
 start = $(shell $(CC) -print-file-name=$(1).o)
-$(BUILD)/bin/caisson-oci: $(BUILD)/lib/launcher-caisson-oci.o $(LIB_OBJ) | $(BUILD)/bin
+$(BUILD)/lib/image.o: core/launcher/image.c Makefile | $(BUILD)/lib
+	$(CC) $(CSN_CFLAGS) $(CFLAGS) $(LUA_CFLAGS) -c $< -o $@
+$(BUILD)/plain/caisson-oci: $(BUILD)/lib/launcher-caisson-oci.o $(BUILD)/lib/image.o $(LIB_OBJ) | $(BUILD)/plain
 	$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -static -nostartfiles -Wl,-E,--eh-frame-hdr,--no-warnings $(call start,crt1) $(call start,crti) \
 	  $(call start,crtbegin) $^ -o $@ $(COMMAND_LIBS) -lm -lpthread $(call start,crtend) $(call start,crtn)
-$(BUILD)/lib $(BUILD)/runner $(BUILD)/caisson $(BUILD)/bin:
+$(BUILD)/bin/caisson-oci: $(BUILD)/plain/caisson-oci core/launcher/modules | $(BUILD)/bin
+	env -i $< --image $@ $$(cat core/launcher/modules)
+$(BUILD)/lib $(BUILD)/runner $(BUILD)/caisson $(BUILD)/bin $(BUILD)/plain:
 	mkdir -p $@
 
 # A build for another Lua, and one with sanitizers, which must be in the interpreter before all else; the

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 /* The kernel interfaces that everything stands on came together in 5.14. */
-static void
-check_kernel(lua_State *L)
+void
+csn_check_kernel(lua_State *L)
 {
   struct utsname u;
   char *end;
@@ -25,7 +25,7 @@ __attribute__((visibility("default"))) int luaopen_caisson_core(lua_State *L);
 __attribute__((visibility("default"))) int
 luaopen_caisson_core(lua_State *L)
 {
-  check_kernel(L);
+  csn_check_kernel(L);
   lua_newtable(L);
   csn_open_plan(L);
   for (csn_opener *const *open = __start_csn_openers; open < __stop_csn_openers; open++)

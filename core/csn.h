@@ -62,6 +62,7 @@ void csn_push_object(lua_State *L, const struct csn_plan *p, const struct csn_st
 u32 csn_plan_nth(const struct csn_plan *p,
                  u32 step); /* 1-based, among steps of the same primitive */
 void csn_open_plan(lua_State *L);
+void csn_check_kernel(lua_State *L); /* raises an error on one that is too old */
 
 /*
  * A library file's own functions: CSN_OPEN(open_cgroup) has luaopen_caisson_core call open_cgroup(L)

@@ -15,8 +15,12 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#ifdef IMAGE
+#include "image.h"
+#endif
 
 int luaopen_caisson_core(lua_State *L);
+void csn_check_kernel(lua_State *L);
 int luaopen_cjson(lua_State *L);
 int luaopen_cjson_safe(lua_State *L);
 
@@ -158,34 +162,39 @@ set_searchers(lua_State *L)
   lua_pop(L, 2);
 }
 
-/* package.loaded["caisson.launcher"] = { program = , recipes = }: the recipes lie beside the program,
- * in a checkout (build/bin/caisson) as after make install (bin/caisson), however it was called. */
-static void
-set_places(lua_State *L)
+/* launcher.recipes() -> the folder of the recipes, or nil: they lie beside the program, in a checkout (build/bin/caisson) as
+ * after make install (bin/caisson), however it was called. */
+static int
+find_recipes(lua_State *L)
 {
   static const char *const places[] = { "../../recipes", "../share/lua/5.1/caisson/recipes" };
   char self[4096];
   ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-  luaL_findtable(L, LUA_REGISTRYINDEX, "_LOADED", 16);
-  lua_newtable(L);
-  if (n > 0) {
-    self[n] = 0;
-    lua_pushstring(L, self);
-    lua_setfield(L, -2, "program");
-    *strrchr(self, '/') = 0;
-    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-      char *recipes = realpath(lua_pushfstring(L, "%s/%s", self, places[i]), NULL);
+  if (n <= 0)
+    return 0;
+  self[n] = 0;
+  *strrchr(self, '/') = 0;
+  for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+    char *recipes = realpath(lua_pushfstring(L, "%s/%s", self, places[i]), NULL);
 
-      lua_pop(L, 1);
-      if (recipes) {
-        lua_pushstring(L, recipes);
-        lua_setfield(L, -2, "recipes");
-        free(recipes);
-        break;
-      }
+    if (recipes) {
+      lua_pushstring(L, recipes);
+      free(recipes);
+      return 1;
     }
   }
+  return 0;
+}
+
+/* package.loaded["caisson.launcher"] */
+static void
+set_launcher(lua_State *L)
+{
+  luaL_findtable(L, LUA_REGISTRYINDEX, "_LOADED", 16);
+  lua_newtable(L);
+  lua_pushcfunction(L, find_recipes);
+  lua_setfield(L, -2, "recipes");
 #ifdef WHOLE
   lua_pushcfunction(L, begin_anew);
   lua_setfield(L, -2, "whole");
@@ -194,26 +203,101 @@ set_places(lua_State *L)
   lua_pop(L, 1);
 }
 
+/* All that is so in each process. */
 static int
-run(lua_State *L)
+prepare(lua_State *L)
 {
-  char **argv = lua_touserdata(L, 1);
-  int argc = 0;
-
   lua_gc(L, LUA_GCSTOP, 0); /* nothing of this is garbage */
   luaL_openlibs(L);
   /* A command lives for milliseconds: compiling traces, each with two mprotect(2), costs more than they
    * save. A recipe that computes can turn it on: jit.on(). */
   luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
   set_searchers(L);
-  set_places(L);
+  set_launcher(L);
+  return 0;
+}
+
+#ifdef IMAGE
+/* The processor that it was made on may have had more than this one. */
+static int
+turn_on(lua_State *L)
+{
+  const int n = lua_gettop(L);
+
+  lua_pushcfunction(L, luaopen_jit);
+  lua_call(L, 0, 1);
+  luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+  lua_getfield(L, -1, "on"); /* the library's own again */
+  lua_replace(L, -2);
+  lua_insert(L, 1);
+  lua_call(L, n, 0);
+  return 0;
+}
+
+/* NAME --image OUT MODULE...: the program again, with these modules loaded. */
+static int
+load_modules(lua_State *L)
+{
+  char **modules = lua_touserdata(L, 1);
+
+  prepare(L);
+  lua_getglobal(L, "jit");
+  lua_pushcfunction(L, turn_on);
+  lua_setfield(L, -2, "on");
+  for (; *modules; modules++) {
+    lua_getglobal(L, "require");
+    lua_pushstring(L, *modules);
+    lua_call(L, 1, 0);
+  }
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  lua_gc(L, LUA_GCSTOP, 0);
+  return 0;
+}
+
+static int
+make_image(char **argv)
+{
+  lua_State *L = csn_image_new();
+  int err;
+
+  if (!L || !argv[0]) {
+    fputs(NAME " --image OUT MODULE...\n", stderr);
+    return FAILED;
+  }
+  if (lua_cpcall(L, load_modules, argv + 1) != 0) {
+    fprintf(stderr, NAME ": %s\n", lua_tostring(L, -1));
+    return FAILED;
+  }
+  lua_settop(L, 0);
+  err = csn_image_write(L, argv[0]);
+  if (err != 0)
+    fprintf(stderr, NAME ": %s: %s\n", argv[0], strerror(err));
+  return err ? FAILED : 0;
+}
+
+/* The search paths are as they are without these. */
+static lua_State *
+open_image(void)
+{
+  return getenv("LUA_PATH") || getenv("LUA_CPATH") ? NULL : csn_image_open();
+}
+#endif
+
+static int
+run(lua_State *L)
+{
+  char **argv = lua_touserdata(L, 1);
+  int argc = 0;
+
+  csn_check_kernel(L);
   lua_newtable(L);
   for (; argv[argc]; argc++) {
     lua_pushstring(L, argv[argc]);
     lua_rawseti(L, -2, argc);
   }
   lua_setglobal(L, "arg");
-  lua_gc(L, LUA_GCSETPAUSE, 1000); /* nor is much of what a run makes, before it waits */
+  /* nor is much of what a run makes, before it waits */
+  lua_gc(L, LUA_GCSETPAUSE, lua_gc(L, LUA_GCCOUNT, 0) < 500 ? 1000 : 300);
   lua_gc(L, LUA_GCRESTART, -1);
 
   lua_getglobal(L, "require");
@@ -239,7 +323,7 @@ traceback(lua_State *L)
 int
 main(int argc, char **argv)
 {
-  lua_State *L;
+  lua_State *L = NULL;
 
   (void)argc;
   if (getauxval(AT_SECURE)) {
@@ -250,10 +334,17 @@ main(int argc, char **argv)
         stderr);
     return 125;
   }
-  L = luaL_newstate();
+#ifdef IMAGE
+  if (!csn_image_open() && argv[1] && strcmp(argv[1], "--image") == 0)
+    return make_image(argv + 2);
+  L = open_image();
+#endif
   if (!L) {
-    fputs(NAME ": not enough memory\n", stderr);
-    return FAILED;
+    L = luaL_newstate();
+    if (!L || lua_cpcall(L, prepare, NULL) != 0) {
+      fputs(NAME ": not enough memory\n", stderr);
+      return FAILED;
+    }
   }
   lua_pushcfunction(L, traceback);
   lua_pushcfunction(L, run);

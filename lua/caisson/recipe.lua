@@ -85,7 +85,7 @@ end
 M.path = {}
 local launcher, source = package.loaded["caisson.launcher"], debug.getinfo(1, "S").source
 local here = source:match("^@(.*)lua/caisson/recipe%.lua$") or source:match("^@(.*/caisson/)recipe%.lua$")
-M.path[1] = launcher and launcher.recipes or here and here .. "recipes"
+M.path[1] = launcher and launcher.recipes() or here and here .. "recipes"
 
 local function readable(path)
   local f = io.open(path, "r")
