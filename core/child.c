@@ -8,6 +8,7 @@
  * then, sends the record. So a filter that the child has loaded can't silence its report.
  */
 #include "plan.h"
+#include "path.h"
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/time.h>
@@ -125,6 +126,8 @@ csn_apply_step(struct csn_run *run, u32 i)
   int rc;
 
   run->ctx.detail_len = 0;
+  if (!(p->side & CSN_NEAR))
+    csn_leave_dir(&run->ctx);
   note_begin(run, i);
   if (run->record->courier.served && !(p->side & CSN_LAST) && p->action != CSN_ACT_SEND)
     csn_courier_end(run);
@@ -246,6 +249,7 @@ csn_child_steps(struct csn_run *run, u32 from, u32 to)
     if (csn_plan_step(p, i)->side == CSN_PARENT) {
       const u32 turn = i;
 
+      csn_leave_dir(&run->ctx);
       /* Hand over to the host for its steps, and wait until it hands back. */
       note_begin(run, turn);
       if ((run->record->courier.word ? csn_courier_sync(run, i) : csn_sync_with_host(run, i)) < 0)
@@ -257,6 +261,7 @@ csn_child_steps(struct csn_run *run, u32 from, u32 to)
       csn_fail(run, i, rc);
     }
   }
+  csn_leave_dir(&run->ctx);
 }
 
 /* The first message carries the child's own pidfd: its host may ignore SIGCHLD, or wait for any child,

@@ -57,9 +57,7 @@ make_node(struct csn_ctx *c, int at, const char *name, const struct node *n)
   fd = (int)csn_sys(__NR_openat, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0)
     return fd;
-  if (n->uid >= 0 || n->gid >= 0)
-    rc = csn_sys(__NR_fchownat, fd, "", n->uid, n->gid, AT_EMPTY_PATH);
-  return rc < 0 ? (int)rc : csn_set_mode(fd, n->mode);
+  return csn_set_owner_and_mode(fd, n->uid, n->gid, n->mode);
 }
 
 static int
@@ -67,12 +65,12 @@ apply_mknod(const struct mknod_args *a, struct csn_ctx *c)
 {
   struct node n = NODE(a);
   const char *name;
-  CSN_CLEANUP_FD int at = csn_in_root_parent(c, c->slots[a->root], csn_s(c, a->path), &name);
+  const int at = csn_in_root_parent(c, c->slots[a->root], csn_s(c, a->path), &name);
 
   return at < 0 ? at : make_node(c, at, name, &n);
 }
 
-CSN_PRIMITIVE(mknod, "mknod", MKNOD, CSN_CHILD, apply_mknod, NULL,
+CSN_PRIMITIVE(mknod, "mknod", MKNOD, CSN_CHILD | CSN_NEAR, apply_mknod, NULL,
               "$path $type[ $major:$minor][ $mode]")
 
 #define DEVICE(F)                                                                                  \
@@ -114,12 +112,16 @@ bind_node(struct csn_ctx *c, const struct device_args *a, const struct node *n, 
 
 /* In a mount with nodev a node could be made, and not be opened. */
 static bool
-is_nodev(int at)
+is_nodev(struct csn_ctx *c, int at)
 {
   struct statfs fs = { 0 };
 
-  return csn_sys(__NR_fstatfs, at, &fs) == 0 &&
-         (fs.f_flags & CSN_M_NODEV); /* ST_NODEV, the same bit */
+  if (!c->dir.nodev)
+    c->dir.nodev = csn_sys(__NR_fstatfs, at, &fs) == 0 &&
+                           (fs.f_flags & CSN_M_NODEV) /* ST_NODEV, the same bit */
+                       ? 2
+                       : 1;
+  return c->dir.nodev == 2;
 }
 
 /* What is there already: 0 where it is the node, -EPERM where it is a file to bind one over, as the last
@@ -157,18 +159,18 @@ apply_device(const struct device_args *a, struct csn_ctx *c)
 {
   struct node n = NODE(a);
   const char *name;
-  CSN_CLEANUP_FD int at = csn_in_root_parent(c, c->slots[a->root], csn_s(c, a->path), &name);
+  const int at = csn_in_root_parent(c, c->slots[a->root], csn_s(c, a->path), &name);
   int rc = -EPERM;
 
   if (at < 0)
     return at;
   if (n.type != S_IFIFO && !(a->present & 4) && (rc = number_of(c, name, &n)) < 0)
     return rc;
-  rc = is_nodev(at) ? -EPERM : make_node(c, at, name, &n);
+  rc = is_nodev(c, at) ? -EPERM : make_node(c, at, name, &n);
   if (rc == -EEXIST)
     rc = look_at(at, name, &n);
   return rc == -EPERM && n.type != S_IFIFO ? bind_node(c, a, &n, name) : rc;
 }
 
-CSN_PRIMITIVE(device, "device", DEVICE, CSN_CHILD, apply_device, NULL,
+CSN_PRIMITIVE(device, "device", DEVICE, CSN_CHILD | CSN_NEAR, apply_device, NULL,
               "$path[ $major:$minor][ $mode]")

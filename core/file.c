@@ -35,7 +35,7 @@ apply_mkdir(const struct mkdir_args *a, struct csn_ctx *c)
   return fd < 0 ? fd : csn_set_mode(fd, (u32)a->mode);
 }
 
-CSN_PRIMITIVE(mkdir, "mkdir", MKDIR, CSN_CHILD, apply_mkdir, NULL, "$path[ $mode]")
+CSN_PRIMITIVE(mkdir, "mkdir", MKDIR, CSN_CHILD | CSN_NEAR, apply_mkdir, NULL, "$path[ $mode]")
 
 /* ---- symlink ---- */
 
@@ -51,7 +51,7 @@ static int
 apply_symlink(const struct symlink_args *a, struct csn_ctx *c)
 {
   const char *name, *target = csn_s(c, a->target);
-  CSN_CLEANUP_FD int at = csn_in_root_parent(c, c->slots[a->root], csn_s(c, a->at), &name);
+  const int at = csn_in_root_parent(c, c->slots[a->root], csn_s(c, a->at), &name);
   char have[PATH_MAX];
   long rc, n;
 
@@ -71,7 +71,8 @@ apply_symlink(const struct symlink_args *a, struct csn_ctx *c)
   return csn_streq(have, target) ? 0 : csn_detail(c, (int)rc, "a symlink to ", have);
 }
 
-CSN_PRIMITIVE(symlink, "symlink", SYMLINK, CSN_CHILD, apply_symlink, NULL, "$at -> $target")
+CSN_PRIMITIVE(symlink, "symlink", SYMLINK, CSN_CHILD | CSN_NEAR, apply_symlink, NULL,
+              "$at -> $target")
 
 /* ---- file ---- */
 
@@ -144,9 +145,10 @@ mount_file(const struct file_args *a, struct csn_ctx *c)
   const char *name, *path = csn_s(c, a->path);
   int root = c->slots[a->root], rc;
   CSN_CLEANUP_FD int target = csn_in_root_target(c, root, path, 0, NULL);
-  CSN_CLEANUP_FD int parent = -1, tmpfs = -1, tree = -1;
+  CSN_CLEANUP_FD int tmpfs = -1, tree = -1;
   struct csn_stat st;
   struct csn_fs f;
+  int parent;
 
   if (target < 0)
     return target;
@@ -175,7 +177,7 @@ static int
 apply_file(const struct file_args *a, struct csn_ctx *c)
 {
   const char *name;
-  CSN_CLEANUP_FD int at = -1;
+  int at;
 
   if (a->mount)
     return mount_file(a, c);
@@ -185,4 +187,5 @@ apply_file(const struct file_args *a, struct csn_ctx *c)
   return at < 0 ? at : write_file(a, c, at, name);
 }
 
-CSN_PRIMITIVE(file, "file", INLINE, CSN_CHILD, apply_file, NULL, "$path $data[ $mode][ $mount]")
+CSN_PRIMITIVE(file, "file", INLINE, CSN_CHILD | CSN_NEAR, apply_file, NULL,
+              "$path $data[ $mode][ $mount]")

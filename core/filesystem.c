@@ -68,7 +68,8 @@ apply_proc(const struct mount_proc_args *a, struct csn_ctx *c)
                                CSN_NO_SYMLINKS | CSN_WANT_DIR);
 }
 
-CSN_PRIMITIVE(mount_proc, "mount.proc", PROC, CSN_CHILD, apply_proc, NULL, "$target[ ($flags)]")
+CSN_PRIMITIVE(mount_proc, "mount.proc", PROC, CSN_CHILD | CSN_NEAR, apply_proc, NULL,
+              "$target[ ($flags)]")
 
 #define PROCFS(F) F(slot, slot, CSN_OUT, NULL, CSN_SLOT_PROCFS)
 CSN_ARGS(procfs, PROCFS)
@@ -108,7 +109,8 @@ apply_sysfs(const struct mount_sysfs_args *a, struct csn_ctx *c)
                                CSN_NO_SYMLINKS | CSN_WANT_DIR);
 }
 
-CSN_PRIMITIVE(mount_sysfs, "mount.sysfs", PLAIN, CSN_CHILD, apply_sysfs, NULL, "$target[ ($flags)]")
+CSN_PRIMITIVE(mount_sysfs, "mount.sysfs", PLAIN, CSN_CHILD | CSN_NEAR, apply_sysfs, NULL,
+              "$target[ ($flags)]")
 
 static int
 apply_mqueue(const struct mount_mqueue_args *a, struct csn_ctx *c)
@@ -120,7 +122,7 @@ apply_mqueue(const struct mount_mqueue_args *a, struct csn_ctx *c)
   return csn_fs_attach(&f, a->flags, a->root, a->target, CSN_TARGET_HOW(a));
 }
 
-CSN_PRIMITIVE(mount_mqueue, "mount.mqueue", MQUEUE, CSN_CHILD, apply_mqueue, NULL,
+CSN_PRIMITIVE(mount_mqueue, "mount.mqueue", MQUEUE, CSN_CHILD | CSN_NEAR, apply_mqueue, NULL,
               "$target[ ($flags)]")
 
 #define DEVPTS(F)                                                                                  \
@@ -153,7 +155,7 @@ apply_devpts(const struct mount_devpts_args *a, struct csn_ctx *c)
   return csn_fs_attach(&f, a->flags, a->root, a->target, CSN_TARGET_HOW(a));
 }
 
-CSN_PRIMITIVE(mount_devpts, "mount.devpts", DEVPTS, CSN_CHILD, apply_devpts, NULL,
+CSN_PRIMITIVE(mount_devpts, "mount.devpts", DEVPTS, CSN_CHILD | CSN_NEAR, apply_devpts, NULL,
               "$target[ ($flags)]")
 
 /* ---- tmpfs ---- */
@@ -230,7 +232,7 @@ apply_tmpfs(const struct mount_tmpfs_args *a, struct csn_ctx *c)
              : csn_fs_attach(&f, a->flags, a->root, a->target, CSN_TARGET_HOW(a));
 }
 
-CSN_PRIMITIVE(mount_tmpfs, "mount.tmpfs", TMPFS, CSN_CHILD, apply_tmpfs, NULL,
+CSN_PRIMITIVE(mount_tmpfs, "mount.tmpfs", TMPFS, CSN_CHILD | CSN_NEAR, apply_tmpfs, NULL,
               "$target[ size=$size][ ($flags)][ $copyup]")
 
 /* ---- cgroup ---- */
@@ -270,7 +272,7 @@ apply_cgroup(const struct mount_cgroup_args *a, struct csn_ctx *c)
   return rc;
 }
 
-CSN_PRIMITIVE(mount_cgroup, "mount.cgroup", CGROUP, CSN_CHILD, apply_cgroup, NULL,
+CSN_PRIMITIVE(mount_cgroup, "mount.cgroup", CGROUP, CSN_CHILD | CSN_NEAR, apply_cgroup, NULL,
               "$target[ $controllers][ name=$name][ ($flags)]")
 
 /* ---- any other ---- */
@@ -295,5 +297,5 @@ apply_fs(const struct mount_fs_args *a, struct csn_ctx *c)
   return csn_fs_attach(&f, a->flags, a->root, a->target, CSN_TARGET_HOW(a));
 }
 
-CSN_PRIMITIVE(mount_fs, "mount.fs", ANY, CSN_CHILD, apply_fs, NULL,
+CSN_PRIMITIVE(mount_fs, "mount.fs", ANY, CSN_CHILD | CSN_NEAR, apply_fs, NULL,
               "$type[ $source] -> $target[ ($flags)][ $options]")

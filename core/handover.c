@@ -138,6 +138,10 @@ csn_hand_over(struct csn_run *run, const char *mode)
   /* init has dropped by then what the program is not to have */
   if (!csn_streq(mode, "init") && (rc = carry_capabilities(&run->caps)) < 0)
     return csn_detail(&run->ctx, (int)rc, "capabilities over the exec of the runner", NULL);
+  if (!csn_streq(mode, "agent"))
+    for (int i = 0; i < CSN_SLOTS; i++)
+      if (!(run->plan->later >> i & 1))
+        run->ctx.slots[i] = -1; /* closed by the exec */
   if ((rc = write_state(run)) < 0)
     return no_room(run, rc);
   csn_append_u64(state, sizeof(state), 0, (u64)run->state);
@@ -233,8 +237,8 @@ csn_take_over(struct csn_run *run, int state, const char *name)
     u64 mask;
   } by_default = { 0 };
 
-  if (csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || block_all() < 0 ||
-      !read_state(run, state))
+  /* signals are blocked, since before the exec */
+  if (csn_sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || !read_state(run, state))
     csn_leave(125);
   csn_sys(__NR_prctl, PR_SET_NAME, name, 0, 0, 0);
   /* Ignored, as the host may have it, it would take its children's status away. */

@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "spawn.h"
+#include "path.h"
 #include <errno.h>
 
 /* Before one of this side's that needs no child; 0 or -errno. */
@@ -39,6 +40,7 @@ csn_parent_step(struct csn_spawn *s, u32 i)
     rc = csn_call_lua(s, &s->ctx, csn_s(&s->ctx, ((const struct engine_lua_args *)args)->name));
   else
     rc = p->apply(args, &s->ctx);
+  csn_leave_dir(&s->ctx);
   if (s->timed)
     csn_tell_time(s, i, began, rc);
   if (rc >= 0) {

@@ -58,18 +58,18 @@ empty_directory(struct csn_ctx *c)
 static int
 null_device(struct csn_ctx *c)
 {
-  struct csn_tree_opts o = { 0 };
-  CSN_CLEANUP_FD int fd = csn_source_open(c, "/dev/null", CSN_NOFOLLOW);
+  struct csn_tree_opts o = { .nofollow = true };
+  CSN_CLEANUP_FD int tree = csn_clone_tree(c, "/dev/null", &o);
   struct csn_stat st;
-  int rc;
+  int rc = tree < 0 ? tree : csn_stat(tree, &st);
 
-  if (fd < 0)
-    return fd;
-  if ((rc = csn_stat(fd, &st)) < 0)
+  if (rc < 0)
     return rc;
-  if ((st.mode & S_IFMT) != S_IFCHR || st.major != 1 || st.minor != 3)
+  if ((st.mode & S_IFMT) != S_IFCHR || st.major != 1 || st.minor != 3) {
+    csn_old_drop(tree);
     return csn_detail(c, -ENODEV, "/dev/null is not the null device", NULL);
-  return csn_clone_fd(c, fd, "/dev/null", &o);
+  }
+  return csn_steal_fd(&tree);
 }
 
 static int

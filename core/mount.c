@@ -194,19 +194,25 @@ csn_clone_fd(struct csn_ctx *c, int fd, const char *source, const struct csn_tre
   return csn_steal_fd(&tree);
 }
 
-/* Where that can't be, the long way knows why. */
+/* Where that can't be, or is not to be, the long way says why. */
 static int
-open_tree_at(const char *source, bool recursive)
+open_tree_at(const char *source, const struct csn_tree_opts *o)
 {
-  return (int)csn_sys(__NR_open_tree, AT_FDCWD, source,
-                      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT |
-                          (recursive ? AT_RECURSIVE : 0));
+  CSN_CLEANUP_FD int fd =
+      (int)csn_sys(__NR_open_tree, AT_FDCWD, source,
+                   OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT |
+                       (o->recursive ? AT_RECURSIVE : 0) | (o->nofollow ? AT_SYMLINK_NOFOLLOW : 0));
+  struct csn_stat st;
+
+  if (fd < 0 || (o->nofollow && (csn_stat(fd, &st) < 0 || (st.mode & S_IFMT) == S_IFLNK)))
+    return -1;
+  return csn_steal_fd(&fd);
 }
 
 int
 csn_clone_tree(struct csn_ctx *c, const char *source, const struct csn_tree_opts *o)
 {
-  CSN_CLEANUP_FD int tree = o->nofollow ? -1 : open_tree_at(source, o->recursive), fd = -1;
+  CSN_CLEANUP_FD int tree = open_tree_at(source, o), fd = -1;
   int rc;
 
   if (tree >= 0)
@@ -342,8 +348,7 @@ static int
 clone_known(const struct csn_ctx *c, const struct mount_bind_args *a, const struct csn_tree_opts *o,
             struct csn_stat *st)
 {
-  CSN_CLEANUP_FD int tree =
-      a->known_as.off ? open_tree_at(csn_s(c, a->known_as), o->recursive) : -1;
+  CSN_CLEANUP_FD int tree = a->known_as.off ? open_tree_at(csn_s(c, a->known_as), o) : -1;
   struct csn_stat is;
 
   if (tree < 0 || csn_stat(tree, st) < 0 || csn_stat(c->slots[a->fd], &is) < 0 ||
@@ -425,7 +430,7 @@ apply_bind(const struct mount_bind_args *a, struct csn_ctx *c)
                   : csn_attach(c, tree, c->slots[a->root], csn_s(c, a->target), CSN_TARGET_HOW(a));
 }
 
-CSN_PRIMITIVE(mount_bind, "mount.bind", BIND, CSN_CHILD, apply_bind, NULL,
+CSN_PRIMITIVE(mount_bind, "mount.bind", BIND, CSN_CHILD | CSN_NEAR, apply_bind, NULL,
               "[$source][fd $fd] -> $target[ ($flags)][ $recursive][ $propagation][ idmap $idmap]")
 
 /* ---- mount.propagation ---- */

@@ -203,7 +203,7 @@ apply_overlay(const struct mount_overlay_args *a, struct csn_ctx *c)
                                CSN_TARGET_HOW(a) | CSN_WANT_DIR);
 }
 
-CSN_PRIMITIVE(mount_overlay, "mount.overlay", OVERLAY, CSN_CHILD, apply_overlay, NULL,
+CSN_PRIMITIVE(mount_overlay, "mount.overlay", OVERLAY, CSN_CHILD | CSN_NEAR, apply_overlay, NULL,
               "$lower -> $target[ upper=$upper][ ($flags)]")
 
 static int

@@ -37,26 +37,41 @@ csn_stat(int fd, struct csn_stat *st)
   return 0;
 }
 
-int
-csn_set_mode(int fd, u32 mode)
+static int
+change_mode(int fd, const struct csn_stat *st, u32 mode)
 {
-  struct csn_stat st = { 0 };
   char link[32] = "/proc/self/fd/";
-  long rc = csn_stat(fd, &st);
+  long rc = csn_sys(__NR_fchmodat2, fd, "", mode, AT_EMPTY_PATH);
 
-  if (rc < 0 || (st.mode & 07777) == mode)
-    return (int)rc;
-  rc = csn_sys(__NR_fchmodat2, fd, "", mode, AT_EMPTY_PATH);
   if (rc != -ENOSYS)
     return (int)rc;
   /* Before 6.6 an O_PATH descriptor has no chmod of its own. */
-  if ((st.mode & S_IFMT) == S_IFDIR) {
+  if ((st->mode & S_IFMT) == S_IFDIR) {
     CSN_CLEANUP_FD int dir = (int)csn_sys(__NR_openat, fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     return dir < 0 ? dir : (int)csn_sys(__NR_fchmod, dir, mode);
   }
   csn_append_u64(link, sizeof(link), csn_strlen(link), (u64)fd);
   return (int)csn_sys(__NR_fchmodat, AT_FDCWD, link, mode);
+}
+
+int
+csn_set_owner_and_mode(int fd, s64 uid, s64 gid, u32 mode)
+{
+  struct csn_stat st = { 0 };
+  long rc = csn_stat(fd, &st);
+  const bool other = (uid >= 0 && uid != st.uid) || (gid >= 0 && gid != st.gid);
+
+  if (rc >= 0 && other)
+    rc = csn_sys(__NR_fchownat, fd, "", uid, gid, AT_EMPTY_PATH);
+  /* a change of the owner may take bits of the mode away */
+  return rc < 0 || (!other && (st.mode & 07777) == mode) ? (int)rc : change_mode(fd, &st, mode);
+}
+
+int
+csn_set_mode(int fd, u32 mode)
+{
+  return csn_set_owner_and_mode(fd, -1, -1, mode);
 }
 
 /* ---- the walk ---- */
@@ -309,17 +324,61 @@ last_component(const char *path)
   return start;
 }
 
+void
+csn_leave_dir(struct csn_ctx *c)
+{
+  if (c->dir.number)
+    csn_close(c->dir.number - 1);
+  c->dir.number = 0;
+}
+
+/* The descriptor of the directory of path's last component, where that is the one kept; else -1. */
+static int
+kept_dir(const struct csn_ctx *c, int root, const char *path, size_t start)
+{
+  if (!c->dir.number || c->dir.root != root || c->dir.len != start)
+    return -1;
+  for (size_t i = 0; i < start; i++)
+    if (path[i] != c->dir.path[i])
+      return -1;
+  return c->dir.number - 1;
+}
+
+/* From here on it is kept. create: what is missing of it is made; else no symlink may lead there. */
+static int
+enter_dir(struct csn_ctx *c, int root, const char *path, size_t start, bool create)
+{
+  int fd = kept_dir(c, root, path, start);
+  bool plain;
+
+  if (fd >= 0 && (create || c->dir.plain))
+    return fd;
+  fd = open_parent(root, path, start, CSN_NO_SYMLINKS);
+  plain = fd >= 0;
+  if (create && fd == -ELOOP)
+    fd = open_parent(root, path, start, 0);
+  if (create && (fd == -ENOENT || fd == -ENOSYS))
+    fd = walk(root, path, start, CSN_WANT_DIR, true);
+  if (fd < 0)
+    return fd;
+  csn_leave_dir(c);
+  c->dir = (struct csn_dir){
+    .path = path, .len = (u32)start, .root = root, .number = fd + 1, .plain = plain
+  };
+  return fd;
+}
+
 /* Where nothing but the last component is missing. */
 static int
-make_last(int root, const char *path, int how)
+make_last(struct csn_ctx *c, int root, const char *path, int how)
 {
   const size_t start = last_component(path);
   const char *name = path + start;
-  CSN_CLEANUP_FD int at = -1;
+  int at;
 
   if (!*name || csn_streq(name, ".") || csn_streq(name, ".."))
     return -ENOENT;
-  at = open_parent(root, path, start, CSN_NO_SYMLINKS);
+  at = enter_dir(c, root, path, start, false);
   return at < 0 ? at : make_component(at, name, how & CSN_WANT_DIR);
 }
 
@@ -342,16 +401,26 @@ is_plain(const char *path)
   return named;
 }
 
-/* Seldom is there a symlink in it, and without one there is less to look at. */
+/* Seldom is there a symlink in it, and without one there is less to look at. What was there may be anything, also
+ * something that leads to the directory kept, which a mount would hide. */
 int
 csn_in_root_target(struct csn_ctx *c, int root, const char *path, int how, bool *plain)
 {
-  int fd = open_in_root(root, path, how | CSN_NO_SYMLINKS);
+  const bool near = kept_dir(c, root, path, last_component(path)) >= 0;
+  int fd = near ? make_last(c, root, path, how) : -1;
+  bool made = fd >= 0;
 
-  if (fd == -ENOENT)
-    fd = make_last(root, path, how);
+  if (!made) {
+    fd = open_in_root(root, path, how | CSN_NO_SYMLINKS);
+    if (fd == -ENOENT) {
+      fd = make_last(c, root, path, how);
+      made = fd >= 0;
+    }
+  }
   if (plain)
     *plain = fd >= 0 && is_plain(path);
+  if (!made)
+    csn_leave_dir(c);
   if (fd == -ELOOP && !(how & CSN_NO_SYMLINKS))
     fd = open_in_root(root, path, how);
   if (fd == -ENOENT || fd == -ENOSYS || fd == -EEXIST)
@@ -391,8 +460,6 @@ csn_in_root_parent(struct csn_ctx *c, int root, const char *path, const char **n
   *name = path + start;
   if (!**name || csn_streq(*name, ".") || csn_streq(*name, ".."))
     return csn_detail(c, -EINVAL, "no name at the end of ", path);
-  fd = open_parent(root, path, start, 0);
-  if (fd == -ENOENT || fd == -ENOSYS)
-    fd = walk(root, path, start, CSN_WANT_DIR, true);
+  fd = enter_dir(c, root, path, start, true);
   return fd < 0 ? csn_detail(c, fd, "directory of ", path) : fd;
 }

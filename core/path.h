@@ -47,14 +47,17 @@ int csn_in_root_open(struct csn_ctx *c, int root, const char *path, int how);
 int csn_in_root_target(struct csn_ctx *c, int root, const char *path, int how, bool *plain);
 
 /* An O_PATH descriptor of the directory in which path's last component stands or is to be made; missing
- * directories are made. *name points into path; it is not "", "." or ".." and has no slash. */
+ * directories are made. *name points into path; it is not "", "." or ".." and has no slash. The descriptor stays
+ * the context's: until a step that is not CSN_NEAR, another directory, or a mount in another place. */
 int csn_in_root_parent(struct csn_ctx *c, int root, const char *path, const char **name);
+void csn_leave_dir(struct csn_ctx *c);
 
 /* An O_PATH descriptor of what the process's own paths have at path: a mount's source. */
 int csn_source_open(struct csn_ctx *c, const char *path, int how);
 
-/* Set exactly this mode, whatever the umask was. */
+/* Set exactly this mode, whatever the umask was; -1: not this id. */
 int csn_set_mode(int fd, u32 mode);
+int csn_set_owner_and_mode(int fd, s64 uid, s64 gid, u32 mode);
 
 #pragma GCC visibility pop
 

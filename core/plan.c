@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "encode.h"
+#include "path.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,6 +91,34 @@ by_courier(const struct csn_step *st)
   const struct csn_primitive *p = csn_step_prim(st);
 
   return p->action == CSN_ACT_COURIER || p->action == CSN_ACT_SEND || st->side == CSN_PARENT;
+}
+
+/* The slots that steps from this one on know by name, and those of a fixed number. */
+static u64
+slots_from(const struct csn_plan *p, u32 from)
+{
+  u64 out = (1ull << CSN_SLOT_FIRST_FREE) - 1;
+
+  for (u32 i = from; i < p->nsteps; i++) {
+    const u8 *args = (const u8 *)p + csn_plan_step(p, i)->args;
+
+    for (const struct csn_field *f = csn_step_prim(csn_plan_step(p, i))->fields; f->name; f++) {
+      struct csn_list l;
+      s64 slot;
+
+      args += 8;
+      memcpy(&slot, args, 8);
+      memcpy(&l, args, 8);
+      if (f->kind == CSN_K_slot && slot >= 0)
+        out |= 1ull << slot;
+      for (u32 k = 0; f->kind == CSN_K_slots && k < l.count; k++) {
+        memcpy(&slot, (const u8 *)p + l.off + 8 * k, 8);
+        if (slot >= 0)
+          out |= 1ull << slot;
+      }
+    }
+  }
+  return out;
 }
 
 /* core.plan(steps) -> plan */
@@ -212,6 +241,7 @@ l_plan(lua_State *L)
   plan->nslots = b->nslots;
   plan->slots = slots;
   plan->nprims = csn_nprims();
+  plan->later = slots_from(plan, wait != n ? wait : last);
   memcpy(lua_newuserdata(L, b->n), b->p, b->n);
   luaL_getmetatable(L, PLAN_TYPE);
   lua_setmetatable(L, -2);
@@ -332,6 +362,7 @@ l_call(lua_State *L)
   if (b->out >= 0)
     out = csn_newfd(L);
   rc = p->apply(b->p + csn_plan_step(plan, 0)->args, ctx);
+  csn_leave_dir(ctx);
   if (out && rc >= 0)
     *out = ctx->slots[b->out];
   for (int i = 0; i < CSN_SLOTS; i++) /* what it filled for steps that don't come */

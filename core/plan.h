@@ -29,6 +29,7 @@ struct csn_plan {
   u32 last;              /* the first of the CSN_LAST steps that stand right before exec */
   u32 nslots, slots;     /* names of the slots from CSN_SLOT_FIRST_FREE on: struct csn_str each */
   u32 nprims;            /* of the build that made it */
+  u64 later;             /* the slots that the steps from wait, or else from last, on know */
 };
 
 static inline const struct csn_step *

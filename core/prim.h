@@ -65,6 +65,15 @@ struct csn_idmap {
   u32 inside, outside, count;
 };
 
+/* The directory that a step has put something into: the next one of its kind may need it again (path.h). */
+struct csn_dir {
+  const char *path; /* the first len bytes of it */
+  u32 len;
+  s32 root, number; /* number: of the descriptor, and 1; 0: there is none */
+  bool plain;       /* no symlink leads there */
+  u8 nodev;         /* is its mount? 0: not asked yet, 1: no, 2: yes */
+};
+
 /* What belongs to one run, in the process that applies a step. */
 struct csn_ctx {
   const u8 *base;       /* the plan block, which offsets count from */
@@ -78,6 +87,7 @@ struct csn_ctx {
   bool entered; /* a step has entered the working directory that another would try again */
   bool courier; /* it has a thread beside it while filters are loaded, which is to be under none */
   bool joined;  /* in namespaces of a container's: stays as one that its processes can't trace */
+  struct csn_dir dir;
   u32 detail_len;
   char detail
       [CSN_DETAIL]; /* what apply() adds to an error: the path component, the kernel's message */
@@ -163,8 +173,17 @@ enum csn_kind {
 /* CSN_LAST: where such steps stand right before exec, all that exec prepares (descriptors, signals, the
  * program's path) is done before them, so that a seccomp filter need allow nothing but execve.
  * CSN_SELF: what it changes is the process that applies it, which must not be the host.
- * CSN_OF_PID: on the parent's side it is the child's (ctx.pid), which has to be there: behind clone. */
-enum csn_side { CSN_CHILD, CSN_PARENT, CSN_SIDE = 1, CSN_LAST = 2, CSN_SELF = 4, CSN_OF_PID = 8 };
+ * CSN_OF_PID: on the parent's side it is the child's (ctx.pid), which has to be there: behind clone.
+ * CSN_NEAR: the directory that the step before it has put something into is still what its path says. */
+enum csn_side {
+  CSN_CHILD,
+  CSN_PARENT,
+  CSN_SIDE = 1,
+  CSN_LAST = 2,
+  CSN_SELF = 4,
+  CSN_OF_PID = 8,
+  CSN_NEAR = 16
+};
 
 /* What the engine does itself; such a primitive has no apply(). */
 enum csn_action {
