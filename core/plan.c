@@ -93,11 +93,11 @@ by_courier(const struct csn_step *st)
   return p->action == CSN_ACT_COURIER || p->action == CSN_ACT_SEND || st->side == CSN_PARENT;
 }
 
-/* The slots that steps from this one on know by name, and those of a fixed number. */
+/* The slots that steps from this one on know by name, and procfs, which is found without a name. */
 static u64
 slots_from(const struct csn_plan *p, u32 from)
 {
-  u64 out = (1ull << CSN_SLOT_FIRST_FREE) - 1;
+  u64 out = 1ull << CSN_SLOT_PROCFS;
 
   for (u32 i = from; i < p->nsteps; i++) {
     const u8 *args = (const u8 *)p + csn_plan_step(p, i)->args;

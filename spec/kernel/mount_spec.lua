@@ -225,6 +225,33 @@ describe("mount.bind", function()
     assert.equal(E.EBADF, errno, message)
     for _, fd in ipairs { dir, file, sub, deleted } do fd:close() end
   end)
+
+  it("finds what a descriptor is open on by the name that is said, and takes nothing else for it", function()
+    local d, other = tree(), tree()
+    t.sh("echo other > " .. other .. "/file; mkdir " .. d .. "/moved")
+    local dir, file = assert(t.core.open(d, "path")), assert(t.core.open(d .. "/file"))
+    for _, name in ipairs { d, other, d .. "/nowhere", d .. "/file", "/" } do
+      local r = assert(m.run({ step("mount.bind", { fd = "dir", known_as = name, target = "/d", flags = { "ro" } }),
+        step("mount.bind", { fd = "file", known_as = name == d and d .. "/file" or name, target = "/f" }) },
+        { slots = { dir = dir, file = file }, script = "cat /d/file /f; (> /d/x) 2>&1 | grep -o 'Read-only.*'" }))
+      assert.equal("data\ndata\nRead-only file system\n", r.output, name)
+    end
+    -- where the descriptor's own name leads nowhere, that one does
+    local there = "/tmp/.." .. d
+    local run = m.namespaces()
+    run[#run + 1] = step("mount.bind", { source = d, target = other, root = "none" })
+    run[#run + 1] = step("mount.tmpfs", { target = d, root = "none" })
+    run[#run + 1] = step("root.tmpfs", {})
+    run[#run + 1] = step("mount.bind", { fd = "dir", known_as = other, target = "/d" })
+    run[#run + 1] = step("file", { path = "/d/moved/here", data = "written" })
+    assert(t.run(run, { slots = { dir = dir } }))
+    assert.equal("written", t.read_file(d .. "/moved/here"))
+    run[#run - 1].options.known_as = there
+    local _, message, errno = t.run(run, { slots = { dir = dir } })
+    assert.equal(E.ESTALE, errno, message)
+    dir:close()
+    file:close()
+  end)
 end)
 
 describe("mount.tree", function()

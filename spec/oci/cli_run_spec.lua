@@ -158,6 +158,16 @@ describe("caisson-oci", function()
   end)
 
   describe("create", function()
+    it("leaves with what waits for the start none of the groups' descriptors, nor any other that is not needed", function()
+      world:configure("true")
+      world:create("box")
+      local links = t.sh(("readlink /proc/%d/fd/*"):format(world:state().pid))
+      assert.truthy(#links > 0)
+      for link in links:gmatch("[^\n]+") do
+        assert.is_nil(link:match("cgroup") or link:match("memfd"), links)
+      end
+    end)
+
     it("--pid-file has the first process before the start, whole or not at all", function()
       world:configure("exec sleep 30")
       world:create("box", "--pid-file", world.dir .. "/pid")
