@@ -64,6 +64,10 @@ describe("a place led round", function()
 
   it("is of use to threads that come later, and not made where there are some", function()
     assert.same({ "100 " .. new, "2 mkdir(\"/usr/new\", 0700) = EROFS" }, (both(nil, "places", "threads")))
+    for _, process in ipairs { "0", "1" } do
+      local r = run(true, nil, "places", "beside", process)
+      assert.equal(few:gsub("few", "many") .. (x86 and few or few:gsub("few", "many")), r.stdout)
+    end
   end)
 
   it("is its process's own: forks, vforks and what they execute", function()

@@ -5,6 +5,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -88,6 +89,44 @@ threads(void)
     pthread_join(t[i], NULL);
   mkdir("/usr/new", 0700); /* a place that is new to it, and not led round: another was there */
   mkdir("/usr/new", 0700);
+}
+
+static void *
+wait_for_ever(void *arg)
+{
+  for (;;)
+    pause();
+  return arg;
+}
+
+static int
+run_beside(void *arg)
+{
+  wait_for_ever(arg);
+  return 0;
+}
+
+/* Another runs in its memory: a thread, or a process of which fork() is told. What a fork's child has is its own. */
+static void
+beside(int process)
+{
+  static char stack[65536];
+  pthread_t t;
+  int other = 0;
+
+  if (process)
+    other = clone(run_beside, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL);
+  else
+    pthread_create(&t, NULL, wait_for_ever, NULL);
+  many(O_RDONLY);
+  fflush(stdout);
+  if (fork() == 0) {
+    many(O_RDONLY);
+    exit(0);
+  }
+  wait(NULL);
+  if (other > 0)
+    kill(other, SIGKILL);
 }
 
 static void
@@ -270,6 +309,8 @@ main(int argc, char **argv)
     denied(n);
   else if (!strcmp(what, "threads"))
     threads();
+  else if (!strcmp(what, "beside"))
+    beside(n);
   else if (!strcmp(what, "forks"))
     forks(argv[0]);
   else if (!strcmp(what, "machine"))
