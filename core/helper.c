@@ -45,16 +45,16 @@ let_go(lua_State *L, int keep, int ready)
   return 0;
 }
 
-/* Stack: the function, the descriptors to keep, the pipe's end to say that it lives. */
+/* Stack: the function, the descriptors to keep, the pipe's end to say that it lives; -1: nobody waits. */
 static int
 l_live(lua_State *L)
 {
   int ready = (int)lua_tointeger(L, 3);
 
   csn_after_fork(L);
-  if (let_go(L, 2, ready) < 0 || write(ready, "", 1) != 1)
+  if (let_go(L, 2, ready) < 0 || (ready >= 0 && write(ready, "", 1) != 1))
     _exit(125);
-  close(ready);
+  csn_close(ready);
   lua_settop(L, 1);
   lua_call(L, 0, 0);
   return 0;
@@ -89,9 +89,9 @@ live(lua_State *L, pid_t host)
   _exit(0);
 }
 
-/* Its pid; -EAGAIN: the fork found a lock held for ever; -EMFILE: it had no descriptor to do with. */
+/* Its pid, with wait only once it lives; -EAGAIN: the fork found a lock held for ever; -EMFILE: it had no descriptor to do with. */
 static int
-start(lua_State *L, int ready[2], int *pidfd)
+start(lua_State *L, int ready[2], int *pidfd, bool wait)
 {
   pid_t host = getpid(), pid = fork();
   char byte;
@@ -100,7 +100,7 @@ start(lua_State *L, int ready[2], int *pidfd)
   if (pid < 0)
     return -errno;
   if (pid == 0) {
-    lua_pushinteger(L, ready[1]);
+    lua_pushinteger(L, wait ? ready[1] : -1);
     lua_insert(L, 3);
     lua_settop(L, 3);
     lua_pushcfunction(L, l_live);
@@ -111,6 +111,8 @@ start(lua_State *L, int ready[2], int *pidfd)
   ready[1] = -1;
   *pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
   err = *pidfd < 0 ? -errno : 0;
+  if (err == 0 && !wait)
+    return (int)pid;
   if (err == 0 && CSN_RETRY(csn_sys(__NR_read, ready[0], &byte, 1)) == 1)
     return (int)pid;
   kill(pid, SIGKILL);
@@ -120,11 +122,12 @@ start(lua_State *L, int ready[2], int *pidfd)
   return err ? err : WIFSIGNALED(status) ? -EAGAIN : -EMFILE;
 }
 
-/* core.helper(fn, [fds]) -> pidfd, pid | nil, message, errno */
+/* core.helper(fn, [fds], [at_once]) -> pidfd, pid | nil, message, errno */
 static int
 l_helper(lua_State *L)
 {
   int *pidfd, rc = -EAGAIN;
+  const bool wait = !lua_toboolean(L, 3);
 
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 2);
@@ -148,7 +151,7 @@ l_helper(lua_State *L)
       rc = -errno;
       break;
     }
-    rc = start(L, ready, pidfd);
+    rc = start(L, ready, pidfd, wait);
     csn_close(ready[0]);
     csn_close(ready[1]);
   }

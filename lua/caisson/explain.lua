@@ -41,6 +41,8 @@ local function rlimit_of(b, name)
   return v ~= nil and v ~= "unlimited" and v ~= "inherit"
 end
 
+M.NOTHING = '{ "over": {} }' -- what the tracer says at the end of a program that was denied nothing
+
 -- ---- the host's side ----
 
 local Explaining = {}
@@ -48,7 +50,7 @@ local Explaining = {}
 function Explaining:hear(chunk)
   self.text = (self.text or "") .. chunk
   for line in self.text:gmatch("([^\n]*)\n") do
-    local told = require("caisson.json").decode(line) or {}
+    local told = line == M.NOTHING and { over = {} } or require("caisson.json").decode(line) or {}
     if told.event then self.events[told.event.id] = told.event end
     if told.over then self.over = told.over end
     self.error = self.error or told.error
@@ -77,7 +79,7 @@ function Explaining:account(r)
     e.count, e.id = (over.counts or {})[i] or e.count, nil
     list[i] = e
   end
-  require("caisson.explain.limits").account(self.built, r, list, over)
+  if r.oom then require("caisson.explain.limits").account(self.built, r, list, over) end
   r.explained = list
   r.explained_more = over.more and over.more > 0 and over.more or nil
   -- a limit that has ended the program may have had to end its tracer, too

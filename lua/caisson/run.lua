@@ -233,6 +233,7 @@ function M.launch(built, opts, started)
   local process, failure
   if ok then
     local spawn, watch = built.spawn or core.spawn, built.watch or no_limits
+    if built.tracing then built.tracing:prepare() end
     process, message, errno, failure = spawn { plan = built.compiled, slots = slots, functions = built.functions,
       cancel = opts.cancel, late = opts.late, fail = opts.fail, before = watch.before, attach = watch.attach,
       timed = watch.timed, stamped = watch.stamped, meanwhile = opts.meanwhile }

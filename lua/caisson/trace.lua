@@ -50,31 +50,69 @@ local function read_line(fd)
   return table.concat(parts)
 end
 
--- The step of the host's: a tracer for the child that has just been made.
----@param pid integer
----@return true? ok, string? message, integer? errno
-function Tracing:start(pid)
+-- The tracer's process. pid: the first process's; nil: it comes in a line from `which`.
+local function begin(self, pid, which)
   local r, w, errno = core.pipe()
   if not r then return nil, w, errno end
   local spec = self.spec
   local pidfd, message
   pidfd, message, errno = core.helper(function()
-    local by = spec.tracer or spec.recorder and "caisson.learn.recorder" or "caisson.trace.tracer"
-    require(by).run(spec, pid, w)
-  end, { w })
+    local by = require(spec.tracer or spec.recorder and "caisson.learn.recorder" or "caisson.trace.tracer")
+    local state = by.prepare and by.prepare(spec)
+    local line = which and read_line(which)
+    if not which or line then by.run(spec, pid or tonumber(line), w, state) end
+  end, { w, which }, which ~= nil)
   w:close()
   if not pidfd then
     r:close()
     return nil, message, errno
   end
   self.pidfd, self.report = pidfd, r
-  local line
-  line, message = read_line(r)
+  return true
+end
+
+-- The pipe for the process's number. Both ends: to write to a tracer that is gone would be the end of the host, too.
+local function let_go(self)
+  for _, fd in ipairs(self.which or {}) do fd:close() end
+  self.which = nil
+end
+
+---Before anything is made: the tracer gets ready while the child does. What fails here is tried again at its start.
+function Tracing:prepare()
+  local from, to = core.pipe()
+  if not from then return end
+  self.which = { from, to }
+  if not begin(self, nil, from) then let_go(self) end
+end
+
+-- It has been told which process to seize, and says that it has.
+local function seized(self)
+  local line, message = read_line(self.report)
+  -- as explain's tracer writes it: nothing is loaded for that
+  if line and line:find '^{ "seized": %d+ }' then return true end
   local first = line and require("caisson.json").decode(line)
-  if not first or not first.seized then
-    return nil, first and first.error or "no word of the tracer: " .. tostring(message), first and first.errno
+  if first and first.seized then return true end
+  return nil, first and first.error or "no word of the tracer: " .. tostring(message), first and first.errno, not first
+end
+
+-- The step of the host's: a tracer for the child that has just been made.
+---@param pid integer
+---@return true? ok, string? message, integer? errno
+function Tracing:start(pid)
+  local ok, message, errno, silent
+  if self.which then
+    ok = self.which[2]:write(pid .. "\n")
+    silent = not ok
+    if ok then ok, message, errno, silent = seized(self) end
+    let_go(self)
+    if silent then self:close() end -- its fork was not to be used
   end
-  r:nonblock(true)
+  if not self.pidfd then
+    ok, message, errno = begin(self, pid)
+    if ok then ok, message, errno = seized(self) end
+  end
+  if not ok then return nil, message, errno end
+  self.report:nonblock(true)
   return true
 end
 
@@ -130,6 +168,7 @@ end
 
 -- Let go of the tracer and of what it says.
 function Tracing:close()
+  let_go(self)
   if not self.pidfd then return end
   self:kill()
   core.pidfd.wait(self.pidfd)

@@ -129,4 +129,19 @@ describe("a place led round", function()
     list, out = both(nil, "places", "own", "3")
     assert.same({ {}, "opened, 0 signals\n" }, { list, out })
   end)
+
+  it("is told of by a second tracer where the first one's fork was not to be used", function()
+    local tracing = require("caisson.trace").Tracing
+    local prepare, killed = tracing.prepare, 0
+    local fds, children = t.count_fds(), t.count_children()
+    function tracing.prepare(self)
+      prepare(self)
+      assert(core.pidfd.kill(self.pidfd, "KILL"))
+      killed = killed + 1
+    end
+    local ok, list = pcall(both, nil, "places", "denied", "2")
+    tracing.prepare = prepare
+    assert.same({ true, { "2 " .. new }, 1 }, { ok, list, killed })
+    assert.same({ fds, children }, { t.count_fds(), t.count_children() })
+  end)
 end)

@@ -2,6 +2,8 @@
 -- since libseccomp takes longer to build it than most programs take to start.
 local core = require "caisson.core"
 
+local char, floor = string.char, math.floor
+
 local M = {}
 
 -- What a policy, a mount, Landlock, a mode or a missing capability denies. Not looks at files (stat, readlink, access
@@ -61,8 +63,10 @@ local conditional = {
 local order = { "ioctl", "prctl", "clone", "seccomp", "prlimit64", "access", "faccessat", "faccessat2" }
 
 local function instruction(code, yes, no, k)
-  local function byte(n) return math.floor(k / 256 ^ n) % 256 end
-  return string.char(code, 0, yes, no, byte(0), byte(1), byte(2), byte(3))
+  local a = k % 256
+  local b = (k - a) / 256 % 256
+  local high = (k - a - b * 256) / 65536
+  return char(code, 0, yes, no, a, b, high % 256, floor(high / 256))
 end
 
 local function numbers(names)
@@ -77,7 +81,7 @@ function M.led() return numbers(led) end
 
 -- What a stub makes has the key in its sixth argument, with its address added.
 local function by_stub(key, trace)
-  local high, low = math.floor(key / 4294967296), key % 4294967296
+  local high, low = floor(key / 4294967296), key % 4294967296
   return { instruction(LOAD, 0, 0, ADDRESS), instruction(TO_X, 0, 0, 0), instruction(LOAD, 0, 0, ARGS + 8 * 5),
     instruction(SUBTRACT_X, 0, 0, 0), instruction(EQUAL, 0, 2, low), instruction(LOAD, 0, 0, ARGS + 8 * 5 + 4),
     instruction(EQUAL, 1, 0, high), trace, instruction(RETURN, 0, 0, ALLOW) }

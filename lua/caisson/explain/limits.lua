@@ -10,9 +10,8 @@ local function size(bytes)
   return ("%d"):format(bytes)
 end
 
--- r: the result; list: what has been explained so far; over: the tracer's last words.
+-- r: the result, of a run that was out of memory; list: what has been explained so far; over: the tracer's last words.
 function M.account(b, r, list, over)
-  if not r.oom then return end
   local memory = type(b.options.cgroup) == "table" and b.options.cgroup.memory
   local max = type(memory) == "table" and memory.max or nil
   local bytes = max and max ~= "max" and require("caisson.params").types.size(max) or nil

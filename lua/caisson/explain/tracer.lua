@@ -149,7 +149,7 @@ local function flush(self)
   if self.flushed then return end
   self.flushed = true
   if #self.counts == 0 and #self.killed == 0 then
-    self.report:write '{ "over": {} }\n'
+    self.report:write(require("caisson.explain").NOTHING .. "\n")
     return
   end
   self:tell { over = { counts = self.counts, more = self.more, killed = self.killed } }
@@ -168,14 +168,18 @@ function on.gone(self, tid)
   if tid == self.first then flush(self) end
 end
 
--- The life of the helper: seize pid, say so, serve until nothing is left.
-function Tracer.run(spec, pid, report)
+-- What needs no process yet.
+function Tracer.prepare(spec)
   local programs = {}
   for i, p in ipairs(spec.programs) do programs[i] = p.program end
-  local self = setmetatable({ spec = spec, init = spec.init, first = pid, report = report, who = {},
-    seen = {}, counts = {}, killed = {}, more = 0 }, Tracer)
-  self.watcher = ptrace.watch { programs = programs, tag = spec.tag, errnos = spec.errnos, signals = { 24, 25, 31 },
+  return ptrace.watch { programs = programs, tag = spec.tag, errnos = spec.errnos, signals = { 24, 25, 31 },
     key = spec.key, calls = spec.key and require("caisson.explain.filter").led() }
+end
+
+-- The life of the helper: seize pid, say so, serve until nothing is left.
+function Tracer.run(spec, pid, report, watcher)
+  local self = setmetatable({ spec = spec, init = spec.init, first = pid, report = report, who = {}, watcher = watcher,
+    seen = {}, counts = {}, killed = {}, more = 0 }, Tracer)
   local ok, message, errno = ptrace.seize(pid, { "fork", "vfork", "clone", "exec", "exit", "seccomp", "sysgood", "exitkill" })
   if not ok then return self:tell { error = message, errno = errno } end
   report:write(('{ "seized": %d }\n'):format(pid))

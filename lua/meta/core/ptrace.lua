@@ -62,8 +62,10 @@ function core.stop(options) end
 ---```
 ---@param fn fun()
 ---@param descriptors? (integer|caisson.core.Fd)[]  that it keeps
+---@param at_once? boolean  not to wait until it lives. Other threads of the host's may hold what a fork needs: then it ends
+---before it has called fn, and is to be started again
 ---@return caisson.core.Fd|nil pidfd, integer|string pid, integer? errno
-function core.helper(fn, descriptors) end
+function core.helper(fn, descriptors, at_once) end
 
 ---Each call is for the thread that traces the process, and for one that is stopped, unless it says otherwise. `ESRCH`:
 ---it is not stopped, or not traced by this thread, or gone: whatever is asked of a tracee may come too late.
