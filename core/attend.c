@@ -123,13 +123,11 @@ csn_take_slot(struct csn_spawn *s, u32 step, int fd)
   return attend_to(s, 0); /* which has to be there */
 }
 
-/* The last step for which the child needs its host, or -1. */
+/* The last step before this one for which the child needs its host, or -1. */
 static s64
-last_turn(const struct csn_plan *p)
+turn_before(const struct csn_plan *p, s64 i)
 {
-  s64 i;
-
-  for (i = (s64)(p->wait < p->nsteps ? p->wait : p->nsteps) - 1; i >= 0; i--) {
+  while (--i >= 0) {
     const struct csn_step *st = csn_plan_step(p, (u32)i);
 
     /* before clone the parent's steps are done already; without a clone none are */
@@ -139,6 +137,13 @@ last_turn(const struct csn_plan *p)
       break;
   }
   return i;
+}
+
+/* The last step for which the child needs its host, or -1. */
+static s64
+last_turn(const struct csn_plan *p)
+{
+  return turn_before(p, p->wait < p->nsteps ? p->wait : p->nsteps);
 }
 
 /* As wait_for(). */
@@ -234,18 +239,26 @@ where(const struct csn_spawn *s)
 int
 csn_meanwhile(struct csn_spawn *s)
 {
+  const lua_Number pid = s->pid > 0 ? s->pid : 0;
   int at = s->meanwhile;
 
   s->meanwhile = 0;
   s->ctx.detail_len = 0;
-  return at ? csn_call_at(s, &s->ctx, at, 0, NULL) : 0;
+  return at ? csn_call_at(s, &s->ctx, at, 1, &pid) : 0;
+}
+
+/* Behind which turn of the host's there is time: what is last is then waited for as soon as the child is known. */
+static s64
+quiet_turn(const struct csn_plan *p, s64 last)
+{
+  return p->wait < p->nsteps || last < 0 ? last : turn_before(p, last);
 }
 
 /* Answer the child until it has become the program, or has failed. */
 void
 csn_attend(struct csn_spawn *s)
 {
-  s64 last = last_turn(s->plan), turn = -1;
+  s64 last = last_turn(s->plan), quiet = quiet_turn(s->plan, last), turn = -1;
   bool shown = s->attach == 0;
   struct csn_msg m;
   int rc, fd;
@@ -253,11 +266,11 @@ csn_attend(struct csn_spawn *s)
   for (;;) {
     /* With nothing left to answer, its creator's end is the one event worth waking up for: all that was
      * said is then there to be read. (A report of very many steps might not fit in the socket.) */
+    if (turn >= quiet && shown && (quiet == last || s->pid > 0) && (rc = csn_meanwhile(s)) < 0) {
+      csn_set_failure(s, s->plan->nsteps, -rc);
+      return;
+    }
     if (turn >= last && shown && s->plan->nsteps <= 1024) {
-      if ((rc = csn_meanwhile(s)) < 0) {
-        csn_set_failure(s, s->plan->nsteps, -rc);
-        return;
-      }
       if ((rc = runner_ends(s)) <= 0) {
         csn_set_failure(s, where(s), rc < 0 ? -rc : ECANCELED);
         return;

@@ -245,6 +245,16 @@ end
 -- The program's uid and gid inside.
 function B:payload_ids() return payload.ids(self) end
 
+-- Who wants it to run when it is created, and has nothing to do in between, needs no wait.
+local function starts_at_once(b)
+  local o = b.options
+  if b.wait ~= "at once" or o.tty or o.init or o.seccomp_listener then return false end
+  for _, list in pairs(o.hooks or {}) do
+    if #list > 0 then return false end
+  end
+  return true
+end
+
 local function attributes(b)
   local o = b.options
   b.phase = "process"
@@ -259,7 +269,12 @@ local function attributes(b)
     -- who waits for its start needs room for what starts it
     if not (b.wait and name == "rlimits") then payload.attribute(b, name) end
   end
-  if b.wait then -- its hooks are run by who starts it
+  if starts_at_once(b) then
+    -- before it outlives its host it has to be written down, which its host may do long before
+    b.at_once = plan_module.call(function(pid) return b.write_down(pid) end, { name = "written down", side = "parent", phase = b.phase, at = "?" })
+    b.plan.steps[#b.plan.steps + 1] = b.at_once
+    payload.attribute(b, "rlimits")
+  elseif b.wait then -- its hooks are run by who starts it
     b:step("args", "wait", { start = "start" })
     payload.attribute(b, "rlimits")
   else
@@ -395,7 +410,7 @@ function M.builder(fields)
 end
 
 -- The plan of merged options. origins: who said what; recipe: the outermost; opts: files (slots for
--- descriptors 0, 1, 2, …), wait (the program waits for its start: caisson.container).
+-- descriptors 0, 1, 2, …), wait (the program waits for its start: caisson.container; "at once": unless it need not).
 function M.plan(options, origins, recipe, opts)
   local b = setmetatable({ options = options, origins = origins, recipe = recipe, plan = plan_module.new(),
     identity = core.identity(), files = opts.files, window = opts.window, phase = "", id = opts.id,

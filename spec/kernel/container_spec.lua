@@ -482,6 +482,85 @@ describe("A container", function()
     nothing_left()
   end)
 
+  it("runs at once where nobody has anything to do before its start, and else waits for it", function()
+    local c = assert(create({ init = false, args = { "/bin/sleep", "30" } }, { start = true }))
+    assert.equal("running", status(c))
+    assert.equal("running", assert(caisson.open(c.id, { root = root })):state().status)
+    local ok, _, _, failure = c:start()
+    assert.is_nil(ok)
+    assert.equal("running", failure.container)
+    for _, kind in ipairs { "user", "mount", "pid", "net", "ipc", "uts", "cgroup", "time" } do
+      local st = core.lstat(("/proc/%d/ns/%s"):format(c.saved.pid, kind == "mount" and "mnt" or kind))
+      assert.equal(st and tonumber(st.target:match("%d+")), c.saved.namespaces[kind], kind)
+    end
+    local r = assert(c:exec({ args = { "/bin/sh", "-c", "exit 4" } }))
+    assert.equal(4, r:wait().code)
+    assert(c:kill("TERM"))
+    assert(c:kill("KILL"))
+    assert.equal(9, c:wait(10).signal)
+    assert(c:delete())
+    for _, options in ipairs { { init = false, hooks = { poststop = { path = "/bin/true" } } }, { init = true },
+      { init = false, tty = true } } do
+      c = assert(caisson.create(recipe(options), { id = new_id(), root = root, start = true }))
+      assert.equal("created", status(c))
+      assert(c:delete { force = true })
+    end
+    -- one that has ended at once is known as well
+    c = assert(create({ init = false }, { start = true }))
+    assert.equal(3, c:wait(10).code)
+    assert.truthy(c.saved.namespaces.pid and not c:shares "pid")
+    assert(c:delete())
+    nothing_left()
+  end)
+
+  it("that can't run leaves nothing, where it is to at once", function()
+    for _, options in ipairs { { init = false, args = { "/nowhere" } }, { init = false, cwd = "/nowhere" } } do
+      local c, message, errno, failure = create(options, { start = true })
+      assert.is_nil(c)
+      assert.matches("/nowhere", message, 1, true)
+      assert.equal(2, errno)
+      assert.truthy(failure.number)
+      nothing_left()
+    end
+    local c = assert(create({ init = false, args = { "/bin/sleep", "30" } }, { start = true }))
+    local plan = assert(caisson.plan.from_json(c.dir:plan()))
+    assert(c:delete { force = true })
+    for i = 1, #plan.steps do
+      local ok, _, _, failure = create({ init = false, args = { "/bin/sleep", "30" } }, { start = true, fail = { step = i, errno = 5 } })
+      if ok then
+        assert.is_true(plan.steps[i].optional)
+        ok:delete { force = true }
+      else
+        assert.equal(i, failure.number)
+      end
+    end
+    nothing_left()
+  end)
+
+  it("that runs at once is deleted, with all that runs in it, when its creator is killed at any instant", function()
+    local seen = {}
+    for i = 1, 30 do
+      local id, seconds = new_id(), ("%d%02d"):format(t.getpid(), i)
+      t.sh("exec 2>/dev/null; " .. ("%s & pid=$!; sleep %.3f; kill -9 $pid; wait $pid"):format(
+        t.lua_command(([[
+          local caisson = require "caisson"
+          local r = caisson.recipe { extends = "sandbox", init = false, args = { "/bin/sleep", %q } }
+          caisson.create(r, { id = %q, root = %q, stdin = "null", stdout = "null", stderr = "null", start = true })
+          require("caisson.core").poll({}, 1)]]):format(seconds, id, root)):match("^[^;]+"), 0.012 + i * 0.0015))
+      local dir = core.lstat(root .. "/" .. id)
+      if dir then
+        local c = caisson.open(id, { root = root })
+        seen[c and c:state().status or "nothing"] = true
+        assert(require("caisson.container").delete(id, { root = root, force = true }))
+      end
+      assert.is_true(eventually(function()
+        return t.sh("grep -lsz '^" .. seconds .. "$' /proc/[0-9]*/cmdline") == ""
+      end))
+    end
+    assert.is_true(seen.running)
+    nothing_left()
+  end)
+
   it("is deleted cleanly when whoever starts it is killed at any instant", function()
     local seen = {}
     for i = 1, 16 do

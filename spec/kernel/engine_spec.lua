@@ -245,7 +245,7 @@ describe("What the host does meanwhile", function()
       functions = { a = function() end } }
   end
 
-  it("is called once, behind the last sync, for the runner, a fork and a plan of very many steps", function()
+  it("is called once, when time is, for the runner, a fork and a plan of very many steps", function()
     local many = { step("clone", {}) }
     for i = 2, 1100 do many[i] = step("umask", "022") end
     for _, fork in ipairs { false, true } do
@@ -257,13 +257,14 @@ describe("What the host does meanwhile", function()
         assert.equal(1, n)
         assert.equal(0, assert(p:wait(10)).code)
       end
-      local order = {}
-      local p = assert(core.spawn { fork = fork, meanwhile = function() order[#order + 1] = "meanwhile" end,
+      local order, known = {}, nil
+      local p = assert(core.spawn { fork = fork, meanwhile = function(pid) order[#order + 1], known = "meanwhile", pid end,
         functions = { a = function() order[#order + 1] = "sync" end },
         plan = core.plan { step("clone", {}), parent "a", step("umask", "022"), parent "a",
           step("exec", { argv = { "true" } }) } })
       assert.equal(0, assert(p:wait(10)).code)
-      assert.equal("sync sync meanwhile", table.concat(order, " "))
+      assert.equal("sync meanwhile sync", table.concat(order, " "))
+      assert.equal(p:pid(), known)
     end
   end)
 

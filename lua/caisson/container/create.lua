@@ -128,7 +128,7 @@ end
 -- ---- creating ----
 
 local known = { "id", "root", "params", "args", "default_args", "env", "bundle", "rootfs", "annotations",
-  "stdin", "stdout", "stderr", "files", "slots", "process", "window", "cancel", "fail", "log" }
+  "stdin", "stdout", "stderr", "files", "slots", "process", "start", "window", "cancel", "fail", "log" }
 
 local function refuse(message, number, failure)
   failure = failure or { step = "create", errno = number, code = errno.name(number), detail = message }
@@ -199,37 +199,58 @@ end
 
 local function save_plan(dir, built) return dir:save_plan(built.plan:json(built.compiled)) end
 
+-- Its first process, into the state. Returns true | nil, message, errno.
+local function take_process(s, pid)
+  local stat = processes.stat(pid)
+  if not stat then return nil, "the container has ended", errno.ESRCH end
+  s.pid, s.start_time, s.namespaces = math.floor(pid), stat.start_time, s.namespaces or {}
+  -- of one that has ended by now what was there before stays
+  for kind, inode in pairs(core.namespaces(s.pid) or {}) do s.namespaces[kind] = inode end
+  return true
+end
+
 local function make(dir, built, opts, s, started)
-  local slots, ok, message, number = {}
+  local slots, trouble = {}, nil
   for name, fd in pairs(opts.slots or {}) do slots[name] = fd end
-  slots.start, message, number = core.socket.listen(dir.fd, "start")
-  if not slots.start then return nil, message, number end
-  local running, failure, trouble
-  -- the plan is for those who find a container that is created
-  local function meanwhile()
+  local running, ok, message, number, failure
+  if not built.at_once then
+    slots.start, message, number = core.socket.listen(dir.fd, "start")
+    if not slots.start then return nil, message, number end
+  end
+  -- The plan is for those who find a container that is there. Who goes on by himself must be found by then, whatever
+  -- becomes of this process: he has groups perhaps, or none.
+  local written = false
+  local function write_down(pid)
+    if written then return true end
     local saved, why, code = save_plan(dir, built)
+    if saved and built.at_once then
+      saved, why, code = take_process(s, pid)
+      if saved then saved, why, code = dir:save(s) end
+    end
     if not saved then trouble = { why, code } end
     require "caisson.cgroup.group"
+    written = saved
     return saved, why, code
   end
+  built.write_down = write_down
   running, message, number, failure = require("caisson.run").launch(built, { stdin = opts.stdin, stdout = opts.stdout,
-    stderr = opts.stderr, slots = slots, cancel = opts.cancel, fail = opts.fail, log = opts.log, meanwhile = meanwhile },
-    started)
-  slots.start:close()
+    stderr = opts.stderr, slots = slots, cancel = opts.cancel, fail = opts.fail, log = opts.log,
+    meanwhile = write_down }, started)
+  if slots.start then slots.start:close() end
   if trouble then return nil, trouble[1], trouble[2] end
   if not running then return nil, message, number, failure end
   local done, why = pcall(function()
     local process = running.process
-    local stat = assert(processes.stat(process:pid()), "the container has ended")
-    s.status, s.pid, s.start_time = "created", process:pid(), stat.start_time
-    s.namespaces = core.namespaces(s.pid)
+    ok, message, number = take_process(s, process:pid())
+    if not ok then error({ message, number }, 0) end
+    s.status = built.at_once and "running" or "created"
     if s.network then s.network = require("caisson.container.network").moved(built.plan, process) end
     if running.cgroup then
       s.cgroup, message, number = running.cgroup:save()
       if not s.cgroup then error({ message, number }, 0) end
     end
     ok, message, number = dir:save(s)
-    if ok then ok, message, number = process:keep() end
+    if ok and not built.at_once then ok, message, number = process:keep() end
     if not ok then error({ message, number }, 0) end
   end)
   if not done then
@@ -281,9 +302,9 @@ function M.create(recipe, opts)
   local built
   built, message = recipe:build { params = opts.params, args = opts.args, default_args = opts.default_args, env = opts.env,
     files = opts.files, window = opts.window, id = opts.id, bundle = opts.bundle, annotations = opts.annotations,
-    wait = true }
+    wait = opts.start and "at once" or true }
   if not built then return refuse(message, errno.EINVAL, { step = "recipe", errno = errno.EINVAL, code = "EINVAL" }) end
-  if not built.plan:find("wait") then
+  if not built.plan:find(built.at_once or "wait") then
     return refuse("a saved plan has no place to wait for a start: create its recipe", errno.EINVAL)
   end
   if built.options.seccomp_listener then

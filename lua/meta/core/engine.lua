@@ -44,9 +44,10 @@ function Plan:size() end
 ---`attach` is called with the child's pid when it is there and before it does anything, and with the place in its memory
 ---of a u32: the number (from 0) of the step that it is at. `timed` is called behind each step of the parent's side.
 ---`stamped` is called in the end with when things happened, in nanoseconds of CLOCK_MONOTONIC: { born =, executed =,
----[step] = { began, ended } }. `meanwhile` is called once, when the child needs nothing more of this side (and before spawn
----returns): for work that need not wait for it. nil, message, errno gives the construction up.
----@param o { plan: caisson.core.Plan, slots?: table<string, integer|caisson.core.Fd>, functions?: table<string, fun(pid: integer)>, fork?: boolean, fail?: { step: integer, errno: integer }, before?: fun(number: integer, born: boolean, slots: table<string, integer>): any, attach?: fun(pid: integer, address: number): any, timed?: fun(number: integer, began: number, ns: number, errno: integer), stamped?: fun(times: table), meanwhile?: fun(): any }
+---[step] = { began, ended } }. `meanwhile` is called once, with the child's pid or 0, when there is time: behind the last but
+---one of the turns that the child needs of this side, or where it needs none (and before spawn returns). nil, message, errno
+---gives the construction up.
+---@param o { plan: caisson.core.Plan, slots?: table<string, integer|caisson.core.Fd>, functions?: table<string, fun(pid: integer)>, fork?: boolean, fail?: { step: integer, errno: integer }, before?: fun(number: integer, born: boolean, slots: table<string, integer>): any, attach?: fun(pid: integer, address: number): any, timed?: fun(number: integer, began: number, ns: number, errno: integer), stamped?: fun(times: table), meanwhile?: fun(pid: integer): any }
 ---@return caisson.core.Process? process
 ---@return string? message
 ---@return integer? errno

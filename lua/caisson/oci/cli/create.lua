@@ -87,8 +87,9 @@ function M.check_terminal(terminal, socket, detach)
 end
 
 -- The container, created; the caller has what it asked for. detach: nobody of ours stays with it. bring: a function of
--- its directory and its root that makes its processes, which run then, and answers the first one's id.
-function M.make(o, id, detach, bring)
+-- its directory and its root that makes its processes, which run then, and answers the first one's id. start: it is to
+-- run, and may when this returns.
+function M.make(o, id, detach, bring, start)
   local ok, message = require("caisson.state").check_id(id)
   if not ok then cli.fail("invalid container ID format: " .. message) end
   local bundle, config = read_bundle(o)
@@ -123,7 +124,8 @@ function M.make(o, id, detach, bring)
   root = root:sub(1, 1) == "/" and root or bundle .. "/" .. root
   local container_module = require "caisson.container"
   local opts = { id = id, root = cli.globals.root, bundle = bundle, rootfs = root, files = files, slots = slots,
-    window = window, log = cli.debug_log(), process = bring and function(_, path) return bring(path, root) end }
+    window = window, log = cli.debug_log(), start = start and not console and not pidfd_socket and not o["pid-file"],
+    process = bring and function(_, path) return bring(path, root) end }
   if not process.terminal then cli.streams(opts) end
   container, message, errno, failure = container_module[bring and "take_over" or "create"](recipe, opts)
   if not container then
@@ -161,8 +163,9 @@ M.commands.run = { text = "make a container of a bundle, start it, and stay unti
     local foreground = not o.detach and require "caisson.oci.cli.foreground"
     local by = foreground and foreground.new()
     if foreground and not o["no-subreaper"] then core.subreaper(true) end
-    local c = M.make(o, words[1], o.detach)
-    local ok, message, _, failure = c:start { log = cli.debug_log() }
+    local c = M.make(o, words[1], o.detach, nil, true)
+    local ok, message, failure, _ = c.saved.status == "running"
+    if not ok then ok, message, _, failure = c:start { log = cli.debug_log() } end
     if not ok then
       c:delete { force = true }
       cli.fail(require("caisson.oci.cli.failure").text(message, failure))
