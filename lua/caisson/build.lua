@@ -271,7 +271,8 @@ local function attributes(b)
   end
   if starts_at_once(b) then
     -- before it outlives its host it has to be written down, which its host may do long before
-    b.at_once = plan_module.call(function(pid) return b.write_down(pid) end, { name = "written down", side = "parent", phase = b.phase, at = "?" })
+    b.at_once = plan_module.call(function(pid) return b.write_down(pid) end,
+      { name = "written down", side = "parent", phase = b.phase, at = "?" })
     b.plan.steps[#b.plan.steps + 1] = b.at_once
     payload.attribute(b, "rlimits")
   elseif b.wait then -- its hooks are run by who starts it

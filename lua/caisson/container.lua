@@ -182,8 +182,8 @@ end
 ---Make a container that waits for its start. opts: id, root (directory of the states; `state.root`), params, args, env,
 ---bundle, annotations, stdin, stdout, stderr ("inherit", "null", "pipe", { file = }, { data = }, a descriptor), files and
 ---slots (more descriptors), window, cancel, fail: as caisson.start has them; start: it may run by then (see its state), if
----nobody has anything to do before (no hooks, no terminal, no init, no listener of seccomp's). It outlives this process, unless the recipe
----says die_with_parent. Groups to count, freeze and kill by are made where they can be had, asked for or not.
+---nobody has anything to do before (no hooks, no terminal, no init, no listener of seccomp's). It outlives this process,
+---unless the recipe says die_with_parent. Groups to count, freeze and kill by are made where they can be had, asked for or not.
 ---@param recipe caisson.Recipe
 ---@param opts table
 ---@return caisson.Container? container, string? message, integer? errno, table? failure
