@@ -23,10 +23,13 @@ CSN_ACTION(engine_exec, "exec", EXEC, CSN_CHILD, CSN_ACT_EXEC, "$argv[ fd=$fd][ 
 /* How the program is found is settled before the filter is loaded, and kept here. One child at a time:
  * the runner makes one, and a fork has its own copy. */
 
-#define SMALL_VECTOR 512
-static const char *small_argv[SMALL_VECTOR + 2], *small_env[SMALL_VECTOR + 2];
-static const char **argv_of_run, **env_of_run;
-static char found[PATH_MAX], home[256];
+#define SMALL_VECTOR 120
+
+static struct {
+  const char *argv[SMALL_VECTOR + 2], *env[SMALL_VECTOR + 2];
+  const char **used_argv, **used_env;
+  char home[256], found[PATH_MAX];
+} kept __attribute__((aligned(4096))); /* of which one page is touched */
 
 /* The kernel alone says how much is too much. There is room for one more. */
 static int
@@ -131,13 +134,13 @@ path_of(const char *const *env)
 static void
 add_home(const char **env, u32 n)
 {
-  const size_t name = csn_append(home, sizeof(home), 0, "HOME=");
+  const size_t name = csn_append(kept.home, sizeof(kept.home), 0, "HOME=");
 
   if (variable(env, "HOME"))
     return;
-  if (!csn_find_home((u32)csn_sys(__NR_getuid, 0), home + name, sizeof(home) - name))
-    csn_append(home, sizeof(home), name, "/");
-  env[n] = home;
+  if (!csn_find_home((u32)csn_sys(__NR_getuid, 0), kept.home + name, sizeof(kept.home) - name))
+    csn_append(kept.home, sizeof(kept.home), name, "/");
+  env[n] = kept.home;
   env[n + 1] = NULL;
 }
 
@@ -166,11 +169,11 @@ runnable(const char *path, int *err)
 static bool
 extend(size_t *n, const char *s, size_t len)
 {
-  if (len >= sizeof(found) - *n)
+  if (len >= sizeof(kept.found) - *n)
     return false;
   for (size_t i = 0; i < len; i++)
-    found[(*n)++] = s[i];
-  found[*n] = 0;
+    kept.found[(*n)++] = s[i];
+  kept.found[*n] = 0;
   return true;
 }
 
@@ -193,7 +196,7 @@ find_program(const char *name, const char *path, struct csn_ctx *c)
     n = 0;
     if (!extend(&n, path, dir) || !extend(&n, "/", dir > 0) || !extend(&n, name, name_len))
       err = -ENAMETOOLONG;
-    else if (runnable(found, &err))
+    else if (runnable(kept.found, &err))
       return 0;
     if (!path[dir])
       break;
@@ -222,16 +225,16 @@ csn_exec_check(const struct engine_exec_args *a, struct csn_ctx *c)
 
   if (a->fd >= 0)
     return c->slots[a->fd] < 0 ? csn_detail(c, -EBADF, "no descriptor in the slot", NULL) : 0;
-  if ((rc = vector(c, a->argv, small_argv, &argv_of_run)) < 0 ||
-      (rc = vector(c, a->env, small_env, &env_of_run)) < 0)
+  if ((rc = vector(c, a->argv, kept.argv, &kept.used_argv)) < 0 ||
+      (rc = vector(c, a->env, kept.env, &kept.used_env)) < 0)
     return csn_detail(c, rc, "memory for the arguments", NULL);
-  name = a->path.off ? csn_s(c, a->path) : argv_of_run[0];
-  rc = find_program(name ? name : "", path_of(env_of_run), c);
+  name = a->path.off ? csn_s(c, a->path) : kept.used_argv[0];
+  rc = find_program(name ? name : "", path_of(kept.used_env), c);
   if (rc == -EACCES) /* who may execute it, and where a relative path begins, is settled later */
     return 0;
-  if (rc == 0 && found[0] == '/' && !runnable(found, &err) &&
-      (err != -EACCES || never_runnable(found)))
-    rc = csn_detail(c, err, found, NULL);
+  if (rc == 0 && kept.found[0] == '/' && !runnable(kept.found, &err) &&
+      (err != -EACCES || never_runnable(kept.found)))
+    rc = csn_detail(c, err, kept.found, NULL);
   return rc;
 }
 
@@ -259,15 +262,15 @@ csn_exec_prepare(const struct engine_exec_args *a, struct csn_ctx *c)
 {
   int rc;
 
-  if ((rc = vector(c, a->argv, small_argv, &argv_of_run)) < 0 ||
-      (rc = vector(c, a->env, small_env, &env_of_run)) < 0)
+  if ((rc = vector(c, a->argv, kept.argv, &kept.used_argv)) < 0 ||
+      (rc = vector(c, a->env, kept.env, &kept.used_env)) < 0)
     return csn_detail(c, rc, "memory for the arguments", NULL);
   if (a->home)
-    add_home(env_of_run, a->env.count);
+    add_home(kept.used_env, a->env.count);
   if (a->fd < 0) {
-    const char *name = a->path.off ? csn_s(c, a->path) : argv_of_run[0];
+    const char *name = a->path.off ? csn_s(c, a->path) : kept.used_argv[0];
 
-    if ((rc = find_program(name ? name : "", path_of(env_of_run), c)) < 0)
+    if ((rc = find_program(name ? name : "", path_of(kept.used_env), c)) < 0)
       return rc;
   } else if (c->slots[a->fd] < 0) {
     return csn_detail(c, -EBADF, "no descriptor in the slot", NULL);
@@ -278,17 +281,19 @@ csn_exec_prepare(const struct engine_exec_args *a, struct csn_ctx *c)
 void
 csn_exec_release(const struct engine_exec_args *a)
 {
-  if (a->argv.count > SMALL_VECTOR && argv_of_run)
-    csn_sys(__NR_munmap, argv_of_run, ((size_t)a->argv.count + 2) * sizeof(*argv_of_run));
-  if (a->env.count > SMALL_VECTOR && env_of_run)
-    csn_sys(__NR_munmap, env_of_run, ((size_t)a->env.count + 2) * sizeof(*env_of_run));
-  argv_of_run = env_of_run = NULL;
+  if (a->argv.count > SMALL_VECTOR && kept.used_argv)
+    csn_sys(__NR_munmap, kept.used_argv, ((size_t)a->argv.count + 2) * sizeof(*kept.used_argv));
+  if (a->env.count > SMALL_VECTOR && kept.used_env)
+    csn_sys(__NR_munmap, kept.used_env, ((size_t)a->env.count + 2) * sizeof(*kept.used_env));
+  kept.used_argv = kept.used_env = NULL;
 }
 
 int
 csn_exec(const struct engine_exec_args *a, struct csn_ctx *c)
 {
   if (a->fd >= 0)
-    return (int)csn_sys(__NR_execveat, c->slots[a->fd], "", argv_of_run, env_of_run, AT_EMPTY_PATH);
-  return csn_detail(c, (int)csn_sys(__NR_execve, found, argv_of_run, env_of_run), found, NULL);
+    return (int)csn_sys(__NR_execveat, c->slots[a->fd], "", kept.used_argv, kept.used_env,
+                        AT_EMPTY_PATH);
+  return csn_detail(c, (int)csn_sys(__NR_execve, kept.found, kept.used_argv, kept.used_env),
+                    kept.found, NULL);
 }

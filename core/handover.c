@@ -201,11 +201,13 @@ read_state(struct csn_run *run, int fd)
   if (p->magic != CSN_PLAN_MAGIC || p->nprims != csn_nprims() || p->exec >= p->nsteps ||
       (u64)size != state_size(p))
     return false;
-  at = csn_sys(__NR_mmap, 0, sizeof(*run->record), PROT_READ | PROT_WRITE,
-               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (at < 0)
-    return false;
-  run->record = (struct csn_record *)at;
+  if (!run->record) { /* shared with its program */
+    at = csn_sys(__NR_mmap, 0, sizeof(*run->record), PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (at < 0)
+      return false;
+    run->record = (struct csn_record *)at;
+  }
   run->record->msg.kind = CSN_MSG_DONE;
   run->record->msg.step = p->nsteps;
   run->record->msg.nskipped = st->nskipped;

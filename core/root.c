@@ -19,7 +19,7 @@
 static int
 mount_of(int fd)
 {
-  int up = csn_dup(fd, 3);
+  int up = fd;
   struct csn_stat st, was = { .ino = 0 };
   int rc;
 
@@ -28,12 +28,13 @@ mount_of(int fd)
 
     rc = csn_stat(up, &st);
     if (rc == 0 && st.mount_root)
-      return up;
+      return up == fd ? csn_dup(fd, 3) : up;
     if (rc == 0 && st.ino == was.ino && st.mount == was.mount)
       rc = -EINVAL;
     was = st;
     parent = rc < 0 ? rc : (int)csn_sys(__NR_openat, up, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    csn_close(up);
+    if (up != fd)
+      csn_close(up);
     up = parent;
   }
   return up;

@@ -86,8 +86,10 @@ runner_main(long *sp)
     const char *mode = (const char *)sp[2];
     int state = number((const char *)sp[3]);
 
-    if (csn_streq(mode, "wait"))
+    if (csn_streq(mode, "wait")) {
+      run.record = &record; /* until who starts it brings another */
       csn_wait_main(&run, state);
+    }
     if (csn_streq(mode, "agent"))
       csn_agent_main(&run, state);
     csn_init_main(&run, state);
