@@ -69,11 +69,18 @@ end
 
 -- What the words ask for: { command =, ... }.
 local function parse(words)
-  if words[1] == "run" and words[2] then
-    -- the everyday call, a recipe and its parameters, needs no parser
-    local plain = true
-    for i = 2, #words do plain = plain and words[i]:sub(1, 1) ~= "-" end
-    if plain then return { command = "run", words = { unpack(words, 2) }, env = {} } end
+  if words[1] == "run" then
+    -- the everyday calls, a recipe and its parameters, explained or not, need no parser
+    local plain, rest, explain = true, {}, nil
+    for i = 2, #words do
+      if words[i] == "--explain" and not explain then
+        explain = true
+      else
+        plain = plain and words[i]:sub(1, 1) ~= "-"
+        rest[#rest + 1] = words[i]
+      end
+    end
+    if plain and rest[1] then return { command = "run", words = rest, env = {}, explain = explain } end
   end
   return require("caisson.cli.arguments").parse(words)
 end
