@@ -549,6 +549,7 @@ make(struct csn_run *run)
     if (rc < 0 || (rc = csn_apply_step(run, i)) < 0)
       break;
   }
+  csn_leave_dir(&run->ctx);
   if (rc >= 0 && i == p->clone && run->before && p->clone < p->nsteps)
     rc = ask_before(run, i);
   rc = rc > 0 ? 0 : rc;
