@@ -37,17 +37,6 @@ static struct csn_answer over;    /* what is told of it at its end */
 
 /* ---- messages ---- */
 
-/* struct msghdr, as the kernel has it. */
-struct message {
-  void *name;
-  u64 name_len;
-  const void *iov;
-  u64 iov_len;
-  void *control;
-  u64 control_len;
-  u64 flags;
-};
-
 static void
 answer(struct csn_answer *a, int rc, int fd)
 {
@@ -63,28 +52,14 @@ answer(struct csn_answer *a, int rc, int fd)
 static bool
 receive(void)
 {
-  struct {
-    void *base;
-    u64 len;
-  } iov = { &in, sizeof(in) };
-  struct {
-    u64 len;
-    s32 level, type;
-    s32 fd[CSN_SLOTS + 2];
-  } control;
-  struct message m = {
-    .iov = &iov, .iov_len = 1, .control = &control, .control_len = sizeof(control)
-  };
-  long n = CSN_RETRY(csn_sys(__NR_recvmsg, base->sock, &m, 0x40000000 /* MSG_CMSG_CLOEXEC */));
-  u32 got = 0;
+  u32 got;
+  int n = csn_recv_fds(base->sock, &in, sizeof(in), fds, CSN_SLOTS + 1, &got,
+                       0x40000000 /* MSG_CMSG_CLOEXEC */);
 
-  if (m.control_len >= 20 && control.level == 1 && control.type == 1 /* SCM_RIGHTS */)
-    got = (u32)(control.len - 16) / 4;
-  return n >= (long)sizeof(in.ask) && !(m.flags & 0x28 /* MSG_TRUNC | MSG_CTRUNC */) &&
-         in.ask.nfds <= CSN_SLOTS && got == in.ask.nfds + (in.ask.in_memfd != 0) &&
+  return n >= (int)sizeof(in.ask) && in.ask.nfds <= CSN_SLOTS &&
+         got == in.ask.nfds + (in.ask.in_memfd != 0) &&
          (in.ask.in_memfd ? in.ask.size <= CSN_MAX_PLAN
-                          : n - (long)sizeof(in.ask) == (long)in.ask.size) &&
-         (__builtin_memcpy(fds, control.fd, got * sizeof(*fds)), true);
+                          : n - (int)sizeof(in.ask) == (int)in.ask.size);
 }
 
 /* ---- a run ---- */

@@ -558,7 +558,7 @@ make(struct csn_run *run)
         CSN_CLONE_VFORK | CSN_CLONE_PARENT | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PARENT_SETTID;
     ca.parent_tid = (u64)(uintptr_t)&r->tid;
     if (a) {
-      ca.flags |= a->namespaces;
+      ca.flags |= a->namespaces & ~run->entered;
       run->ctx.own |= a->namespaces;
       if (!run->in_group && a->cgroup >= 0 && run->ctx.slots[a->cgroup] >= 0) {
         ca.flags |= CSN_CLONE_INTO_CGROUP;

@@ -157,7 +157,7 @@ start_runner(void *arg)
   const char *argv[] = { "caisson", number, NULL }, *env[] = { NULL };
   long rc = csn_sys(__NR_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
 
-  for (int i = 0; rc >= 0 && i < CSN_SLOTS; i++)
+  for (int i = 0; rc >= 0 && st->slots && i < CSN_SLOTS; i++)
     if (st->slots[i] >= 0)
       rc = csn_sys(__NR_fcntl, st->slots[i], F_SETFD, 0);
   if (rc >= 0)
@@ -173,6 +173,30 @@ start_runner(void *arg)
   return 127;
 }
 
+/* Its pid, or -errno. more: flags of clone(2). */
+static long
+clone_runner(struct start *st, u8 *stack, size_t size, u64 more, int *pidfd)
+{
+  struct csn_clone_args ca = {
+    .flags = CSN_CLONE_VM | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PIDFD | more,
+    .pidfd = (u64)(uintptr_t)pidfd,
+    .exit_signal = SIGCHLD,
+    .stack = (u64)(uintptr_t)stack,
+    .stack_size = size,
+  };
+  u64 all = ~0ull, old;
+  long pid;
+
+  st->runner = csn_runner();
+  if (st->runner < 0)
+    return st->runner;
+  /* No handler of the host's may run in the child. The runner's child sets its own mask before exec. */
+  csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+  pid = csn_clone3(&ca, sizeof(ca), start_runner, st);
+  csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
+  return pid;
+}
+
 int
 csn_start_runner(struct csn_spawn *s, int sock)
 {
@@ -180,24 +204,43 @@ csn_start_runner(struct csn_spawn *s, int sock)
   struct start st = {
     .sock = sock, .times = s->header.times, .slots = s->header.slots, .keep = s->header.runner >= 0
   };
-  struct csn_clone_args ca = {
-    .flags = CSN_CLONE_VM | CSN_CLONE_VFORK | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PIDFD,
-    .pidfd = (u64)(uintptr_t)&s->runner,
-    .exit_signal = SIGCHLD,
-    .stack = (u64)(uintptr_t)stack,
-    .stack_size = sizeof(stack),
-  };
-  u64 all = ~0ull, old;
+  long pid = clone_runner(&st, stack, sizeof(stack), CSN_CLONE_VFORK, &s->runner);
+
+  return pid < 0 ? (int)pid : -st.err;
+}
+
+/* One whose plan comes later, not waited for; its socket and pidfd. 0 or -errno. */
+int
+csn_start_ahead(int *sock, int *runner)
+{
+  static u8 stack[16384] __attribute__((aligned(16)));
+  static struct start st;
+  int pair[2];
   long pid;
 
-  st.runner = csn_runner();
-  if (st.runner < 0)
-    return st.runner;
-  /* No handler of the host's may run in the child. The runner's child sets its own mask before exec. */
-  csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
-  pid = csn_clone3(&ca, sizeof(ca), start_runner, &st);
-  csn_sys(__NR_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
-  return pid < 0 ? (int)pid : -st.err;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return -errno;
+  pair[0] = csn_above_stdio(pair[0]);
+  pair[1] = csn_above_stdio(pair[1]);
+  st = (struct start){ .sock = pair[1], .times = -1 };
+  pid = pair[0] < 0   ? pair[0]
+        : pair[1] < 0 ? pair[1]
+                      : clone_runner(&st, stack, sizeof(stack), 0, runner);
+  csn_close(pair[1]);
+  if (pid < 0) {
+    csn_close(pair[0]);
+    return (int)pid;
+  }
+  *sock = pair[0];
+  if (*runner <= 2) { /* the caller may have closed its standard streams */
+    const int moved = csn_dup(*runner, 3);
+
+    if (moved >= 0) {
+      csn_close(*runner);
+      *runner = moved;
+    }
+  }
+  return 0;
 }
 
 /* An empty socket takes one message of any size that it takes at all. */

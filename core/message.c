@@ -12,6 +12,8 @@
 #define MSG_CMSG_CLOEXEC 0x40000000
 #endif
 #define SCM_RIGHTS 1
+#define MSG_CTRUNC 0x8
+#define MSG_TRUNC 0x20
 
 /* struct msghdr and its one control message, as the kernel has them. */
 struct message {
@@ -77,6 +79,32 @@ csn_recv(int sock, void *buf, size_t size, int *fd, int flags)
     *fd = csn_dup(rights.fd, 3);
     csn_close(rights.fd);
   }
+  return (int)n;
+}
+
+int
+csn_recv_fds(int sock, void *buf, size_t size, s32 *fds, u32 max, u32 *got, int flags)
+{
+  struct bytes iov = { buf, size };
+  struct {
+    u64 len;
+    s32 level, type;
+    s32 fd[CSN_SLOTS + 2];
+  } control;
+  struct message msg = {
+    .iov = &iov, .iov_len = 1, .control = &control, .control_len = sizeof(control)
+  };
+  long n = CSN_RETRY(csn_sys(__NR_recvmsg, sock, &msg, flags));
+
+  *got = 0;
+  if (n < 0)
+    return (int)n;
+  if (msg.control_len >= ONE_FD && control.level == SOL_SOCKET && control.type == SCM_RIGHTS)
+    *got = (u32)(control.len - 16) / 4;
+  if ((msg.flags & (MSG_TRUNC | MSG_CTRUNC)) || *got > max)
+    return -EBADMSG;
+  for (u32 i = 0; i < *got; i++)
+    fds[i] = control.fd[i];
   return (int)n;
 }
 

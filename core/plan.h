@@ -170,7 +170,8 @@ struct csn_run_header {
   s32 fail_errno;
   u32 traced; /* the child says when it is there (CSN_MSG_TRACE) */
   s32 times;  /* a memfd for struct csn_times, or -1 */
-  u32 unused[2];
+  u32 passed; /* so many descriptors come with it (slots, runner, times): their numbers here are the host's */
+  u32 enter; /* without a plan, which comes later: namespaces to be in by then */
   s32 slots[CSN_SLOTS];
 };
 
@@ -237,6 +238,7 @@ struct csn_run {
   int line; /* the child's own, of the two: where it is no number that the program's descriptors take */
   int runner;        /* the runner's program, or -1 */
   int state;         /* for handover.c, a memfd made before any step could limit files */
+  u64 entered;       /* namespaces that the creator has made for the child already */
   bool in_group;     /* the creator was born into the child's group */
   bool unshare_time; /* the child makes its time namespace itself */
   bool pooled; /* the child of an agent, which is process 1: signals are at their default, none but
@@ -269,6 +271,8 @@ int csn_send_msg(int sock, const struct csn_msg *m);
 int csn_send_fd(int sock, const void *m, size_t n, int fd);
 /* A message: its size or -errno. *fd: what came with it, close-on-exec, above the standard streams; negative: none. */
 int csn_recv(int sock, void *buf, size_t size, int *fd, int flags);
+/* The same with any number of them, up to max, as they are numbered here; flags: MSG_CMSG_CLOEXEC. -EBADMSG: not whole. */
+int csn_recv_fds(int sock, void *buf, size_t size, s32 *fds, u32 max, u32 *got, int flags);
 int csn_recv_fd(int sock); /* the descriptor that came with one byte, close-on-exec, or -errno */
 
 /* Parts of the child's line. */

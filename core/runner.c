@@ -42,16 +42,52 @@ receive(int sock, void *buf, size_t n)
   return CSN_RETRY(csn_sys(__NR_recvfrom, sock, buf, n, 0, 0, 0)) == (long)n;
 }
 
+/* Descriptors that came with the header, in its order: the numbers that they have here. False where one has no room. */
+static bool
+take_passed(s32 *fds, u32 n)
+{
+  struct csn_run_header *h = &first.header;
+  u32 next = 0;
+
+  for (u32 i = 0; i < n; i++)
+    if (fds[i] <= 2) { /* the numbers of a host's standard streams, which it may have closed */
+      const int low = fds[i];
+
+      fds[i] = csn_dup(low, 3);
+      csn_close(low);
+      if (fds[i] < 0)
+        return false;
+    }
+  for (int i = 0; i < CSN_SLOTS; i++)
+    if (h->slots[i] >= 0 && next < n)
+      h->slots[i] = fds[next++];
+  if (h->runner >= 0 && next < n)
+    h->runner = fds[next++];
+  if (h->times >= 0 && next < n)
+    h->times = fds[next++];
+  return next == n;
+}
+
+/* A header without a plan goes before it, where the host has known early what the child will need. */
 static u8 *
 receive_plan(int sock)
 {
-  long n = CSN_RETRY(csn_sys(__NR_recvfrom, sock, &first, sizeof(first), 0, 0, 0));
-  u32 size = first.header.plan_size, off = CSN_CHUNK;
+  static s32 fds[CSN_SLOTS + 2];
+  const struct csn_run_header *h = &first.header;
+  u32 size, off = CSN_CHUNK, got;
   u8 *p = first.plan;
   long m;
+  int n;
 
-  if (n < (long)sizeof(first.header) || size > CSN_MAX_PLAN ||
-      n - (long)sizeof(first.header) != (long)(size < CSN_CHUNK ? size : CSN_CHUNK))
+  while ((n = csn_recv_fds(sock, &first, sizeof(first), fds, CSN_SLOTS + 2, &got, 0)) ==
+             (int)sizeof(*h) &&
+         h->plan_size == 0)
+    if (csn_sys(__NR_unshare, h->enter) >= 0)
+      run.entered |= h->enter;
+  size = h->plan_size;
+  if (n < (int)sizeof(*h) || size > CSN_MAX_PLAN ||
+      n - (int)sizeof(*h) != (int)(size < CSN_CHUNK ? size : CSN_CHUNK) || got != h->passed ||
+      (got > 0 && !take_passed(fds, got)))
     return NULL;
   if (size > CSN_CHUNK) {
     m = csn_sys(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -11,10 +11,29 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* The runner, with the first message, or a fork; 0 or -errno. */
+static int
+start(struct csn_spawn *s)
+{
+  int pair[2] = { -1, -1 }, rc;
+
+  rc = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
+  if (rc == 0) {
+    s->sock = csn_above_stdio(pair[0]);
+    pair[1] = csn_above_stdio(pair[1]);
+    rc = s->sock < 0 ? s->sock : pair[1] < 0 ? pair[1] : 0;
+  }
+  if (rc == 0 && !s->fork)
+    rc = csn_send_first(s);
+  if (rc == 0)
+    rc = s->fork ? csn_start_fork(s, pair[1]) : csn_start_runner(s, pair[1]);
+  csn_close(pair[1]);
+  return rc;
+}
+
 static void
 run_plan(struct csn_spawn *s)
 {
-  int pair[2] = { -1, -1 };
   u32 i;
   int rc;
 
@@ -33,17 +52,7 @@ run_plan(struct csn_spawn *s)
   s->waiting = s->plan->wait < s->plan->nsteps;
   s->init = csn_exec_args(s->plan)->init;
   s->header.runner = csn_stays(s->plan) || s->waiting ? csn_runner() : -1;
-  rc = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
-  if (rc == 0) {
-    s->sock = csn_above_stdio(pair[0]);
-    pair[1] = csn_above_stdio(pair[1]);
-    rc = s->sock < 0 ? s->sock : pair[1] < 0 ? pair[1] : 0;
-  }
-  if (rc == 0 && !s->fork)
-    rc = csn_send_first(s);
-  if (rc == 0)
-    rc = s->fork ? csn_start_fork(s, pair[1]) : csn_start_runner(s, pair[1]);
-  csn_close(pair[1]);
+  rc = csn_take_ahead(s) ? 0 : start(s);
   if (rc == 0 && !s->fork)
     rc = csn_send_rest(s);
   if (rc < 0 &&

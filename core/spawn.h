@@ -120,6 +120,9 @@ u64 csn_build(void);
 int csn_send_first(struct csn_spawn *s);
 int csn_start_runner(struct csn_spawn *s, int sock);
 int csn_send_rest(struct csn_spawn *s);
+int csn_start_ahead(int *sock, int *runner);
+/* ahead.c. Has the run a runner that was started before, and the first message? */
+bool csn_take_ahead(struct csn_spawn *s);
 
 /* fork.c: the fork in place of the runner, with its end of the socket; 0 or -errno. */
 int csn_start_fork(struct csn_spawn *s, int child_sock);

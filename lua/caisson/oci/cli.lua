@@ -260,6 +260,7 @@ function M.main(argv)
     local told = pcall(tell, message)
     if not told then io.stderr:write(message, "\n") end
   end
+  require("caisson.core").ahead(false) -- where nothing has come of it
   io.stdout:flush()
   return status or 0
 end

@@ -38,3 +38,19 @@ core.build = nil
 ---    { step = "exec", options = { argv = { "caisson" }, fd = "runner" } } -- slots = { runner = core.runner() }
 ---@return caisson.core.Fd|nil runner, string? message, integer? errno
 function core.runner() end
+
+---Start a runner now, whose plan comes with a later core.spawn: by then another processor has started it, and has
+---made the namespaces of this list (net, ipc, uts) in it, for the child. It is for a process of its own, such as a
+---command, that knows it is about to run a plan and has yet to make it. The next core.spawn takes it if its plan makes
+---these namespaces anew (without a user namespace, which would own them, and joins none before clone); else, and where it
+---runs the plan in a fork, it ends it. What can't be done ahead (CAP_SYS_ADMIN is needed, clone(2)) is done, or refused, at
+---its time, as without this.
+---
+---false ends the one that there is. It also ends with the thread that has started it (PR_SET_PDEATHSIG).
+---
+---    core.ahead { "net" }
+---    local plan = compile()                 -- meanwhile
+---    local process = core.spawn { plan = plan }
+---@param namespaces? ("net"|"ipc"|"uts")[]|false
+---@return boolean there  whether there is one now
+function core.ahead(namespaces) end

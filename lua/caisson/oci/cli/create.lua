@@ -86,6 +86,18 @@ function M.check_terminal(terminal, socket, detach)
   end
 end
 
+-- The runner starts, and makes what takes longest, while the rest of the bundle becomes a plan. Namespaces of a user
+-- namespace's are made in it.
+local function go_ahead(config)
+  local names, new = { network = "net", ipc = "ipc", uts = "uts" }, {}
+  if (config.annotations or {})["caisson.recipe"] then return end -- which may begin anew as another program
+  for _, n in ipairs((config.linux or {}).namespaces or {}) do
+    if n.type == "user" then new = {} break end
+    if names[n.type] and not n.path then new[#new + 1] = names[n.type] end
+  end
+  core.ahead(new)
+end
+
 -- The container, created; the caller has what it asked for. detach: nobody of ours stays with it. bring: a function of
 -- its directory and its root that makes its processes, which run then, and answers the first one's id. start: it is to
 -- run, and may when this returns.
@@ -97,6 +109,7 @@ function M.make(o, id, detach, bring, start)
   M.check_terminal(process.terminal, o["console-socket"], detach)
   local console, pidfd_socket = M.socket(o, "console-socket"), M.socket(o, "pidfd-socket")
   local preserved, activated = M.preserved(o["preserve-fds"])
+  if not bring then go_ahead(config) end
   if activated > 0 then
     process.env = process.env or {}
     table.insert(process.env, ("LISTEN_FDS=%d"):format(activated))

@@ -115,6 +115,7 @@ M.commands.exec = { text = "run one more process in a container", words = { 1, m
   usage = "<container-id> <command> [arguments]  ||  -p process.json <container-id>",
   main = function(o, words)
     local container = cli.open(table.remove(words, 1))
+    core.ahead()
     local spec
     if o.process and o.process ~= "" then
       spec = require("caisson.oci.process").of(read_process(o.process), nil, { warn = cli.warn })
