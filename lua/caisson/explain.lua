@@ -122,15 +122,21 @@ function M.filter(b)
   b.explain.step = b:step("explain", "seccomp", { program = program, flags = { "spec_allow" } })
 end
 
-local RET, ERRNO, TRACE = 0x06, 0x0005, 0x7ff0
+local RET, ERRNO, TRACE = "\6\0\0\0", 0x0005, 0x7ff0
 
 -- A filter that asks where it would have answered with an errno.
 local function asking(program, tag)
-  return (program:gsub("(........)", function(i)
-    local code, _, _, _, _, _, low, high = i:byte(1, 8)
-    if code ~= RET or low + high * 256 ~= ERRNO then return nil end
-    return i:sub(1, 4) .. string.char(tag % 256, math.floor(tag / 256), TRACE % 256, math.floor(TRACE / 256))
-  end))
+  local ask = string.char(tag % 256, math.floor(tag / 256), TRACE % 256, math.floor(TRACE / 256))
+  local parts, from, at = {}, 1, program:find(RET, 1, true)
+  while at do
+    local low, high = program:byte(at + 6, at + 7)
+    if at % 8 == 1 and low + high * 256 == ERRNO then
+      parts[#parts + 1] = program:sub(from, at + 3) .. ask
+      from = at + 8
+    end
+    at = program:find(RET, at + 1, true)
+  end
+  return table.concat(parts) .. program:sub(from)
 end
 
 -- The plan is whole: its filters become such, and are kept as they were for the tracer.

@@ -381,8 +381,9 @@ function Running:unmount(path, opts) return require("caisson.live").unmount(targ
 -- What to poll for reading; when one is ready, or timeout() seconds are over, call step().
 ---@return { fd: integer|caisson.core.Fd, events: string }[]
 function Running:fds()
-  local fds = { { fd = self.process:end_fd(), events = "r" } }
-  if self.cgroup and self.cgroup.watch then fds[2] = { fd = self.cgroup.watch:fileno(), events = "r" } end
+  local fds = {}
+  if not self.unseen then fds[1] = { fd = self.process:end_fd(), events = "r" } end
+  if self.cgroup and self.cgroup.watch then fds[#fds + 1] = { fd = self.cgroup.watch:fileno(), events = "r" } end
   for _, s in ipairs(self.streams) do
     if s.fd then fds[#fds + 1] = { fd = s.fd, events = "r" } end
   end
@@ -400,6 +401,7 @@ function Running:timeout()
     t = math.min(t or 0.05, 0.05)
   end
   if self.stopped and self.tracing then t = 0.1 end
+  if self.unseen then t = math.min(t or self.unseen, self.unseen) end
   local asked = self.notifier and self.notifier:timeout()
   if asked then t = math.min(t or asked, asked) end
   return t and math.max(t, 0)
@@ -445,6 +447,17 @@ local function drain(self, s)
   end
 end
 
+-- Who is traced has ended for its descriptor before its tracer has seen it, and only then for its parent. Mostly that is
+-- soon, and the tracer says something; until then its descriptor is not asked, which would say so all the time.
+local function look_for_end(self)
+  if self.unseen then
+    self.unseen = math.min(self.unseen * 2, 0.05)
+  else
+    local ready = core.poll({ { fd = self.process:end_fd(), events = "r" } }, 0)
+    self.unseen = ready and next(ready) and 0.001 or nil
+  end
+end
+
 -- Do what is due, without blocking. Returns the result once the program has ended, else nil.
 ---@return caisson.Result?
 function Running:step()
@@ -471,6 +484,7 @@ function Running:step()
   end
   if not status then
     if message ~= "timeout" then error(message, 0) end
+    if self.tracing then look_for_end(self) end
     return nil
   end
   local ended = core.now()

@@ -275,6 +275,26 @@ describe("run with explain", function()
     assert.same({ fds, children }, { t.count_fds(), t.count_children() })
   end)
 
+  it("does not ask all the time for an end that its tracer has not seen", function()
+    local running = assert(caisson.start(recipe(nil), { args = { "/bin/sleep", "100" }, explain = true }))
+    -- as a process is that has ended, and that its tracer has not waited for
+    local process, r, w = running.process, core.pipe()
+    w:close()
+    running.process = { end_fd = function() return r end, wait = function() return nil, "timeout" end }
+    local steps, till = 0, core.now() + 3e8
+    while core.now() < till do
+      assert.equal(nil, running:step())
+      steps = steps + 1
+      assert(core.poll(running:fds(), math.min(running:timeout() or 1, math.max(till - core.now(), 0) / 1e9)))
+    end
+    assert.is_true(steps < 50, tostring(steps))
+    running.process = process
+    r:close()
+    assert(running:kill "KILL")
+    assert.equal("signalled", running:wait().status)
+    running:close()
+  end)
+
   describe("of the command", function()
     local cli = require "support.cli"
 

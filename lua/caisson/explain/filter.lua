@@ -2,7 +2,7 @@
 -- since libseccomp takes longer to build it than most programs take to start.
 local core = require "caisson.core"
 
-local char, floor = string.char, math.floor
+local char, floor, number = string.char, math.floor, core.seccomp.number
 
 local M = {}
 
@@ -36,7 +36,7 @@ dup pipe pipe2 eventfd2 epoll_create1 memfd_create socket socketpair bind connec
 ]]
 
 -- Only where a limit can be what fails.
-local memory_calls, process_calls = { "mmap", "mremap", "brk" }, { "clone", "fork", "vfork" }
+local memory_calls, process_calls = "mmap mremap brk", "clone fork vfork"
 
 local LOAD, EQUAL, GREATER, AT_LEAST, SET, RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
 local JUMP, TO_X, SUBTRACT_X = 0x05, 0x07, 0x1c
@@ -71,7 +71,7 @@ end
 
 local function numbers(names)
   local t = {}
-  for name in names:gmatch "%S+" do t[#t + 1] = core.seccomp.number(name) end
+  for name in names:gmatch "%S+" do t[#t + 1] = number(name) end
   return t
 end
 
@@ -102,14 +102,14 @@ function M.program(tag, looks)
     instruction(LOAD, 0, 0, NR), instruction(AT_LEAST, 0, 1, 0x40000000), trace }
   local function add(i) list[#list + 1] = i end
   local function add_trace(nr)
-    add(trace)
+    list[#list + 1] = trace
     if stubs[nr] then jumps[#jumps + 1] = #list end
   end
   local function all(names)
-    for _, name in ipairs(names) do
-      local nr = core.seccomp.number(name)
+    for name in names:gmatch "%S+" do
+      local nr = number(name)
       if nr then
-        add(instruction(EQUAL, 0, 1, nr))
+        list[#list + 1] = char(EQUAL, 0, 0, 1, nr % 256, floor(nr / 256), 0, 0)
         add_trace(nr)
       end
     end
@@ -117,7 +117,7 @@ function M.program(tag, looks)
   if looks.processes then all(process_calls) end
   if looks.memory then all(memory_calls) end
   for _, name in ipairs(order) do
-    local nr, c = core.seccomp.number(name), conditional[name]
+    local nr, c = number(name), conditional[name]
     if nr then
       local n = #c - 1
       add(instruction(EQUAL, 0, n + 3, nr))
@@ -127,9 +127,7 @@ function M.program(tag, looks)
       add_trace(nr)
     end
   end
-  local names = {}
-  for name in plain:gmatch "%S+" do names[#names + 1] = name end
-  all(names)
+  all(plain)
   add(instruction(RETURN, 0, 0, ALLOW))
   if looks.key then
     for _, i in ipairs(jumps) do list[i] = instruction(JUMP, 0, 0, #list - i) end
