@@ -52,8 +52,8 @@ l_euid(lua_State *L)
   return 1;
 }
 
-/* core.namespaces([pid]) -> the inodes of a process's namespaces, or this one's, by name: { user =, mount =, ... }
- *   | nil, message, errno */
+/* core.namespaces([pid], [name]) -> the inodes of a process's namespaces, or this one's, by name, or that one alone:
+ *   { user =, mount =, ... } | nil, message, errno */
 static int
 l_namespaces(lua_State *L)
 {
@@ -62,6 +62,7 @@ l_namespaces(lua_State *L)
                                           { "ipc", "ipc" },       { "uts", "uts" },
                                           { "cgroup", "cgroup" }, { "time", "time" } };
   lua_Integer pid = luaL_optinteger(L, 1, 0);
+  const char *only = luaL_optstring(L, 2, NULL);
   char path[40] = "/proc/self/ns", link[64];
   int rc = 0, dir;
 
@@ -73,9 +74,12 @@ l_namespaces(lua_State *L)
   if (dir < 0)
     return csn_pusherr(L, errno, "%s", path);
   for (size_t i = 0; rc == 0 && i < sizeof(files) / sizeof(*files); i++) {
-    ssize_t n = readlinkat(dir, files[i][1], link, sizeof(link) - 1);
     const char *number;
+    ssize_t n;
 
+    if (only && strcmp(only, files[i][0]) != 0)
+      continue;
+    n = readlinkat(dir, files[i][1], link, sizeof(link) - 1);
     if (n < 0)
       rc = errno == ENOENT ? 0 : errno; /* the kernel may be without it */
     link[n > 0 ? n : 0] = 0;

@@ -275,7 +275,7 @@ end
 ---@return boolean
 function Container:shares(kind)
   local inode = self.saved.namespaces and self.saved.namespaces[kind]
-  return inode ~= nil and inode == core.namespaces()[kind]
+  return inode ~= nil and inode == core.namespaces(nil, kind)[kind]
 end
 
 -- ---- its life ----

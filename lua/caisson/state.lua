@@ -338,8 +338,8 @@ end
 -- What finds a container's processes and cgroups stands first: it is the last that a cut-off file loses.
 local first = { "version", "id", "status", "pid", "start_time", "cgroup" }
 
--- These never change while there is a container, and make up most of its state.
-local lasting = { annotations = true, hooks = true, namespaces = true, options = true, recipe = true }
+-- These tables are never changed while there is a container, only replaced, and make up most of its state.
+local lasting = { annotations = true, cgroup = true, hooks = true, namespaces = true, options = true, recipe = true }
 
 -- seen: what the lasting ones looked like last time: { [value] = text }.
 local function to_text(state, seen)

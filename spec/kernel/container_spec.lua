@@ -491,7 +491,7 @@ describe("A container", function()
     assert.equal("running", failure.container)
     for _, kind in ipairs { "user", "mount", "pid", "net", "ipc", "uts", "cgroup", "time" } do
       local st = core.lstat(("/proc/%d/ns/%s"):format(c.saved.pid, kind == "mount" and "mnt" or kind))
-      assert.equal(st and tonumber(st.target:match("%d+")), c.saved.namespaces[kind], kind)
+      assert.equal(st and tonumber(st.target:match("%d+")), assert(c.dir:load()).namespaces[kind], kind)
     end
     local r = assert(c:exec({ args = { "/bin/sh", "-c", "exit 4" } }))
     assert.equal(4, r:wait().code)
@@ -508,7 +508,7 @@ describe("A container", function()
     -- one that has ended at once is known as well
     c = assert(create({ init = false }, { start = true }))
     assert.equal(3, c:wait(10).code)
-    assert.truthy(c.saved.namespaces.pid and not c:shares "pid")
+    assert.truthy(assert(caisson.open(c.id, { root = root })).saved.namespaces.pid and not c:shares "pid")
     assert(c:delete())
     nothing_left()
   end)

@@ -293,6 +293,7 @@ describe("core.namespaces", function()
       assert.equal(st and tonumber(st.target:match("%d+")), here[n])
     end
     assert.same(here, t.core.namespaces(t.core.identity().pid))
+    assert.same({ mount = here.mount }, t.core.namespaces(nil, "mount"))
     assert.equal(t.core.identity().euid, t.core.euid())
   end)
 

@@ -203,10 +203,22 @@ local function save_plan(dir, built) return dir:save_plan(built.plan:json(built.
 local function take_process(s, pid)
   local stat = processes.stat(pid)
   if not stat then return nil, "the container has ended", errno.ESRCH end
-  s.pid, s.start_time, s.namespaces = math.floor(pid), stat.start_time, s.namespaces or {}
-  -- of one that has ended by now what was there before stays
-  for kind, inode in pairs(core.namespaces(s.pid) or {}) do s.namespaces[kind] = inode end
+  s.pid, s.start_time = math.floor(pid), stat.start_time
+  local now = core.namespaces(s.pid) or {}
+  for kind, inode in pairs(s.namespaces or {}) do now[kind] = now[kind] or inode end -- of one that has ended by now
+  s.namespaces = now
   return true
+end
+
+-- Are its namespaces not those that it begins with? Those of time come with its exec.
+local function changes_namespaces(plan)
+  for _, step in ipairs(plan.steps) do
+    if step.step == "namespace.unshare" or step.step == "lua" and step.side == "child" then return true end
+    for _, name in ipairs(step.step == "clone" and step.options.namespaces or {}) do
+      if name == "time" then return true end
+    end
+  end
+  return false
 end
 
 local function make(dir, built, opts, s, started)
@@ -241,8 +253,10 @@ local function make(dir, built, opts, s, started)
   if not running then return nil, message, number, failure end
   local done, why = pcall(function()
     local process = running.process
-    ok, message, number = take_process(s, process:pid())
-    if not ok then error({ message, number }, 0) end
+    if not s.pid or changes_namespaces(built.plan) then
+      ok, message, number = take_process(s, process:pid())
+      if not ok then error({ message, number }, 0) end
+    end
     s.status = built.at_once and "running" or "created"
     if s.network then s.network = require("caisson.container.network").moved(built.plan, process) end
     if running.cgroup then

@@ -180,10 +180,11 @@ function core.identity() end
 ---@return integer
 function core.euid() end
 
----The inodes of a process's namespaces, or of this process's, by name: { user =, mount =, pid =, ... }.
+---The inodes of a process's namespaces, or of this process's, by name: { user =, mount =, pid =, ... }; name: that one alone.
 ---@param pid? integer
+---@param name? string
 ---@return table<string, integer>? inodes, string? message, integer? errno
-function core.namespaces(pid) end
+function core.namespaces(pid, name) end
 
 ---@return number nanoseconds of CLOCK_MONOTONIC
 function core.now() end
