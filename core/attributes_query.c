@@ -173,6 +173,14 @@ push_affinity(lua_State *L)
   luaL_pushresult(&b);
 }
 
+/* core.rlimits() -> { [resource] = { soft =, hard = } }, of core.attributes() */
+static int
+l_rlimits(lua_State *L)
+{
+  push_rlimits(L);
+  return 1;
+}
+
 /* core.attributes() -> { capabilities, securebits, no_new_privs, dumpable, subreaper, death_signal,
  *   rlimits, nice, scheduler, ioprio, affinity, personality } */
 static int
@@ -217,6 +225,8 @@ open_attributes(lua_State *L)
 {
   lua_pushcfunction(L, l_attributes);
   lua_setfield(L, -2, "attributes");
+  lua_pushcfunction(L, l_rlimits);
+  lua_setfield(L, -2, "rlimits");
 }
 
 CSN_OPEN(open_attributes)

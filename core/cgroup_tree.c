@@ -378,8 +378,13 @@ l_read(lua_State *L)
 {
   const char *file = luaL_checkstring(L, 2);
   int group, *owned = NULL;
-  long n = group_arg(L, 1, &group, &owned);
+  long n = 0;
   size_t size = 8192;
+
+  if (lua_type(L, 1) == LUA_TSTRING)
+    n = group_arg(L, 1, &group, &owned);
+  else
+    group = csn_tofd(L, 1); /* the file is looked at itself */
 
   while (n >= 0) {
     char *buf = lua_newuserdata(L, size);

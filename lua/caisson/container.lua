@@ -57,10 +57,14 @@ local function load(self)
   return s
 end
 
--- Its first process, if it lives: pidfd, what stat() says.
+-- Its first process, if it lives: pidfd, what stat() says where that matters: of one that may wait for its start.
 local function look(self)
   local s = self.saved
   if not s.pid then return nil end
+  if self.pidfd and s.status ~= "created" then
+    local ended = core.poll({ { fd = self.pidfd, events = "r" } }, 0)
+    return ended and not ended[1] and self.pidfd or nil
+  end
   local fd, stat = processes.open(s.pid, s.start_time)
   if fd then
     if self.pidfd then
@@ -219,7 +223,7 @@ function M.open(id, opts)
   local root, message, number = state.root(opts.root)
   if not root then return refuse(number, message) end
   local dir
-  dir, message, number = state.open(root, id)
+  dir, message, number = state.of(root, id)
   if not dir then return refuse(number, message) end
   local self = new(root, id, dir)
   local s, failure
@@ -428,6 +432,7 @@ function Container:exec(spec, opts)
   local into, message
   into, message, number = target(self)
   if not into then return refuse(number, message) end
+  into.paused = status == "paused"
   into.options, message, number = require("caisson.container.create").options(self.saved.options or {},
     function() return plan_of(self) end)
   if not into.options then return refuse(number, message) end
@@ -653,33 +658,34 @@ end
 -- ---- its end ----
 
 -- What the rest of this module lends to the end of a container.
-local function delete(self, force)
-  return require("caisson.container.ending").delete(self, force, { load = load, status_of = status_of, groups = groups,
+local function delete(self, force, waiting)
+  return require("caisson.container.ending").delete(self, force, waiting, { load = load, status_of = status_of, groups = groups,
     end_all = end_all, refuse = refuse, wrong = wrong, new = new })
 end
 
----Remove what is left of it: processes (with force, running ones too), groups, state; its poststop hooks are run.
+---Remove what is left of it: processes (with force, running ones too; with waiting, of one that waits for its start),
+---groups, state; its poststop hooks are run.
 ---Returns true and a list of what went wrong without keeping it from being removed: hooks that failed, or that are
 ---not found since the recipe has changed.
----@param opts? { force?: boolean }
+---@param opts? { force?: boolean, waiting?: boolean }
 ---@return true? ok, string[]|string? warnings, integer? errno, table? failure
 function Container:delete(opts)
-  opts = check_opts("delete", opts, { "force" })
-  return locked(self, delete, opts.force)
+  opts = check_opts("delete", opts, { "force", "waiting" })
+  return locked(self, delete, opts.force, opts.waiting)
 end
 
 ---The same of any container there, also of one whose state is damaged (with force).
 ---@param id string
----@param opts? { root?: string, force?: boolean }
+---@param opts? { root?: string, force?: boolean, waiting?: boolean }
 ---@return true? ok, string[]|string? warnings, integer? errno, table? failure
 function M.delete(id, opts)
-  opts = check_opts("delete", opts, { "root", "force" })
+  opts = check_opts("delete", opts, { "root", "force", "waiting" })
   local root, message, number = state.root(opts.root)
   if not root then return refuse(number, message) end
   local dir
-  dir, message, number = state.open(root, id)
+  dir, message, number = state.of(root, id)
   if not dir then return refuse(number, message) end
-  return locked(new(root, id, dir), delete, opts.force)
+  return locked(new(root, id, dir), delete, opts.force, opts.waiting)
 end
 
 -- Of a creation whose process has died: removed, in one turn of the lock with the look at it, since others may be

@@ -94,7 +94,7 @@ local function amount(limit) return limit == "max" and math.huge or tonumber(lim
 -- A hard limit above the creator's own is raised as long as it may have the right to, outside.
 function M.raise_limits(b, extra)
   if next(b.options.rlimits or {}) == nil then return end
-  local now, names = core.attributes().rlimits, {}
+  local now, names = core.rlimits(), {}
   for name in pairs(b.options.rlimits) do names[#names + 1] = name end
   table.sort(names)
   for _, name in ipairs(names) do

@@ -21,6 +21,7 @@ local M = {}
 ---@field pidfd integer|caisson.core.Fd   of the same
 ---@field cgroup? caisson.cgroup.Groups
 ---@field options table              of its recipe, as built
+---@field paused? boolean            whether it is, where that is known
 ---@field id? string
 ---@field bundle? string             for the agent of a filter, like the next
 ---@field annotations? table<string, string>
@@ -293,6 +294,7 @@ local function refused(message, errno, step)
 end
 
 local function is_paused(target)
+  if target.paused ~= nil then return target.paused end -- who has just looked
   return target.cgroup ~= nil and (target.cgroup:frozen()) == true
 end
 

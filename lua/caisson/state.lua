@@ -538,14 +538,23 @@ function M.create(root, id, first_state)
   return self
 end
 
+---The directory of a container, not locked. Whether it exists, and has a state, load() and lock() say.
+---@param root string
+---@param id string
+---@return caisson.state.Dir|nil dir, string? message, integer? errno
+function M.of(root, id)
+  local ok, message, number = M.check_id(id)
+  if not ok then return nil, message, number end
+  return new(root, id)
+end
+
 ---The directory of a container that exists, not locked. Whether it has a state, load() says.
 ---@param root string
 ---@param id string
 ---@return caisson.state.Dir|nil dir, string? message, integer? errno
 function M.open(root, id)
-  local ok, message, number = M.check_id(id)
-  if not ok then return nil, message, number end
-  local self = new(root, id)
+  local self, message, number = M.of(root, id)
+  if not self then return nil, message, number end
   local top, fd
   top, fd, number = open_dir(self)
   if not top then return nil, fd, number end

@@ -482,6 +482,22 @@ describe("A container", function()
     nothing_left()
   end)
 
+  it("is deleted while it waits by who says so, and not while it runs", function()
+    local c = assert(create())
+    assert.is_nil((c:delete()))
+    assert.is_true(c:delete { waiting = true })
+    c = assert(create({ init = false, args = { "/bin/sleep", "30" } }, { start = true }))
+    local ok, _, errno, failure = c:delete { waiting = true }
+    assert.is_nil(ok)
+    assert.equal(core.errno.EBUSY, errno)
+    assert.equal("running", failure.container)
+    assert.equal("running", status(c))
+    assert(c:kill "KILL")
+    c:wait(10)
+    assert.is_true(require("caisson.container").delete(c.id, { root = root, waiting = true }))
+    nothing_left()
+  end)
+
   it("runs at once where nobody has anything to do before its start, and else waits for it", function()
     local c = assert(create({ init = false, args = { "/bin/sleep", "30" } }, { start = true }))
     assert.equal("running", status(c))
@@ -539,14 +555,14 @@ describe("A container", function()
 
   it("that runs at once is deleted, with all that runs in it, when its creator is killed at any instant", function()
     local seen = {}
-    for i = 1, 30 do
+    for i = 1, 20 do
       local id, seconds = new_id(), ("%d%02d"):format(t.getpid(), i)
       t.sh("exec 2>/dev/null; " .. ("%s & pid=$!; sleep %.3f; kill -9 $pid; wait $pid"):format(
         t.lua_command(([[
           local caisson = require "caisson"
           local r = caisson.recipe { extends = "sandbox", init = false, args = { "/bin/sleep", %q } }
           caisson.create(r, { id = %q, root = %q, stdin = "null", stdout = "null", stderr = "null", start = true })
-          require("caisson.core").poll({}, 1)]]):format(seconds, id, root)):match("^[^;]+"), 0.012 + i * 0.0015))
+          require("caisson.core").poll({}, 1)]]):format(seconds, id, root)):match("^[^;]+"), 0.01 + i * 0.0025))
       local dir = core.lstat(root .. "/" .. id)
       if dir then
         local c = caisson.open(id, { root = root })

@@ -280,7 +280,7 @@ rule("rlimit-too-high", "error", "No limit is above what this user may set.",
   "a hard limit can't be raised without CAP_SYS_RESOURCE",
   "ask for no more than `ulimit -H` tells", function(m, found)
     if m.identity.euid == 0 or not m.here then return end
-    local now = core.attributes().rlimits
+    local now = core.rlimits()
     local function amount(v) return v == "max" and math.huge or tonumber(v) or math.huge end
     for name, r in pairs(m.rlimits) do
       if now[name] and amount(r.hard) > amount(now[name].hard) and not r.step.optional then

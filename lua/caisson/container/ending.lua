@@ -28,7 +28,7 @@ local function delete_damaged(dir, force, message, number, of)
 end
 
 -- Returns true, warnings | nil, message, errno, failure. of: the container module's own functions. The lock is held.
-function M.delete(self, force, of)
+function M.delete(self, force, waiting, of)
   local s, message, number, failure = of.load(self)
   if not s then
     if number == errno.ENOENT then return nil, message, number, failure end
@@ -36,7 +36,7 @@ function M.delete(self, force, of)
   end
   local interrupted = s.status == "creating"
   local status = of.status_of(self)
-  if status ~= "stopped" and not force then
+  if status ~= "stopped" and not force and not (waiting and status == "created") then
     return of.wrong(self, status, ": stop it first, or force its deletion")
   end
   local ok

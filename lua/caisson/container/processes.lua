@@ -13,7 +13,10 @@ end
 
 -- What /proc/PID/stat says: { name, state, parent, start_time, exit_code }; nil where there is no such process.
 function M.stat(pid)
-  local name, rest = (read(("/proc/%d/stat"):format(pid)) or ""):match("^%d+ %((.*)%) (.*)$")
+  local fd = core.open(("/proc/%d/stat"):format(pid))
+  local text = fd and fd:read(4096) -- which is one line, and comes whole
+  if fd then fd:close() end
+  local name, rest = (text or ""):match("^%d+ %((.*)%) (.*)$")
   if not name then return nil end
   local words = {}
   for word in rest:gmatch("%S+") do words[#words + 1] = word end

@@ -161,6 +161,10 @@ function core.net.loopback() end
 ---@return table
 function core.attributes() end
 
+---Of these the rlimits alone.
+---@return table<string, { soft: integer|"max", hard: integer|"max" }>
+function core.rlimits() end
+
 ---The host name of this UTS namespace, at most 64 bytes. Needs CAP_SYS_ADMIN there. sethostname(2)
 ---@param o string|{ name: string }
 ---@return true? ok, string? message, integer? errno

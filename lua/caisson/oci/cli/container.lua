@@ -91,15 +91,13 @@ M.commands.delete = { text = "remove what is left of a container", words = { 1, 
     local id = words[1]
     local container = require "caisson.container"
     local codes = require("caisson.core").errno
-    local force = o.force
-    local c = not force and cli.open(id)
+    local c = not o.force and cli.open(id)
+    local ok, message, number, failure
     if c then
-      -- one that waits for its start has nothing to lose
-      local s = c:state()
-      force = s and s.status == "created"
-      c:close()
+      ok, message, number, failure = c:delete { waiting = true } -- that has nothing to lose
+    else
+      ok, message, number, failure = container.delete(id, { root = cli.globals.root, force = true })
     end
-    local ok, message, number, failure = container.delete(id, { root = cli.globals.root, force = force })
     if not ok and number == codes.ENOENT then
       if o.force then return end
       cli.fail("container does not exist")

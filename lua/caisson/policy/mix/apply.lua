@@ -48,7 +48,7 @@ function narrow.rlimits(options, v)
   for name, limit in pairs(options.rlimits or {}) do own[name] = limit end
   for name in pairs(v) do
     if own[name] == nil then -- as this process has it, which may not be allowed to raise it
-      now = now or core.attributes().rlimits
+      now = now or core.rlimits()
       if now[name] then own[name] = { soft = now[name].soft, hard = now[name].hard } end
     end
   end
