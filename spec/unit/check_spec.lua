@@ -332,9 +332,9 @@ describe("caisson check", function()
   end)
 
   it("rlimit-too-high: what this user may not raise", function()
-    local own = core.attributes
-    core.attributes = function() return { rlimits = { nofile = { soft = 100, hard = 2000 } } } end
-    finally(function() core.attributes = own end)
+    local own = core.rlimits
+    core.rlimits = function() return { nofile = { soft = 100, hard = 2000 } } end
+    finally(function() core.rlimits = own end)
     local f = here("rlimit-too-high", { rlimits = { nofile = 4000 } }, { rlimits = { nofile = 2000 } }, { as = 1000 })
     assert.truthy(f.message:find("4000 asked for, 2000 allowed", 1, true), f.message)
   end)
