@@ -324,6 +324,33 @@ last_component(const char *path)
   return start;
 }
 
+/* The same; where no symlink leads there, and up to so many of the last directories are missing, they are made. */
+static int
+make_dirs(int root, const char *path, size_t len, int missing)
+{
+  int fd = open_parent(root, path, len, CSN_NO_SYMLINKS), at;
+  char name[MAX_NAME + 1];
+  size_t start, n = 0;
+
+  while (len > 0 && path[len - 1] == '/')
+    len--;
+  for (start = len; start > 0 && path[start - 1] != '/'; start--)
+    ;
+  if (fd != -ENOENT || !missing || start == len || len - start > MAX_NAME)
+    return fd;
+  while (start + n < len) {
+    name[n] = path[start + n];
+    n++;
+  }
+  name[n] = 0;
+  if (csn_streq(name, ".") || csn_streq(name, ".."))
+    return fd;
+  at = make_dirs(root, path, start, missing - 1);
+  fd = at < 0 ? at : make_component(at, name, true);
+  csn_close(at);
+  return fd == -EEXIST ? -ENOENT : fd; /* the walk looks again */
+}
+
 void
 csn_leave_dir(struct csn_ctx *c)
 {
@@ -344,20 +371,20 @@ kept_dir(const struct csn_ctx *c, int root, const char *path, size_t start)
   return c->dir.number - 1;
 }
 
-/* From here on it is kept. create: what is missing of it is made; else no symlink may lead there. */
+/* From here on it is kept; what is missing of it is made. anyhow: also where symlinks lead there. */
 static int
-enter_dir(struct csn_ctx *c, int root, const char *path, size_t start, bool create)
+enter_dir(struct csn_ctx *c, int root, const char *path, size_t start, bool anyhow)
 {
   int fd = kept_dir(c, root, path, start);
   bool plain;
 
-  if (fd >= 0 && (create || c->dir.plain))
+  if (fd >= 0 && (anyhow || c->dir.plain))
     return fd;
-  fd = open_parent(root, path, start, CSN_NO_SYMLINKS);
+  fd = make_dirs(root, path, start, 3);
   plain = fd >= 0;
-  if (create && fd == -ELOOP)
+  if (anyhow && fd == -ELOOP)
     fd = open_parent(root, path, start, 0);
-  if (create && (fd == -ENOENT || fd == -ENOSYS))
+  if (anyhow && (fd == -ENOENT || fd == -ENOSYS))
     fd = walk(root, path, start, CSN_WANT_DIR, true);
   if (fd < 0)
     return fd;
@@ -368,7 +395,7 @@ enter_dir(struct csn_ctx *c, int root, const char *path, size_t start, bool crea
   return fd;
 }
 
-/* Where nothing but the last component is missing. */
+/* Where no symlink leads to the last component, and it is missing. */
 static int
 make_last(struct csn_ctx *c, int root, const char *path, int how)
 {
