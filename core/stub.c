@@ -11,8 +11,8 @@
  *              syscall                   stays: who stands before it, or is sent back to it, finds it there
  *
  *     stub     mov $IMM, %reg
- *              lea -NR(%rax), %rcx       only where %reg is not %eax: calls of another number
- *              jrcxz 1f                  go on in the place, as before
+ *              lea -NR(%rax), %rcx       only where %reg is not %eax: a call of another
+ *              jrcxz 1f                  number goes on in the place, as before
  *              jmp syscall
  *     1:       lea -128(%rsp), %rsp      beyond the red zone
  *              push %r9

@@ -3,6 +3,9 @@
  * A tracer's loop that sees what fails and lets all else go on: for a helper that has seized the first process
  * of a container whose filters ask the tracer where they would have denied, and about a set of calls.
  *
+ * A call that is let be is looked at where it ends, at the price of a second stop; most by a stub in the program itself,
+ * at no price (stub.c).
+ *
  * What the program sees is what it would see without: the tracer answers as the filters that it was given would
  * have, and who asks the tracer by a filter of the program's own gets what there would be without one (ENOSYS).
  */
@@ -281,6 +284,22 @@ on_end(struct watcher *w, pid_t tid, struct call **told, s64 *result)
   return false;
 }
 
+/* A filter of the program's own has trapped the call, and now what would tell of its end, too: that is no call of the
+ * program's. */
+static bool
+is_trapped_report(struct watcher *w, pid_t tid)
+{
+  struct seccomp_data d;
+  s64 result;
+
+  if (!w->stubs.on || csn_read_call(tid, &d) < 0 ||
+      (result = csn_stub_reports(&w->stubs, tid, &d)) == 0)
+    return false;
+  deny(tid, (u32)-result);
+  go(tid, PTRACE_CONT, 0);
+  return true;
+}
+
 /* What one that ends has come to, as waitid(2) will say it. */
 static bool
 is_sigsys(pid_t tid)
@@ -334,6 +353,8 @@ on_stop(struct watcher *w, const siginfo_t *si, struct call **told, s64 *value)
   }
   if (event == 0 && sig == (SIGTRAP | 0x80))
     return on_end(w, tid, told, value) ? "failed" : NULL;
+  if (event == 0 && sig == SIGSYS && is_trapped_report(w, tid))
+    return NULL;
   if (event == 0 && get_bit(w->signals, (u32)sig % 64))
     return "signal";
   go(tid, PTRACE_CONT, event ? 0 : (u64)sig);

@@ -6,10 +6,12 @@
 --     it evaluates the filters as they were. What they kill for, and what they ask a listener, stays as it is.
 --   - A filter in front of them picks the calls whose end is looked at: those that open, make and change files, that make
 --     processes and sockets, and those that need a capability. Not read, write, futex and their like.
+--   - Of most of those, only a place's first call stops it: from then on a stub in the program's memory makes it, looks at
+--     its end, and asks the tracer where it failed (core/stub.c; x86-64, in memory where no other thread runs).
 --
--- What the program sees is what it would see without. Two things can't be: it can't trace its own children, since a process
--- has one tracer; and no filter of its own may have a listener (EBUSY, as where the container has one), which would be
--- asked before the tracer.
+-- What the program sees is what it would see without, but for the stubs, where it reads its own code. Two things can't
+-- be: it can't trace its own children, since a process has one tracer; and no filter of its own may have a listener
+-- (EBUSY, as where the container has one), which would be asked before the tracer.
 local core = require "caisson.core"
 
 local M = {}

@@ -128,6 +128,9 @@ describe("a place led round", function()
     assert.same({ {}, "ENOSYS, 0 signals\n" }, { list, out })
     list, out = both(nil, "places", "own", "3")
     assert.same({ {}, "opened, 0 signals\n" }, { list, out })
+    if not x86 then return end
+    list, out = both(nil, "places", "own", "4")
+    assert.same({ {}, "EPERM, 5 signals\n" }, { list, out })
   end)
 
   it("is told of by a second tracer where the first one's fork was not to be used", function()

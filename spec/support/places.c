@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static const char good[] = "/dev/null", bad[] = "/usr/no/such";
@@ -272,10 +273,16 @@ handlers(int flags)
   printf("inside: %s\n", strerrorname_np(-inner));
 }
 
+static int answer_trap;
+
 static void
-on_sys(int sig)
+on_sys(int sig, siginfo_t *si, void *context)
 {
-  (void)sig;
+  (void)sig, (void)si, (void)context;
+#if defined(__x86_64__)
+  if (answer_trap)
+    ((ucontext_t *)context)->uc_mcontext.gregs[REG_RAX] = -EPERM;
+#endif
   signals++;
 }
 
@@ -320,11 +327,15 @@ main(int argc, char **argv)
   else if (!strcmp(what, "flags") || !strcmp(what, "own")) {
     int last = 0;
 
-    signal(SIGSYS, on_sys);
-    if (what[0] == 'o')
-      own_filter(n == 1   ? SECCOMP_RET_ERRNO | EACCES
-                 : n == 2 ? SECCOMP_RET_TRACE
-                          : SECCOMP_RET_ALLOW);
+    const unsigned actions[] = { SECCOMP_RET_ERRNO | EACCES, SECCOMP_RET_TRACE, SECCOMP_RET_ALLOW,
+                                 SECCOMP_RET_TRAP };
+    struct sigaction a = { .sa_sigaction = on_sys, .sa_flags = SA_SIGINFO };
+
+    sigaction(SIGSYS, &a, NULL);
+    if (what[0] == 'o') {
+      answer_trap = 1;
+      own_filter(actions[n - 1]);
+    }
     for (int i = 0; i < 5; i++) {
       opened(O_RDONLY);
       last = opened(O_WRONLY);
