@@ -12,25 +12,25 @@
 
 enum { max_depth = 100 };
 
-/* The text so far; a userdata at stack slot 1 holds it, so that an error frees it. */
+/* The text so far; once it is long, a userdata at stack slot 1 holds it, so that an error frees it. */
 struct text {
   lua_State *L;
   char *p;
   size_t len, size;
   int depth;
+  char few[1024];
 };
 
 static void
 grow(struct text *t, size_t more)
 {
-  size_t size = t->size ? t->size : 256;
+  size_t size = t->size;
   char *p;
 
   while (size - t->len < more)
     size *= 2;
   p = lua_newuserdata(t->L, size);
-  if (t->len)
-    memcpy(p, t->p, t->len);
+  memcpy(p, t->p, t->len);
   lua_replace(t->L, 1);
   t->p = p;
   t->size = size;
@@ -189,11 +189,13 @@ is_plain(int type)
   return type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN || type == LUA_TTABLE;
 }
 
-/* The names of a table at index at as a list, which a userdata on the top of the stack holds. */
+#define FEW 16
+
+/* The names of a table at index at as a list, in few or, where they are more, in a userdata on the top of the stack. */
 static struct key *
-names_of(lua_State *L, int at, size_t *count)
+names_of(lua_State *L, int at, struct key *few, size_t *count)
 {
-  struct key *keys;
+  struct key *keys = few;
   size_t n = 0, i = 0;
 
   for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1))
@@ -201,7 +203,8 @@ names_of(lua_State *L, int at, size_t *count)
   *count = n;
   if (n == 0)
     return NULL;
-  keys = lua_newuserdata(L, n * sizeof(*keys));
+  if (n > FEW)
+    keys = lua_newuserdata(L, n * sizeof(*keys));
   for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1))
     if (lua_type(L, -2) == LUA_TSTRING && is_plain(lua_type(L, -1))) {
       keys[i].p = lua_tolstring(L, -2, &keys[i].len);
@@ -217,7 +220,7 @@ put_value(struct text *t, int indent)
 {
   lua_State *L = t->L;
   int inner = indent < 0 ? -1 : indent + 1, at = lua_gettop(L);
-  struct key *keys;
+  struct key few[FEW], *keys;
   size_t n;
   const char *s;
 
@@ -242,7 +245,7 @@ put_value(struct text *t, int indent)
   if (++t->depth > max_depth)
     luaL_error(L, "tables are in each other more than %d deep, or without end", max_depth);
   luaL_checkstack(L, 6, "too deep");
-  keys = names_of(L, at, &n);
+  keys = names_of(L, at, few, &n);
   if (keys) {
     put_literal(t, "{");
     for (size_t i = 0; i < n; i++) {
@@ -286,8 +289,11 @@ put_value(struct text *t, int indent)
 static void
 begin(lua_State *L, struct text *t)
 {
-  memset(t, 0, sizeof(*t));
   t->L = L;
+  t->p = t->few;
+  t->size = sizeof(t->few);
+  t->len = 0;
+  t->depth = 0;
   lua_settop(L, 2);
   lua_pushnil(L);
   lua_insert(L, 1); /* the text's; the value stands at 2 */

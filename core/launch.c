@@ -28,6 +28,18 @@ extern const u64 csn_runner_id;
 
 static int runner_fd = -1;
 
+/* What has been copied is not needed again in this process, whose pages the kernel can have back. */
+static void
+forget(const u8 *start, const u8 *end)
+{
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  const uintptr_t first = ((uintptr_t)start + page - 1) & ~(page - 1),
+                  last = (uintptr_t)end & ~(page - 1);
+
+  if (first < last)
+    madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
 /* A sealed memfd: what a container finds as its exe can't be written, whatever it opens. */
 int
 csn_sealed_program(const char *name, const u8 *start, const u8 *end)
@@ -42,13 +54,14 @@ csn_sealed_program(const char *name, const u8 *start, const u8 *end)
     fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0)
     return -errno;
-  while (start < end) {
-    ssize_t n = write(fd, start, (size_t)(end - start));
+  for (const u8 *at = start; at < end;) {
+    ssize_t n = write(fd, at, (size_t)(end - at));
 
     if (n < 0)
       return -errno;
-    start += n;
+    at += n;
   }
+  forget(start, end);
   if (fchmod(fd, 0555) < 0 ||
       fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
     return -errno;

@@ -254,6 +254,7 @@ static int
 l_steps(lua_State *L)
 {
   const struct csn_plan *p = csn_check_plan(L, 1);
+  const bool bare = lua_toboolean(L, 2);
 
   lua_createtable(L, (int)p->nsteps, 0);
   for (u32 i = 0; i < p->nsteps; i++) {
@@ -280,8 +281,10 @@ l_steps(lua_State *L)
         lua_setfield(L, -2, f->name);
       }
     lua_setfield(L, -2, "options");
-    csn_push_object(L, p, s);
-    lua_setfield(L, -2, "object");
+    if (!bare) {
+      csn_push_object(L, p, s);
+      lua_setfield(L, -2, "object");
+    }
     lua_rawseti(L, -2, (int)i + 1);
   }
   return 1;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 #ifdef IMAGE
 #include "image.h"
+#include <elf.h>
 #endif
 
 int luaopen_caisson_core(lua_State *L);
@@ -44,7 +45,7 @@ number_at(const char *p)
 /* Code that was read is not needed again, and around each page that is touched the kernel maps as many as it has
  * together (Linux 6.18: whole large folios). The list of the modules stays. */
 static void
-forget(void)
+forget_bundle(void)
 {
   const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
   const uintptr_t first = ((uintptr_t)bundle_start + 4 * page - 1) & ~(page - 1),
@@ -68,7 +69,7 @@ find_bundled(lua_State *L)
       const uint32_t size = number_at(p + 8 + len);
       int rc = luaL_loadbuffer(L, code, size, wanted);
 
-      forget();
+      forget_bundle();
       if (rc != 0)
         return lua_error(L);
       return 1;
@@ -187,6 +188,32 @@ find_recipes(lua_State *L)
   return 0;
 }
 
+#ifdef IMAGE
+/* What is only read is let go of: the kernel maps it anew, in a few faults, as far as it is still needed. What starts a
+ * static program runs through all of libc, to choose each function's best variant, and what reads a bundle is not what
+ * waits for a container. */
+static void
+forget_code(void)
+{
+  const Elf64_Phdr *p = (const void *)(uintptr_t)getauxval(AT_PHDR);
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+  for (unsigned long n = getauxval(AT_PHNUM); n > 0; n--, p++)
+    if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
+      madvise((void *)(p->p_vaddr & ~(page - 1)), p->p_memsz + (p->p_vaddr & (page - 1)),
+              MADV_DONTNEED);
+}
+
+/* launcher.forget() */
+static int
+forget(lua_State *L)
+{
+  (void)L;
+  forget_code();
+  return 0;
+}
+#endif
+
 /* package.loaded["caisson.launcher"] */
 static void
 set_launcher(lua_State *L)
@@ -198,6 +225,10 @@ set_launcher(lua_State *L)
 #ifdef WHOLE
   lua_pushcfunction(L, begin_anew);
   lua_setfield(L, -2, "whole");
+#endif
+#ifdef IMAGE
+  lua_pushcfunction(L, forget);
+  lua_setfield(L, -2, "forget");
 #endif
   lua_setfield(L, -2, "caisson.launcher");
   lua_pop(L, 1);
@@ -248,8 +279,8 @@ load_modules(lua_State *L)
     lua_getglobal(L, "require");
     lua_pushstring(L, *modules);
     lua_call(L, 1, 0);
+    lua_gc(L, LUA_GCCOLLECT, 0); /* now, for the next one to fill */
   }
-  lua_gc(L, LUA_GCCOLLECT, 0);
   lua_gc(L, LUA_GCSTOP, 0);
   return 0;
 }
@@ -335,6 +366,7 @@ main(int argc, char **argv)
     return 125;
   }
 #ifdef IMAGE
+  forget_code();
   if (!csn_image_open() && argv[1] && strcmp(argv[1], "--image") == 0)
     return make_image(argv + 2);
   L = open_image();

@@ -268,6 +268,22 @@ local function any(name, patterns)
   return false
 end
 
+-- What the rules have to do with a step, by its name: the numbers of those that it is the later step of, and of those
+-- that want it before. Names are few, and the same in each plan.
+local concerns = setmetatable({}, { __index = function(t, name)
+  local c = { later = {}, sooner = {} }
+  for i, rule in ipairs(order) do
+    if name:find(rule[2]) then
+      c.later[#c.later + 1] = i
+    elseif any(name, rule[1]) then
+      c.sooner[#c.sooner + 1] = i
+    end
+  end
+  t[name] = c
+  return c
+end })
+for name in pairs(core.primitives) do local _ = concerns[name] end
+
 -- A plan of its own with the same steps.
 ---@return caisson.Plan
 function Plan:copy()
@@ -313,20 +329,19 @@ end
 -- Check the rules of order. Returns true, or nil and a message that names both steps and why.
 ---@return true? ok, string? message
 function Plan:check()
-  local steps = self.steps
-  for _, rule in ipairs(order) do
-    local later
-    for i, s in ipairs(steps) do
-      local side = s.side or core.primitives[s.step].side
-      -- ids taken as part of the map give rights, they drop none
-      if side == "child" and s.phase ~= "idmap" then
-        if s.step:find(rule[2]) then
-          later = later or i
-        elseif later and any(s.step, rule[1]) then
-          return nil, ("step %d, %s, must stand before step %d, %s: %s"):format(i, s.step, later,
-            steps[later].step, rule[3])
+  local steps, later = self.steps, {}
+  for i, s in ipairs(steps) do
+    local side = s.side or core.primitives[s.step].side
+    -- ids taken as part of the map give rights, they drop none
+    if side == "child" and s.phase ~= "idmap" then
+      local c = concerns[s.step]
+      for _, rule in ipairs(c.sooner) do
+        if later[rule] then
+          return nil, ("step %d, %s, must stand before step %d, %s: %s"):format(i, s.step, later[rule],
+            steps[later[rule]].step, order[rule][3])
         end
       end
+      for _, rule in ipairs(c.later) do later[rule] = later[rule] or i end
     end
   end
   if steps[#steps] == nil or steps[#steps].step ~= "exec" then
@@ -406,7 +421,7 @@ end
 ---@return string
 function Plan:json(compiled)
   local out = {}
-  for i, s in ipairs((compiled or self:compile()):steps()) do
+  for i, s in ipairs((compiled or self:compile()):steps(true)) do
     local own = self.steps[i]
     local at = M.at(own)
     out[i] = '  {"step":"' .. s.step .. '","side":"' .. s.side .. (s.optional and '","optional":true' or '"') ..

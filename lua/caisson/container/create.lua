@@ -241,6 +241,8 @@ local function make(dir, built, opts, s, started)
     end
     if not saved then trouble = { why, code } end
     require "caisson.cgroup.group"
+    local launcher = package.loaded["caisson.launcher"]
+    if launcher and launcher.forget then launcher.forget() end
     written = saved
     return saved, why, code
   end

@@ -26,7 +26,8 @@ local Plan = {}
 
 ---The steps again, in the form that core.plan takes, each with its object as text.
 ---@return { step: string, side: string, optional?: boolean, options: table, object: string }[]
-function Plan:steps() end
+---@param bare? boolean  without the objects
+function Plan:steps(bare) end
 
 ---@return integer bytes of the block
 function Plan:size() end

@@ -184,6 +184,8 @@ M.commands.run = { text = "make a container of a bundle, start it, and stay unti
       cli.fail(require("caisson.oci.cli.failure").text(message, failure))
     end
     if not by then return end
+    local launcher = package.loaded["caisson.launcher"]
+    if launcher and launcher.forget then launcher.forget() end -- it may be long
     local status = by:attend(foreground.init(c), not o["no-subreaper"] and c:shares "pid")
     if not o.keep then
       ok, message = c:delete { force = true }
