@@ -446,6 +446,10 @@ function Dir:save(state)
   return true
 end
 
+---Do now what can be done of the work of saving such a state.
+---@param state table
+function Dir:prepare(state) to_text(state, self.seen) end
+
 ---Write the container's plan, as JSON. It never changes, and few commands need it: so it has a file of its own. The lock
 ---must be held.
 ---@param text string

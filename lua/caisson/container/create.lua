@@ -180,15 +180,14 @@ local function take_directory(root, id, announce)
   return state.create(root, id, announce)
 end
 
--- What is known of it before there is any process. Raises what is refused.
+-- What its removal needs to know before there is anything to be removed.
 local function announcement(dir, built, opts)
   local s = { status = "creating", created = state.date(os.time()), bundle = built.bundle or "/",
     rootfs = opts.rootfs, owner = core.euid(),
     annotations = built.annotations, build = core.build, rdt = built.own_resctrl_group,
     scope = built.cgroup and built.cgroup.groups[1] and built.cgroup.groups[1].unit and {
       unit = built.cgroup.groups[1].unit, user = built.cgroup.groups[1].user } or nil,
-    cgroup = planned_groups(built.cgroup), options = saved_options(built) }
-  s.recipe, s.hooks = hooks.describe(built, opts)
+    cgroup = planned_groups(built.cgroup) }
   if built.plan:find("link.move") then
     local network = require "caisson.container.network"
     s.network = network.moved(built.plan)
@@ -197,7 +196,15 @@ local function announcement(dir, built, opts)
   return s
 end
 
-local function save_plan(dir, built) return dir:save_plan(built.plan:json(built.compiled)) end
+-- And what those need who find it when it is there; the plan has a file of its own. Returns true | nil, message, errno.
+local function describe(dir, built, opts, s)
+  local done, message = pcall(function()
+    s.options = saved_options(built)
+    s.recipe, s.hooks = hooks.describe(built, opts)
+  end)
+  if not done then return nil, tostring(message), errno.EINVAL end
+  return dir:save_plan(built.plan:json(built.compiled))
+end
 
 -- Its first process, into the state. Returns true | nil, message, errno.
 local function take_process(s, pid)
@@ -229,15 +236,16 @@ local function make(dir, built, opts, s, started)
     slots.start, message, number = core.socket.listen(dir.fd, "start")
     if not slots.start then return nil, message, number end
   end
-  -- The plan is for those who find a container that is there. Who goes on by himself must be found by then, whatever
-  -- becomes of this process: he has groups perhaps, or none.
+  -- Who goes on by himself must be found from then on, whatever becomes of this process: he has groups perhaps, or none.
   local written = false
   local function write_down(pid)
     if written then return true end
-    local saved, why, code = save_plan(dir, built)
+    local saved, why, code = describe(dir, built, opts, s)
     if saved and built.at_once then
       saved, why, code = take_process(s, pid)
       if saved then saved, why, code = dir:save(s) end
+    elseif saved then
+      dir:prepare(s)
     end
     if not saved then trouble = { why, code } end
     require "caisson.cgroup.group"
@@ -280,7 +288,7 @@ end
 -- The same of one that another program has made, whose first process opts.process(built, path of the directory) answers.
 -- Returns true, state | nil, message, errno.
 local function take_over(dir, built, opts, s)
-  local done, message, number = save_plan(dir, built)
+  local done, message, number = describe(dir, built, opts, s)
   if not done then return nil, message, number end
   s.pid, message, number = opts.process(built, dir.path)
   if not s.pid then return nil, message, number or errno.ECANCELED end
