@@ -5,13 +5,13 @@
  * A filter does not see how a call ends, so the tracer would be asked before and after each. Instead the place that makes
  * it is led round, at its first call, by a stub that looks at the result itself:
  *
- *     before   mov $IMM, %reg            any of the immediates of 5 bytes: mostly %eax, the number
+ *     before   mov $IMM, %reg            any of the immediates of 5 bytes: mostly %eax, the number. Or mov N(%rsp), %reg
  *              syscall
  *     after    jmp stub
  *              syscall                   stays: who stands before it, or is sent back to it, finds it there
  *
- *     stub     mov $IMM, %reg
- *              lea -NR(%rax), %rcx       only where %reg is not %eax: a call of another
+ *     stub     mov $IMM, %reg            the same
+ *              lea -NR(%rax), %rcx       only where that is not the number: a call of another
  *              jrcxz 1f                  number goes on in the place, as before
  *              jmp syscall
  *     1:       lea -128(%rsp), %rsp      beyond the red zone
@@ -269,8 +269,8 @@ put_jump(u8 *to, u64 from, u64 where)
   return put(put(to, &jump, 1), &rel, 4);
 }
 
-/* The 5 bytes before the call put a number into a register, as they have now: %eax, %edi, %esi or %edx. What stands before
- * them may be a prefix that makes it another register. */
+/* The 5 bytes before the call may be executed elsewhere. They put a number into a register, as it has it now: %eax, %edi,
+ * %esi or %edx; what stands before them may be a prefix that makes it another register. Or they load one. */
 static bool
 is_place(const u8 *b, const struct user_regs_struct *r, u32 nr)
 {
@@ -279,7 +279,12 @@ is_place(const u8 *b, const struct user_regs_struct *r, u32 nr)
   const u32 reg = b[1] & 7u;
   u32 imm;
 
-  if ((b[1] & 0xf8) != 0xb8 || b[6] != 0x0f || b[7] != 0x05)
+  if (b[6] != 0x0f || b[7] != 0x05)
+    return false;
+  /* mov N(%rsp), %r64: the end of a function that makes any call, such as glibc's syscall() */
+  if ((b[1] == 0x48 || b[1] == 0x4c) && b[2] == 0x8b && (b[3] & 0xc7) == 0x44 && b[4] == 0x24)
+    return b[1] == 0x4c || (b[3] & 0x38) != 0x20; /* but into %rsp */
+  if ((b[1] & 0xf8) != 0xb8)
     return false;
   memcpy(&imm, b + 2, 4);
   if ((reg != 0 && reg != 2 && reg != 6 && reg != 7) || low[reg] != imm)
