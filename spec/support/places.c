@@ -140,9 +140,10 @@ run_beside(void *arg)
   return 0;
 }
 
-/* Another runs in its memory: a thread, or a process of which fork() is told. What a fork's child has is its own. */
+/* Another runs in its memory: a thread, or a process of which fork() is told. What a fork's child has is its own, and
+ * what is executed. */
 static void
-beside(int process)
+beside(int process, const char *self)
 {
   static char stack[65536];
   pthread_t t;
@@ -161,6 +162,7 @@ beside(int process)
   wait(NULL);
   if (other > 0)
     kill(other, SIGKILL);
+  execl(self, self, "many", "0", NULL);
 }
 
 static void
@@ -353,7 +355,7 @@ main(int argc, char **argv)
   else if (!strcmp(what, "threads"))
     threads();
   else if (!strcmp(what, "beside"))
-    beside(n);
+    beside(n, argv[0]);
   else if (!strcmp(what, "forks"))
     forks(argv[0]);
   else if (!strcmp(what, "machine"))
