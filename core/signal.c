@@ -57,27 +57,31 @@ let_go(int end)
     }
 }
 
-/* 0 or -errno */
+/* 0 or -errno. Nothing is delivered meanwhile, so that what this process ignores is seen from its old action alone. */
 static int catch (u64 bits, int end)
 {
   struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART }, old;
+  sigset_t mask;
+  int rc = 0;
 
   sigfillset(&sa.sa_mask);
-  for (int sig = 1; sig <= 64; sig++)
+  sigprocmask(SIG_SETMASK, &sa.sa_mask, &mask);
+  for (int sig = 1; rc == 0 && sig <= 64; sig++)
     if (bits & 1ull << (sig - 1)) {
-      if (ends[sig])
-        return -EBUSY;
-      if (sigaction(sig, NULL, &old) < 0)
-        return -errno;
-      if (old.sa_handler == SIG_IGN)
-        continue;
-      ends[sig] = end;
-      if (sigaction(sig, &sa, NULL) < 0) {
-        ends[sig] = 0;
-        return -errno;
+      if (ends[sig]) {
+        rc = -EBUSY;
+        break;
       }
+      ends[sig] = end;
+      if (sigaction(sig, &sa, &old) < 0)
+        rc = -errno;
+      else if (old.sa_handler == SIG_IGN)
+        sigaction(sig, &old, NULL);
+      if (rc < 0 || old.sa_handler == SIG_IGN)
+        ends[sig] = 0;
     }
-  return 0;
+  sigprocmask(SIG_SETMASK, &mask, NULL);
+  return rc;
 }
 
 /* signal.open(words) -> fd object: from now on these signals are read there and do nothing else. One that

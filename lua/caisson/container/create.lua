@@ -35,17 +35,19 @@ function M.prepare(b)
   end
   cgroup.accounting = accounting
   -- "*" is drawn now: the state names the groups before they are there
-  local own = ("%s-%x-%x"):format(b.id:sub(1, 100), core.identity().pid, core.now() % 2 ^ 31)
+  local function own() return ("%s-%x-%x"):format(b.id:sub(1, 100), core.identity().pid, core.now() % 2 ^ 31) end
   if cgroup.driver == "systemd" then
     local systemd = require "caisson.systemd"
     if cgroup.scope == nil then cgroup.scope = "caisson-*.scope" end
     if type(cgroup.scope) == "string" then
-      cgroup.scope = cgroup.scope:gsub("%*", systemd.escape(b.id:sub(1, 40)):gsub("%%", "%%%%") .. own:match("%-%x+%-%x+$"))
+      cgroup.scope = cgroup.scope:gsub("%*", systemd.escape(b.id:sub(1, 40)):gsub("%%", "%%%%") .. own():match("%-%x+%-%x+$"))
     end
   elseif cgroup.path == nil then
     cgroup.path = "caisson-*"
   end
-  if type(cgroup.path) == "string" then cgroup.path = cgroup.path:gsub("%*", (own:gsub("%%", "%%%%"))) end
+  if type(cgroup.path) == "string" and cgroup.path:find("*", 1, true) then
+    cgroup.path = cgroup.path:gsub("%*", (own():gsub("%%", "%%%%")))
+  end
   o.cgroup = cgroup
 end
 

@@ -149,7 +149,7 @@ local function check_sysctl(name, has)
   end
 end
 
--- Into o, the recipe's options. context: identity, dev_is_bound (it is the host's to fill), fields (of the configuration,
+-- Into o, the recipe's options. context: dev_is_bound (it is the host's to fill), fields (of the configuration,
 -- by the place in o.mounts). Raises what is wrong.
 function M.of(o, config, context)
   local linux = config.linux or {}
@@ -159,7 +159,7 @@ function M.of(o, config, context)
     and has.user == false then
     error("linux.uidMappings: they are of a user namespace, and linux.namespaces has none", 0)
   end
-  if has.user == true then o.idmap = idmap(linux, context.identity) end
+  if has.user == true then o.idmap = idmap(linux, core.identity()) end
   if has.mount ~= true then
     if has.user then
       error("linux.namespaces: with a user namespace a container has a mount namespace of its own, which isn't there", 0)

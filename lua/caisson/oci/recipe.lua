@@ -29,8 +29,7 @@ local function root(config, opts)
   end
   local path = r.path
   if path:sub(1, 1) ~= "/" then path = opts.bundle .. "/" .. path end
-  local st = core.lstat(core.realpath(path) or path)
-  if not st then error(("root.path: %s is not there"):format(path), 0) end
+  if not core.access(path) then error(("root.path: %s is not there"):format(path), 0) end
   return path, r.readonly == true
 end
 
@@ -102,7 +101,7 @@ function M.of(config, opts)
     t.readonly_root, t.no_pivot = readonly, opts.no_pivot or nil
     local dev_is_bound
     t.mounts, dev_is_bound, fields = mounts.of(config.mounts, { config = config, bundle = opts.bundle, warn = warn })
-    linux.of(t, config, { identity = core.identity(), dev_is_bound = dev_is_bound, fields = fields })
+    linux.of(t, config, { dev_is_bound = dev_is_bound, fields = fields })
     t.console = t.tty and true or nil
     t.cgroup = cgroup(config, opts)
     t.hooks = hooks.of(config.hooks, { bundle = opts.bundle, root = path })
