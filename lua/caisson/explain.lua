@@ -117,8 +117,10 @@ end
 function M.filter(b)
   local cgroup = b.options.cgroup
   local processes = rlimit_of(b, "nproc") or type(cgroup) == "table" and cgroup.pids ~= nil
-  local program = require("caisson.explain.filter").program(b.explain.tag,
-    { processes = processes, memory = rlimit_of(b, "as") or rlimit_of(b, "data"), key = b.explain.key })
+  local filter = require "caisson.explain.filter"
+  b.explain.calls = b.explain.key and filter.led()
+  local program = filter.program(b.explain.tag, { processes = processes, memory = rlimit_of(b, "as") or rlimit_of(b, "data"),
+    key = b.explain.key, calls = b.explain.calls })
   b.phase = "policy"
   -- no policy of the recipe's: what the kernel does against speculation where there is one is not its wish
   b.explain.step = b:step("explain", "seccomp", { program = program, flags = { "spec_allow" } })

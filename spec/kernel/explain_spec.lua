@@ -269,6 +269,11 @@ describe("run with explain", function()
     local fds, children = t.count_fds(), t.count_children()
     for _ = 1, 5 do run(recipe(nil), true, "processes", "3") end
     assert.same({ fds, children }, { t.count_fds(), t.count_children() })
+    for number = 1, 60, 3 do -- a step that fails, before and behind the one that has it traced
+      assert.equal(nil, (caisson.run(recipe(nil), { args = { "/bin/true" }, explain = true, fail = { step = number, errno = 5 } })))
+    end
+    assert.equal(nil, (caisson.run(recipe(nil), { args = { "/no/such" }, explain = true })))
+    assert.same({ fds, children }, { t.count_fds(), t.count_children() })
     local none, message = caisson.run(recipe "  hostname = (\"x\"):rep(100),", { args = { "/bin/true" }, explain = true })
     assert.equal(nil, none)
     assert.is_truthy(message:find "hostname", message)

@@ -87,15 +87,16 @@ local function by_stub(key, trace)
     instruction(EQUAL, 1, 0, high), trace, instruction(RETURN, 0, 0, ALLOW) }
 end
 
--- tag: what the tracer knows it by; memory, processes: look at what asks for those, too; key: of what stubs make.
+-- tag: what the tracer knows it by; memory, processes: look at what asks for those, too; key: of what stubs
+-- make, and which calls that may be.
 ---@param tag integer
----@param looks { memory?: boolean, processes?: boolean, key?: integer }
+---@param looks { memory?: boolean, processes?: boolean, key?: integer, calls?: integer[] }
 ---@return string program
 function M.program(tag, looks)
   local trace = instruction(RETURN, 0, 0, TRACE + tag)
   local stubs, jumps = {}, {}
   if looks.key then
-    for _, nr in ipairs(M.led()) do stubs[nr] = true end
+    for _, nr in ipairs(looks.calls) do stubs[nr] = true end
   end
   -- what is of another architecture could not be named: all of it
   local list = { instruction(LOAD, 0, 0, ARCH), instruction(EQUAL, 1, 0, machines[core.seccomp.architecture()] or 0), trace,

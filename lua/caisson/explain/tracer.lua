@@ -173,7 +173,7 @@ function Tracer.prepare(spec)
   local programs = {}
   for i, p in ipairs(spec.programs) do programs[i] = p.program end
   return ptrace.watch { programs = programs, tag = spec.tag, errnos = spec.errnos, signals = { 24, 25, 31 },
-    key = spec.key, calls = spec.key and require("caisson.explain.filter").led() }
+    key = spec.key, calls = spec.calls }
 end
 
 -- The life of the helper: seize pid, say so, serve until nothing is left.
