@@ -28,22 +28,22 @@ local function fail(key, message)
   error({ key = key, message = message }, 0)
 end
 
-local function number(key, v, most)
+local function number(key, name, v, most)
   if v == nil or v == "*" then return "*" end
   if type(v) ~= "number" or v % 1 ~= 0 or v < 0 or v > most then
-    fail(key, ("a whole number from 0 to %d, or '*', expected, got %s"):format(most, tostring(v)))
+    fail(key .. "." .. name, ("a whole number from 0 to %d, or '*', expected, got %s"):format(most, tostring(v)))
   end
   return v
 end
 
 local known = { "allow", "type", "major", "minor", "access" }
+local is_known = {}
+for _, name in ipairs(known) do is_known[name] = true end
 
 local function check_rule(key, r)
   if type(r) ~= "table" then fail(key, "{ allow =, type =, major =, minor =, access = } expected, got " .. type(r)) end
   for k in pairs(r) do
-    local found = false
-    for _, name in ipairs(known) do found = found or name == k end
-    if not found then fail(key, words.unknown("unknown option", tostring(k), known)) end
+    if not is_known[k] then fail(key, words.unknown("unknown option", tostring(k), known)) end
   end
   if type(r.allow) ~= "boolean" then fail(key .. ".allow", "true or false expected, got " .. tostring(r.allow)) end
   local kind = r.type or "a"
@@ -55,8 +55,8 @@ local function check_rule(key, r)
   if type(access) ~= "string" or not access:find("^[rwm]+$") or access:find("(.).*%1") then
     fail(key .. ".access", "some of 'rwm' expected, got " .. tostring(access))
   end
-  return { allow = r.allow, type = kind, major = number(key .. ".major", r.major, 4095),
-    minor = number(key .. ".minor", r.minor, 1048575), access = access, key = key }
+  return { allow = r.allow, type = kind, major = number(key, "major", r.major, 4095),
+    minor = number(key, "minor", r.minor, 1048575), access = access, key = key }
 end
 
 local function is_all(r)
