@@ -21,7 +21,8 @@ return function(rounds)
     -- Run them all; one(i) returns its result. The racer was there all the time, and not all were errors.
     local function race(racer, one, checked)
       local good = 0
-      for i = 1, rounds do
+      for i = 1, rounds * 8 do
+        if i > rounds and good > 0 then break end -- a start's chance is a half at most
         local r = one(i)
         if (r.out .. r.err):find(a.canary, 1, true) then error("ESCAPE: the canary is read in round " .. i .. ": " .. r.out) end
         if r.code == 0 then
