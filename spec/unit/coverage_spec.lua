@@ -375,6 +375,8 @@ sections["Prototyping policies"] = {
     "kernel/explain", "names the right that Landlock does not give",
     "kernel/explain", "names the file's own mode, and the capability that is missing" },
   ["explain: threads, forks, exec"] = { "kernel/explain", "follows threads, forks and what they execute, and counts" },
+  ["explain: at nearly full speed"] = { "kernel/explain_stub", "stops once, not for each call",
+    "kernel/explain_stub", "leaves registers, flags, the stack", "kernel/explain_stub", "is judged by the policy as ever" },
   ["explain: the same for the program"] = { "kernel/explain", "leaves signals and masks as they are",
     "kernel/explain", "lets no filter of the program's own loosen the policy" },
   ["decode as strace"] = { "kernel/decode", "writes what strace does" },
