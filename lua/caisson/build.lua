@@ -82,12 +82,23 @@ function B:check_type(key, value, ...)
   self:fail(key, table.concat(kinds, " or ") .. " expected, got " .. type(value))
 end
 
+-- The names of a list as a set; lists of constants are asked for again and again.
+local sets = setmetatable({}, { __mode = "k" })
+local function set_of(list)
+  local set = sets[list]
+  if not set then
+    set = {}
+    for _, name in ipairs(list) do set[name] = true end
+    sets[list] = set
+  end
+  return set
+end
+
 function B:check_keys(key, t, known)
   self:check_type(key, t, "table")
+  local is_known = set_of(known)
   for k in pairs(t) do
-    local found = false
-    for _, name in ipairs(known) do found = found or name == k end
-    if not found then self:fail(key, words.unknown("unknown option", tostring(k), known)) end
+    if not is_known[k] then self:fail(key, words.unknown("unknown option", tostring(k), known)) end
   end
 end
 
