@@ -52,7 +52,10 @@ $(BUILD)/caisson-runner: $(RUNNER_OBJ)
 $(BUILD)/runner/probe: core/probe/probe.c core/sys.h core/freestanding.h Makefile | $(BUILD)/runner
 	$(CC) $(CSN_CFLAGS) $(RUNNER_CFLAGS) -s $(RUNNER_LDFLAGS) $< -o $@
 $(BUILD)/caisson/core.so: $(LIB_OBJ) | $(BUILD)/caisson
-	$(CC) -shared -Wl,-z,start-stop-visibility=hidden $(CFLAGS) $(LDFLAGS) $^ -o $@ -lseccomp -lcap -lpthread
+	$(CC) -shared -Wl,-z,start-stop-visibility=hidden,-z,nodelete $(CFLAGS) $(LDFLAGS) $^ -o $@ -lseccomp -lcap -lpthread
+
+# Where all that the kernel gives has an address that LuaJIT has room for (47 bits).
+IMAGE := $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),-DIMAGE)
 
 # The commands: LuaJIT, the core and the Lua modules in one program; recipes stay files beside it.
 LUA_FILES := $(sort $(shell find lua/caisson -name '*.lua'))
@@ -61,7 +64,7 @@ $(BUILD)/bundle: core/launcher/bundle.lua $(LUA_FILES) | $(BUILD)/lib
 	luajit core/launcher/bundle.lua $@ $(LUA_FILES)
 $(BUILD)/lib/launcher-caisson.o: LAUNCHES = -DMAIN='"caisson.cli"' -DFAILED=125 -DNAME='"caisson"'
 $(BUILD)/lib/launcher-caisson-oci.o: LAUNCHES = -DMAIN='"caisson.oci.cli"' -DFAILED=1 -DNAME='"caisson-oci"' \
-  -DWHOLE='"caisson"' -DAS='"oci"' -DIMAGE
+  -DWHOLE='"caisson"' -DAS='"oci"' $(IMAGE)
 $(BUILD)/lib/launcher-caisson.o $(BUILD)/lib/launcher-caisson-oci.o: core/launcher/main.c $(BUILD)/bundle Makefile
 	$(CC) $(CSN_CFLAGS) $(CFLAGS) $(LUA_CFLAGS) -DBUNDLE='"$(BUILD)/bundle"' $(LAUNCHES) -c $< -o $@
 COMMAND_LIBS = -lluajit-5.1 -llua5.1-cjson -lseccomp -lcap
@@ -78,7 +81,7 @@ $(BUILD)/plain/caisson-oci: $(BUILD)/lib/launcher-caisson-oci.o $(BUILD)/lib/ima
 	$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -static -nostartfiles -Wl,-E,--eh-frame-hdr,--no-warnings $(call start,crt1) $(call start,crti) \
 	  $(call start,crtbegin) $^ -o $@ $(COMMAND_LIBS) -lm -lpthread $(call start,crtend) $(call start,crtn)
 $(BUILD)/bin/caisson-oci: $(BUILD)/plain/caisson-oci core/launcher/modules | $(BUILD)/bin
-	env -i $< --image $@ $$(cat core/launcher/modules)
+	$(if $(IMAGE),env -i $< --image $@ $$(cat core/launcher/modules),cp $< $@)
 $(BUILD)/lib $(BUILD)/runner $(BUILD)/caisson $(BUILD)/bin $(BUILD)/plain:
 	mkdir -p $@
 

@@ -20,48 +20,70 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct {
-  pid_t owner; /* 0: there is none */
-  int sock, runner;
-  u64 namespaces;
-} ahead = { .sock = -1, .runner = -1 };
+#define NAME "caisson.ahead"
+
+/* In its userdata, whose place is a multiple of 8. */
+static struct csn_ahead *
+at(void *userdata)
+{
+  return userdata ? (struct csn_ahead *)(((uintptr_t)userdata + 15) & ~(uintptr_t)15) : NULL;
+}
+
+/* The Lua state's, or NULL. Nothing is left on the stack: the registry holds it. */
+static struct csn_ahead *
+find(lua_State *L)
+{
+  struct csn_ahead *a;
+
+  lua_getfield(L, LUA_REGISTRYINDEX, NAME);
+  a = at(lua_touserdata(L, -1));
+  lua_pop(L, 1);
+  return a;
+}
 
 static void
-forget(void)
+forget(struct csn_ahead *a)
 {
-  ahead.owner = 0;
-  ahead.sock = ahead.runner = -1;
-  ahead.namespaces = 0;
+  a->owner = 0;
+  a->sock = a->runner = -1;
+  a->namespaces = 0;
 }
 
 static bool
-is_there(void)
+is_there(const struct csn_ahead *a)
 {
-  return ahead.owner && ahead.owner == getpid();
+  return a && a->owner && a->owner == getpid();
+}
+
+/* It has been executed, or has ended: this memory is no longer its own. */
+static bool
+is_busy(const struct csn_ahead *a)
+{
+  return __atomic_load_n(&a->busy, __ATOMIC_ACQUIRE) != 0;
 }
 
 static void
-end(void)
+end(struct csn_ahead *a)
 {
-  if (!is_there())
+  if (!is_there(a))
     return;
-  csn_close(ahead.sock); /* which it reads */
-  csn_sys(__NR_pidfd_send_signal, ahead.runner, SIGKILL, NULL, 0);
-  CSN_RETRY(csn_sys(__NR_waitid, P_PIDFD, ahead.runner, NULL, WEXITED, NULL));
-  csn_close(ahead.runner);
-  forget();
+  csn_close(a->sock); /* which it reads */
+  csn_sys(__NR_pidfd_send_signal, a->runner, SIGKILL, NULL, 0);
+  CSN_RETRY(csn_sys(__NR_waitid, P_PIDFD, a->runner, NULL, WEXITED, NULL));
+  csn_close(a->runner);
+  forget(a);
 }
 
 /* A plan's own way to its namespaces might be another: joining, a user namespace that is to own them. */
 static bool
-fits(const struct csn_spawn *s)
+fits(const struct csn_ahead *ahead, const struct csn_spawn *s)
 {
   const struct csn_plan *p = s->plan;
   const struct engine_clone_args *a;
 
   if (s->fork)
     return false;
-  if (!ahead.namespaces)
+  if (!ahead->namespaces)
     return true;
   if (p->clone >= p->nsteps)
     return false;
@@ -69,7 +91,8 @@ fits(const struct csn_spawn *s)
     if (csn_plan_step(p, i)->side == CSN_CHILD)
       return false;
   a = (const struct engine_clone_args *)((const u8 *)p + csn_plan_step(p, p->clone)->args);
-  return (a->namespaces & ahead.namespaces) == ahead.namespaces && !(a->namespaces & CLONE_NEWUSER);
+  return (a->namespaces & ahead->namespaces) == ahead->namespaces &&
+         !(a->namespaces & CLONE_NEWUSER);
 }
 
 /* The first message, with the descriptors that it names. */
@@ -112,17 +135,60 @@ send_first(const struct csn_spawn *s, int sock)
 bool
 csn_take_ahead(struct csn_spawn *s)
 {
-  if (!is_there())
+  struct csn_ahead *a = find(s->L);
+
+  if (!is_there(a))
     return false;
-  if (!fits(s) ||
-      send_first(s, ahead.sock) < 0) { /* or it is gone; or too many descriptors are under way */
-    end();
+  if (!fits(a, s) ||
+      send_first(s, a->sock) < 0) { /* or it is gone; or too many descriptors are under way */
+    end(a);
     return false;
   }
-  s->sock = ahead.sock;
-  s->runner = ahead.runner;
-  forget();
+  s->sock = a->sock;
+  s->runner = a->runner;
+  forget(a);
   return true;
+}
+
+/* One that was taken is about to be executed, if it is not yet. */
+static int
+l_gc(lua_State *L)
+{
+  struct csn_ahead *a = at(lua_touserdata(L, 1));
+
+  end(a);
+  for (int i = 0; a->maker == getpid() && is_busy(a) && i < 10000; i++)
+    csn_sys(__NR_sched_yield, 0);
+  return 0;
+}
+
+/* The state's, which is made where there is none. */
+static struct csn_ahead *
+make(lua_State *L)
+{
+  struct csn_ahead *a = find(L);
+
+  if (!a) {
+    a = at(lua_newuserdata(L, sizeof(*a) + 16));
+    a->maker = 0;
+    a->busy = 0;
+    forget(a);
+    lua_newtable(L);
+    lua_pushcfunction(L, l_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    lua_setfield(L, LUA_REGISTRYINDEX, NAME);
+  }
+  if (a->maker != getpid()) { /* this is a fork, and what there is the parent's */
+    if (a->owner) {
+      csn_close(a->sock);
+      csn_close(a->runner);
+    }
+    forget(a);
+    a->busy = 0;
+    a->maker = getpid();
+  }
+  return a;
 }
 
 /* core.ahead([namespaces]) -> whether there is one now; core.ahead(false) -> false: it is ended */
@@ -134,11 +200,12 @@ l_ahead(lua_State *L)
     u64 flag;
   } known[] = { { "net", CLONE_NEWNET }, { "ipc", CLONE_NEWIPC }, { "uts", CLONE_NEWUTS } };
   struct csn_run_header h = { 0 };
+  struct csn_ahead *a;
 
   lua_settop(L, 1);
   if (lua_isboolean(L, 1)) {
     luaL_argcheck(L, !lua_toboolean(L, 1), 1, "false, or a list of namespaces, expected");
-    end();
+    end(find(L));
     lua_pushboolean(L, false);
     return 1;
   }
@@ -158,20 +225,14 @@ l_ahead(lua_State *L)
     h.enter |= (u32)known[k].flag;
     lua_pop(L, 1);
   }
-  if (ahead.owner && ahead.owner != getpid()) { /* this is a fork; it is the parent's */
-    csn_close(ahead.sock);
-    csn_close(ahead.runner);
-    forget();
+  a = make(L);
+  if (!a->owner && (is_busy(a) || csn_start_ahead(a) < 0)) {
+    lua_pushboolean(L, false);
+    return 1;
   }
-  if (!ahead.owner) {
-    int rc = csn_start_ahead(&ahead.sock, &ahead.runner);
-
-    if (rc < 0)
-      return lua_pushboolean(L, false), 1;
-    ahead.owner = getpid();
-  }
-  if (h.enter && send(ahead.sock, &h, sizeof(h), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(h))
-    ahead.namespaces |= h.enter;
+  a->owner = getpid();
+  if (h.enter && send(a->sock, &h, sizeof(h), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(h))
+    a->namespaces |= h.enter;
   lua_pushboolean(L, true);
   return 1;
 }

@@ -186,13 +186,14 @@ start_runner(void *arg)
   return 127;
 }
 
-/* Its pid, or -errno. more: flags of clone(2). */
+/* Its pid, or -errno. more: flags of clone(2); busy: what CLONE_CHILD_CLEARTID clears. */
 static long
-clone_runner(struct start *st, u8 *stack, size_t size, u64 more, int *pidfd)
+clone_runner(struct start *st, u8 *stack, size_t size, u64 more, u32 *busy, int *pidfd)
 {
   struct csn_clone_args ca = {
     .flags = CSN_CLONE_VM | CSN_CLONE_CLEAR_SIGHAND | CSN_CLONE_PIDFD | more,
     .pidfd = (u64)(uintptr_t)pidfd,
+    .child_tid = (u64)(uintptr_t)busy,
     .exit_signal = SIGCHLD,
     .stack = (u64)(uintptr_t)stack,
     .stack_size = size,
@@ -217,40 +218,43 @@ csn_start_runner(struct csn_spawn *s, int sock)
   struct start st = {
     .sock = sock, .times = s->header.times, .slots = s->header.slots, .keep = s->header.runner >= 0
   };
-  long pid = clone_runner(&st, stack, sizeof(stack), CSN_CLONE_VFORK, &s->runner);
+  long pid = clone_runner(&st, stack, sizeof(stack), CSN_CLONE_VFORK, NULL, &s->runner);
 
   return pid < 0 ? (int)pid : -st.err;
 }
 
-/* One whose plan comes later, not waited for; its socket and pidfd. 0 or -errno. */
+/* One whose plan comes later, and which is not waited for. 0 or -errno. */
 int
-csn_start_ahead(int *sock, int *runner)
+csn_start_ahead(struct csn_ahead *a)
 {
-  static u8 stack[16384] __attribute__((aligned(16)));
-  static struct start st;
+  struct start *st = (struct start *)(void *)a->start;
   int pair[2];
   long pid;
 
+  _Static_assert(sizeof(a->start) >= sizeof(*st), "it has room");
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return -errno;
   pair[0] = csn_above_stdio(pair[0]);
   pair[1] = csn_above_stdio(pair[1]);
-  st = (struct start){ .sock = pair[1], .times = -1 };
+  *st = (struct start){ .sock = pair[1], .times = -1 };
+  a->busy = 1;
   pid = pair[0] < 0   ? pair[0]
         : pair[1] < 0 ? pair[1]
-                      : clone_runner(&st, stack, sizeof(stack), 0, runner);
+                      : clone_runner(st, a->stack, sizeof(a->stack), CSN_CLONE_CHILD_CLEARTID,
+                                     &a->busy, &a->runner);
   csn_close(pair[1]);
   if (pid < 0) {
+    a->busy = 0;
     csn_close(pair[0]);
     return (int)pid;
   }
-  *sock = pair[0];
-  if (*runner <= 2) { /* the caller may have closed its standard streams */
-    const int moved = csn_dup(*runner, 3);
+  a->sock = pair[0];
+  if (a->runner <= 2) { /* the caller may have closed its standard streams */
+    const int moved = csn_dup(a->runner, 3);
 
     if (moved >= 0) {
-      csn_close(*runner);
-      *runner = moved;
+      csn_close(a->runner);
+      a->runner = moved;
     }
   }
   return 0;

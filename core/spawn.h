@@ -120,8 +120,17 @@ u64 csn_build(void);
 int csn_send_first(struct csn_spawn *s);
 int csn_start_runner(struct csn_spawn *s, int sock);
 int csn_send_rest(struct csn_spawn *s);
-int csn_start_ahead(int *sock, int *runner);
-/* ahead.c. Has the run a runner that was started before, and the first message? */
+/* ahead.c: a runner that is started before its plan is there, the Lua state's own. */
+struct csn_ahead {
+  pid_t owner, maker; /* owner: 0: there is none; maker: whose memory this is */
+  int sock, runner;
+  u64 namespaces;
+  u32 busy;                                 /* it runs on this stack: not executed yet */
+  u8 start[64] __attribute__((aligned(8))); /* what it is to do */
+  u8 stack[16384] __attribute__((aligned(16)));
+};
+int csn_start_ahead(struct csn_ahead *a);
+/* Has the run one, and with it the first message? */
 bool csn_take_ahead(struct csn_spawn *s);
 
 /* fork.c: the fork in place of the runner, with its end of the socket; 0 or -errno. */

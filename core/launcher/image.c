@@ -153,6 +153,9 @@ allocate(void *ud, void *old, size_t old_size, size_t size)
     return p == MAP_FAILED ? NULL : p;
   }
   p = size > BIG ? take_big(size) : take(size);
+  if (!p && old &&
+      size <= old_size) /* which must not fail, and is no harm: whoever is given it needs less */
+    return old;
   if (p && old) {
     memcpy(p, old, old_size < size ? old_size : size);
     give_back(old, old_size);
@@ -201,6 +204,7 @@ csn_image_write(lua_State *L, const char *path)
   memset(
       image.free, 0,
       sizeof(image.free)); /* what was freed lies between what is only read: a copied page each */
+  unlink(path);            /* it may run, or have other names */
   to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
   if (from < 0 || to < 0 || fstat(from, &st) < 0)
     err = errno;

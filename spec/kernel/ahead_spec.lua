@@ -92,6 +92,29 @@ describe("core.ahead", function()
     assert.equal("here\n", assert(run({ "mount" }, "echo here")).output)
   end)
 
+  it("can be begun again while the last one is on its way", function()
+    for _ = 1, 50 do
+      core.ahead()
+      local process = assert(core.spawn { plan = core.plan { t.step("clone", {}), t.step("exec", { argv = { "/bin/true" } }) },
+        meanwhile = function() core.ahead() end })
+      assert.equal(0, process:wait(10).code)
+      process:close()
+      core.ahead(false)
+    end
+  end)
+
+  it("ends with its Lua state", function()
+    local out = t.host([[
+      local core = require "caisson.core"
+      core.ahead()
+      local f = io.open("/proc/self/task/" .. core.identity().pid .. "/children")
+      io.write(f:read("*a"))
+      os.exit(true, true)]])
+    local pid = assert(out:match("%d+"), out)
+    if _VERSION == "Lua 5.1" and not rawget(_G, "jit") then return end -- its os.exit closes no state
+    assert.is_nil((core.lstat("/proc/" .. pid)))
+  end)
+
   it("fails as any other does", function()
     local messages = {}
     for i, ahead in ipairs { false, true } do

@@ -177,6 +177,18 @@ describe("caisson-oci exec", function()
     assert.matches("preserved%-fd", run(9))
   end)
 
+  it("hands over nothing of its own where the caller has less than it says", function()
+    local function run(environment, flags)
+      return t.sh(("cd / && %s %s --root %s --log %s/log exec %s box ls -l /proc/self/fd 3<&- 4<&- 5<&- 6<&- </dev/null; cat %s/log"):format(environment,
+        oci.runtime, world.root, world.dir, flags, world.dir))
+    end
+    for n = 1, 4 do assert.matches("^[^\n]*preserved%-fd 1 ", run("", "--preserve-fds " .. n)) end
+    local listed = run("LISTEN_FDS=1; export LISTEN_FDS; sh -c 'LISTEN_PID=$$; export LISTEN_PID; exec \"$@\"' sh", "")
+    assert.not_matches("pidfd", listed)
+    assert.not_matches("socket", listed)
+    assert.matches("preserved%-fd 1 ", listed)
+  end)
+
   it("--cgroup puts it into a group below the container's", function()
     if not t.is_root then return pending("an ordinary user has no groups to choose from") end
     local out = exec("--cgroup", "sub", "box", "cat", "/proc/self/cgroup")

@@ -226,6 +226,16 @@ describe("caisson-oci", function()
       assert.same({}, core.list(world.root))
     end)
 
+    it("hands over nothing of its own where the caller has less than it says", function()
+      world:configure("ls -l /proc/self/fd")
+      for n = 1, 4 do
+        assert.matches("^[^\n]*preserved%-fd 1 ",
+          t.sh(("cd %s && %s --root %s --log %s/log run --preserve-fds %d box 3<&- 4<&- 5<&- 6<&- </dev/null; cat %s/log"):format(world.bundle,
+            oci.runtime, world.root, world.dir, n, world.dir)))
+        assert.same({}, core.list(world.root))
+      end
+    end)
+
     it("hands descriptors of socket activation over", function()
       world:configure("env | grep LISTEN; cat <&3")
       oci.write(world.dir .. "/three", "three\n")

@@ -201,8 +201,19 @@ local function want_libraries()
   if launcher and launcher.whole then M.fail(launcher.whole()) end
 end
 
+-- How many descriptors from 3 on the caller has handed over. Asked before anything of ours is open, and only where it matters.
+local function count_handed_over(argv)
+  local wanted = os.getenv "LISTEN_FDS" ~= nil
+  for _, w in ipairs(argv) do wanted = wanted or w:find "^%-%-?preserve%-fds" ~= nil end
+  M.handed_over = 0
+  if not wanted then return end
+  local stat = require("caisson.core").files.stat
+  while stat(3 + M.handed_over) do M.handed_over = M.handed_over + 1 end
+end
+
 local function dispatch(argv)
   local o = {}
+  count_handed_over(argv)
   local words, message = read_flags(argv, 1, M.flags, o)
   M.globals = o
   if not words then

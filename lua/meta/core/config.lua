@@ -46,7 +46,9 @@ function core.runner() end
 ---runs the plan in a fork, it ends it. What can't be done ahead (CAP_SYS_ADMIN is needed, clone(2)) is done, or refused, at
 ---its time, as without this.
 ---
----false ends the one that there is. It also ends with the thread that has started it (PR_SET_PDEATHSIG).
+---What the child has of its creator (working directory, umask, limits, credentials, the mount namespace, ...) is as it was when
+---the runner was started. There is one for each Lua state; false ends it, as the state's end does, and that of the thread that has
+---started it (PR_SET_PDEATHSIG). While the last one that was taken has yet to be executed there can be no other: false.
 ---
 ---    core.ahead { "net" }
 ---    local plan = compile()                 -- meanwhile

@@ -57,15 +57,14 @@ local function listen_fds()
   return tonumber(os.getenv("LISTEN_FDS") or "") or 0
 end
 
--- The descriptors from 3 on, as slots. Returns how many there are, and of those how many of socket activation.
+-- The descriptors from 3 on, as slots: those that were handed to this command, never its own. Returns how many there
+-- are, and of those how many of socket activation.
 function M.preserved(n)
   n = n or 0
   local activated = listen_fds()
   if n < 0 or n > 1000 then cli.fail(("invalid value %d for --preserve-fds"):format(n)) end
-  for i = 3, 2 + activated + n do
-    if not core.lstat(("/proc/self/fd/%d"):format(i)) then
-      cli.fail(("please check that preserved-fd %d (of %d) is present: it is not open"):format(i - 3 + 1, activated + n))
-    end
+  if activated + n > cli.handed_over then
+    cli.fail(("please check that preserved-fd %d (of %d) is present: it is not open"):format(cli.handed_over + 1, activated + n))
   end
   return activated + n, activated
 end
