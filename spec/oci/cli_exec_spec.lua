@@ -179,7 +179,7 @@ describe("caisson-oci exec", function()
 
   it("hands over nothing of its own where the caller has less than it says", function()
     local function run(environment, flags)
-      return t.sh(("cd / && %s %s --root %s --log %s/log exec %s box ls -l /proc/self/fd 3<&- 4<&- 5<&- 6<&- </dev/null; cat %s/log"):format(environment,
+      return t.sh(("cd / && %s %s --root %s --log %s/log exec %s box ls -l /proc/self/fd 3<&- 4<&- 5<&- 6<&- </dev/null 2>/dev/null; cat %s/log"):format(environment,
         oci.runtime, world.root, world.dir, flags, world.dir))
     end
     for n = 1, 4 do assert.matches("^[^\n]*preserved%-fd 1 ", run("", "--preserve-fds " .. n)) end

@@ -230,7 +230,7 @@ describe("caisson-oci", function()
       world:configure("ls -l /proc/self/fd")
       for n = 1, 4 do
         assert.matches("^[^\n]*preserved%-fd 1 ",
-          t.sh(("cd %s && %s --root %s --log %s/log run --preserve-fds %d box 3<&- 4<&- 5<&- 6<&- </dev/null; cat %s/log"):format(world.bundle,
+          t.sh(("cd %s && %s --root %s --log %s/log run --preserve-fds %d box 3<&- 4<&- 5<&- 6<&- </dev/null 2>/dev/null; cat %s/log"):format(world.bundle,
             oci.runtime, world.root, world.dir, n, world.dir)))
         assert.same({}, core.list(world.root))
       end
