@@ -51,7 +51,12 @@ function M.look(target)
   local at, found = ("/proc/%d/"):format(target.pid), { list = {}, is = {} }
   found.root = target.apart and at .. "root" or nil
   local theirs, message, errno = core.namespaces(target.pid)
-  if not theirs then return nil, message, errno end
+  if not theirs then
+    -- of one that is ending they are nobody's to see, before its descriptor says so
+    local ended = core.poll({ { fd = target.pidfd, events = "r" } }, 1)
+    if ended and ended[1] then return nil, ("the container's process %d has ended"):format(target.pid), core.errno.ESRCH end
+    return nil, message, errno
+  end
   local ours = core.namespaces()
   for _, name in ipairs(namespaces) do
     if theirs[name] ~= ours[name] then
