@@ -20,8 +20,10 @@ for _, name in ipairs { "crun", "runc" } do
 end
 
 -- All of them in one mount namespace, with their states in memory, as a distribution has /run. crun 1.8 refuses machines
--- that have a v2 hierarchy with controllers beside v1: there it is not mounted in that namespace.
+-- that have a v2 hierarchy with controllers beside v1: there it is not mounted in that namespace. Our own search paths for
+-- modules are not the commands': with them caisson-oci would read all modules anew.
 local starter = harness.server({ "/bin/sh", "-c", [[
+    unset LUA_PATH LUA_CPATH
     umount /sys/fs/cgroup/unified 2>/dev/null
     mkdir -p /run/caisson-bench && mount -t tmpfs tmpfs /run/caisson-bench && exec "$1" "$2"]], "sh", bench .. "/floor", bench .. "/root" },
   { { step = "clone", options = { "mount" } },
