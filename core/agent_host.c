@@ -17,7 +17,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -127,15 +126,10 @@ csn_agent_reap(struct csn_agent *a, struct csn_spawn *s, bool block)
 static int
 ask(struct csn_agent *a, struct csn_ask *q, const void *bytes, const int *fds)
 {
-  struct iovec iov[2] = { { q, sizeof(*q) }, { (void *)(uintptr_t)bytes, q->size } };
-  union {
-    char bytes[CMSG_SPACE(sizeof(int) * (CSN_SLOTS + 1))];
-    struct cmsghdr align;
-  } control;
-  struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
   CSN_CLEANUP_FD int memfd = -1;
   int all[CSN_SLOTS + 1];
   u32 n = q->nfds;
+  int rc;
 
   if (a->sock < 0)
     return -ECONNRESET;
@@ -146,23 +140,10 @@ ask(struct csn_agent *a, struct csn_ask *q, const void *bytes, const int *fds)
     if (memfd < 0 || write(memfd, bytes, q->size) != (ssize_t)q->size)
       return -errno;
     q->in_memfd = 1;
-    msg.msg_iovlen = 1;
     all[n++] = memfd;
   }
-  if (n) {
-    struct cmsghdr *c = &control.align;
-
-    memset(&control, 0, sizeof(control));
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(n * sizeof(int));
-    memcpy(CMSG_DATA(c), all, n * sizeof(int));
-    msg.msg_control = control.bytes;
-    msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
-  }
-  if (sendmsg(a->sock, &msg, MSG_NOSIGNAL) >= 0)
-    return 0;
-  return errno == EPIPE ? -ECONNRESET : -errno;
+  rc = csn_send_fds(a->sock, q, sizeof(*q), bytes, memfd >= 0 ? 0 : q->size, all, n, 0);
+  return rc == -EPIPE ? -ECONNRESET : rc;
 }
 
 /* An answer, within the time: 0 or -errno of ours; the agent's own word is in in->answer.err. An agent that does

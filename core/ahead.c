@@ -16,7 +16,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,15 +98,9 @@ fits(const struct csn_ahead *ahead, const struct csn_spawn *s)
 static int
 send_first(const struct csn_spawn *s, int sock)
 {
-  union {
-    char bytes[CMSG_SPACE(sizeof(int) * (CSN_SLOTS + 2))];
-    struct cmsghdr align;
-  } control;
   struct csn_run_header h = s->header;
   const size_t size = s->plan->size < CSN_CHUNK ? s->plan->size : CSN_CHUNK;
-  struct iovec iov[2] = { { &h, sizeof(h) }, { (void *)(uintptr_t)s->plan, size } };
-  struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
-  int fds[CSN_SLOTS + 2];
+  s32 fds[CSN_SLOTS + 2];
   u32 n = 0;
 
   for (int i = 0; i < CSN_SLOTS; i++)
@@ -118,18 +111,7 @@ send_first(const struct csn_spawn *s, int sock)
   if (h.times >= 0)
     fds[n++] = h.times;
   h.passed = n;
-  if (n > 0) {
-    struct cmsghdr *c = &control.align;
-
-    memset(&control, 0, sizeof(control));
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(n * sizeof(int));
-    memcpy(CMSG_DATA(c), fds, n * sizeof(int));
-    m.msg_control = control.bytes;
-    m.msg_controllen = CMSG_SPACE(n * sizeof(int));
-  }
-  return sendmsg(sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+  return csn_send_fds(sock, &h, sizeof(h), s->plan, size, fds, n, MSG_DONTWAIT);
 }
 
 bool

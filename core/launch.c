@@ -20,7 +20,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 extern const u8 csn_runner_start[], csn_runner_end[];
@@ -265,10 +264,8 @@ int
 csn_send_first(struct csn_spawn *s)
 {
   size_t n = s->plan->size < CSN_CHUNK ? s->plan->size : CSN_CHUNK;
-  struct iovec iov[2] = { { &s->header, sizeof(s->header) }, { (void *)(uintptr_t)s->plan, n } };
-  struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
 
-  return sendmsg(s->sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+  return csn_send_fds(s->sock, &s->header, sizeof(s->header), s->plan, n, NULL, 0, MSG_DONTWAIT);
 }
 
 int

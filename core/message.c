@@ -83,6 +83,29 @@ csn_recv(int sock, void *buf, size_t size, int *fd, int flags)
 }
 
 int
+csn_send_fds(int sock, const void *head, size_t head_size, const void *rest, size_t size,
+             const s32 *fds, u32 n, int flags)
+{
+  struct bytes iov[2] = { { head, head_size }, { rest, size } };
+  struct {
+    u64 len;
+    s32 level, type;
+    s32 fd[CSN_SLOTS + 2];
+  } control = { 16 + 4 * (u64)n, SOL_SOCKET, SCM_RIGHTS, { 0 } };
+  struct message msg = { .iov = iov, .iov_len = size ? 2 : 1 };
+  long rc;
+
+  for (u32 i = 0; i < n; i++)
+    control.fd[i] = fds[i];
+  if (n) {
+    msg.control = &control;
+    msg.control_len = (control.len + 7) & ~7ull;
+  }
+  rc = CSN_RETRY(csn_sys(__NR_sendmsg, sock, &msg, MSG_NOSIGNAL | flags));
+  return rc < 0 ? (int)rc : 0;
+}
+
+int
 csn_recv_fds(int sock, void *buf, size_t size, s32 *fds, u32 max, u32 *got, int flags)
 {
   struct bytes iov = { buf, size };

@@ -271,7 +271,10 @@ int csn_send_msg(int sock, const struct csn_msg *m);
 int csn_send_fd(int sock, const void *m, size_t n, int fd);
 /* A message: its size or -errno. *fd: what came with it, close-on-exec, above the standard streams; negative: none. */
 int csn_recv(int sock, void *buf, size_t size, int *fd, int flags);
-/* The same with any number of them, up to max, as they are numbered here; flags: MSG_CMSG_CLOEXEC. -EBADMSG: not whole. */
+/* A message of two parts with up to CSN_SLOTS + 2 descriptors; flags: MSG_DONTWAIT. 0 or -errno. */
+int csn_send_fds(int sock, const void *head, size_t head_size, const void *rest, size_t size,
+                 const s32 *fds, u32 n, int flags);
+/* As csn_recv(), with any number of descriptors, up to max, as they are numbered here; flags: MSG_CMSG_CLOEXEC. -EBADMSG: not whole. */
 int csn_recv_fds(int sock, void *buf, size_t size, s32 *fds, u32 max, u32 *got, int flags);
 int csn_recv_fd(int sock); /* the descriptor that came with one byte, close-on-exec, or -errno */
 

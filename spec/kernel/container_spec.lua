@@ -67,6 +67,16 @@ describe("A container", function()
   end)
   teardown(function() os.execute("rm -rf " .. root) end)
 
+  -- What a creation gave whose step i fails: it, where that one is optional, or the failure.
+  local function fails_at(plan, i, made, _, _, failure)
+    if made then
+      assert.is_true(plan.steps[i].optional)
+      made:delete { force = true }
+    else
+      assert.equal(i, failure.number)
+    end
+  end
+
   it("waits for its start as the runner, then runs, ends and is deleted", function()
     local c = assert(create({ args = { "/bin/sh", "-c", "echo ran; exit 3" } }, { stdout = "pipe", annotations = { a = "b" },
       bundle = "/some/where" }))
@@ -415,14 +425,7 @@ describe("A container", function()
     local wait = plan:find("wait")
     assert(c:delete { force = true })
     for i = 1, wait do
-      local ok, _, _, failure = create({ cgroup = t.is_root and { pids = { max = 20 } } or nil },
-        { fail = { step = i, errno = 5 } })
-      if ok then -- an optional one
-        assert.is_true(plan.steps[i].optional)
-        ok:delete { force = true }
-      else
-        assert.equal(i, failure.number)
-      end
+      fails_at(plan, i, create({ cgroup = t.is_root and { pids = { max = 20 } } or nil }, { fail = { step = i, errno = 5 } }))
     end
     nothing_left()
   end)
@@ -542,13 +545,7 @@ describe("A container", function()
     local plan = assert(caisson.plan.from_json(c.dir:plan()))
     assert(c:delete { force = true })
     for i = 1, #plan.steps, 3 do
-      local ok, _, _, failure = create({ init = false, args = { "/bin/sleep", "30" } }, { start = true, fail = { step = i, errno = 5 } })
-      if ok then
-        assert.is_true(plan.steps[i].optional)
-        ok:delete { force = true }
-      else
-        assert.equal(i, failure.number)
-      end
+      fails_at(plan, i, create({ init = false, args = { "/bin/sleep", "30" } }, { start = true, fail = { step = i, errno = 5 } }))
     end
     nothing_left()
   end)
